@@ -1,0 +1,77 @@
+"""The door to `torch.nn`: trees of parameters and buffers, and the flat `state_dict()` of an `nn.Module`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from funcdl import tree
+from funcdl.tree import Tree
+
+
+def to_state_dict(params: Tree, buffers: Tree | None = None) -> dict[str, Tensor]:
+    """Joins parameters and buffers into one flat dict of dotted names, as `nn.Module.load_state_dict` takes it.
+
+    The tensors are the same, not copies.
+
+    Raises:
+        ValueError: a name occurs among the parameters and among the buffers.
+
+    >>> import torch
+    >>> from funcdl import nn, random
+    >>> params, buffers = nn.serial(nn.linear(2)).init(random.key(0), torch.zeros(1, 3))
+    >>> twin = torch.nn.Sequential(torch.nn.Linear(3, 2, device="meta"))
+    >>> twin.load_state_dict(to_state_dict(params, buffers), assign=True)
+    <All keys matched successfully>
+    """
+    learned, kept = dict(tree.leaves_with_paths(params)), dict(tree.leaves_with_paths(buffers or {}))
+    if both := learned.keys() & kept.keys():
+        raise ValueError(
+            f"to_state_dict: expected each name once, got {', '.join(sorted(both))} in params and in buffers"
+        )
+    return learned | kept
+
+
+def from_state_dict(state_dict: Mapping[str, Tensor], params: Tree, buffers: Tree | None = None) -> tuple[Tree, Tree]:
+    """Returns parameters and buffers with the values of a `state_dict()`.
+
+    Args:
+        state_dict: flat, with dotted names.
+        params: what the result looks like: the tree that `init` made. Its values are not used.
+        buffers: likewise.
+
+    Returns:
+        `(params, buffers)`, trees like those given, of detached copies of the values, each in the dtype and on the
+        device of the leaf whose place it takes.
+
+    Raises:
+        ValueError: names are missing, unexpected, or have another shape; all of them are listed.
+
+    >>> import torch
+    >>> from funcdl import nn, random
+    >>> params, buffers = nn.serial(nn.linear(2)).init(random.key(0), torch.zeros(1, 3))
+    >>> twin = torch.nn.Sequential(torch.nn.Linear(3, 2, device="meta")).to_empty(device="cpu")
+    >>> params, buffers = from_state_dict(twin.state_dict(), params, buffers)
+    >>> torch.equal(params["0"]["weight"], twin[0].weight)
+    True
+    """
+    buffers = {} if buffers is None else buffers
+    expected = to_state_dict(params, buffers)
+    problems = [f"missing {name}" for name in expected if name not in state_dict]
+    problems += [f"unexpected {name}" for name in state_dict if name not in expected]
+    problems += [
+        f"{name} of shape {tuple(value.shape)} instead of {tuple(expected[name].shape)}"
+        for name, value in state_dict.items()
+        if name in expected and value.shape != expected[name].shape
+    ]
+    if problems:
+        raise ValueError(
+            f"from_state_dict: expected the names and shapes of params and buffers, got: {'; '.join(problems)}"
+        )
+
+    def value_of(path: str, leaf: Tensor) -> Any:
+        return state_dict[path].detach().to(leaf.device, leaf.dtype, copy=True)
+
+    return tree.map_with_path(value_of, params), tree.map_with_path(value_of, buffers)

@@ -1,0 +1,114 @@
+"""Losses: functions `(outputs, targets) -> loss` of plain tensors, for `grad`, `vmap` and `jit`.
+
+`reduction` is "mean" (the default), "sum", or "none" for the losses one by one.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Reduction = Literal["none", "mean", "sum"]
+
+
+def nll(
+    log_probabilities: Float[Tensor, "*batch_classes_positions"],
+    targets: Int[Tensor, "*batch_positions"],
+    *,
+    weight: Float[Tensor, " classes"] | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "*loss"]:
+    """Negative log likelihood: `-weight[target] * log_probabilities[target]`.
+
+    Args:
+        log_probabilities: (batch, classes), or (classes,) for one sample, or (batch, classes, d1, d2, ...).
+        targets: class numbers, (batch,), (), or (batch, d1, d2, ...).
+        weight: of each class; ones by default.
+        ignore_index: targets of this number count for nothing.
+        reduction: "mean" divides the sum by the weights of the targets that count, so that it is NaN without any.
+
+    Equals `torch.nn.functional.nll_loss`.
+
+    >>> nll(torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log(), torch.tensor([1, 0]))
+    tensor(0.4904)
+    """
+    return F.nll_loss(log_probabilities, targets, weight, ignore_index=ignore_index, reduction=reduction)
+
+
+def cross_entropy(
+    logits: Float[Tensor, "*batch_classes_positions"],
+    targets: Int[Tensor, "*batch_positions"] | Float[Tensor, "*batch_classes_positions"],
+    *,
+    weight: Float[Tensor, " classes"] | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    label_smoothing: float = 0.0,
+) -> Float[Tensor, "*loss"]:
+    """Cross entropy of the distribution `softmax(logits)` with the targets: `nll(log_softmax(logits), targets)`.
+
+    Args:
+        logits: (batch, classes), or (classes,) for one sample, or (batch, classes, d1, d2, ...).
+        targets: class numbers as for `nll`, or probabilities of all classes, in the shape and dtype of `logits`.
+        weight: of each class; ones by default.
+        ignore_index: class numbers that count for nothing; without meaning for probabilities.
+        reduction: "mean" divides the sum by the weights of the class numbers that count, or, for probabilities, by the
+            number of samples.
+        label_smoothing: from 0 to 1: the targets are mixed, in this proportion, with equal probabilities.
+
+    Equals `torch.nn.functional.cross_entropy`.
+
+    >>> cross_entropy(torch.zeros(3, 10), torch.tensor([1, 0, 7]))
+    tensor(2.3026)
+    """
+    if label_smoothing and not targets.is_floating_point():
+        return _smoothed_cross_entropy(logits, targets, weight, ignore_index, reduction, label_smoothing)
+    return F.cross_entropy(
+        logits, targets, weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
+    )
+
+
+def mse(
+    predictions: Float[Tensor, "*shape"],
+    targets: Float[Tensor, "*shape"],
+    *,
+    weight: Float[Tensor, "*shape"] | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "*loss"]:
+    """Squared error: `weight * (predictions - targets) ** 2`.
+
+    Args:
+        predictions: of any shape.
+        targets: of the same shape. Another one is broadcast, with torch's warning: (batch, 1) against (batch,) is
+            almost always a mistake.
+        weight: of each element; ones by default.
+        reduction: "mean" divides the sum by the sum of the weights.
+
+    Equals `torch.nn.functional.mse_loss`.
+
+    >>> mse(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
+    tensor(2.)
+    """
+    return F.mse_loss(predictions, targets, weight=weight, reduction=reduction)
+
+
+def _smoothed_cross_entropy(
+    logits: Tensor, targets: Tensor, weight: Tensor | None, ignore_index: int, reduction: Reduction, smoothing: float
+) -> Tensor:
+    """Cross entropy with class numbers, smoothed, for which torch's own operator cannot be mapped by `vmap`."""
+    class_dim = min(1, logits.ndim - 1)
+    log_probabilities = F.log_softmax(logits, class_dim)
+    hard = nll(log_probabilities, targets, weight=weight, ignore_index=ignore_index, reduction="none")
+    by_class = log_probabilities.movedim(class_dim, -1)
+    uniform = -(by_class if weight is None else by_class * weight).mean(-1)
+    each = (1 - smoothing) * hard + smoothing * torch.where(targets == ignore_index, 0, uniform)
+    if reduction == "none":
+        return each
+    if reduction == "sum":
+        return each.sum()
+    ones = torch.ones_like(logits)  # their loss is minus the sum of the targets' weights
+    return each.sum() / -nll(ones, targets, weight=weight, ignore_index=ignore_index, reduction="sum")

@@ -1,0 +1,160 @@
+"""Convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from funcdl.nn.checks import check_dtype, per_axis
+from funcdl.nn.initializers import Initializer, weight_and_bias
+from funcdl.nn.layer import Buffers, Layer, Params
+
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+
+
+def conv2d(
+    out_channels: int,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | Literal["same", "valid"] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    bias: bool = True,
+    padding_mode: PaddingMode = "zeros",
+    *,
+    weight_init: Initializer | None = None,
+    bias_init: Initializer | None = None,
+) -> Layer:
+    """Slides a kernel over an image: a sum of products (cross-correlation) at every position, plus a bias.
+
+    A size of the output is `floor((size + 2 * padding - dilation * (kernel_size - 1) - 1) / stride) + 1`.
+
+    Args:
+        out_channels: the number of channels of the output.
+        kernel_size: of the kernel, as one number or (height, width), like the next three.
+        stride: the step from one position to the next.
+        padding: added to both ends of each axis; "valid" is none, "same" keeps the size (with a stride of 1).
+        dilation: the distance between neighbouring points of the kernel.
+        groups: the channels are split into as many groups, each with its own kernels. Divides both numbers of channels.
+        bias: whether to add one.
+        padding_mode: what the padding is filled with.
+        weight_init: draws the weight, of shape (out_channels, in_channels / groups, *kernel_size);
+            U(-1/sqrt(fan_in), 1/sqrt(fan_in)) by default, with fan_in the size of one kernel.
+        bias_init: draws the bias, of shape (out_channels,); as the weight by default.
+
+    Input (batch, channels, height, width) or (channels, height, width), output likewise.
+
+    Raises:
+        ValueError: an argument is impossible; or by `init` and `apply`, when the input has the wrong rank, the wrong
+            number of channels, or is smaller than the kernel.
+        TypeError: by `apply`, when the input has another dtype than the parameters.
+
+    Equals `torch.nn.Conv2d`.
+
+    >>> import torch
+    >>> from funcdl import random
+    >>> layer = conv2d(16, kernel_size=3)
+    >>> params, buffers = layer.init(random.key(0), torch.empty(1, 1, 28, 28, device="meta"))
+    >>> {name: tuple(leaf.shape) for name, leaf in params.items()}
+    {'weight': (16, 1, 3, 3), 'bias': (16,)}
+    >>> layer(params, torch.zeros(5, 1, 28, 28)).shape
+    torch.Size([5, 16, 26, 26])
+    """
+    return _convolution(
+        "conv2d", F.conv2d, ("height", "width"), out_channels, kernel_size, stride, padding, dilation, groups, bias,
+        padding_mode, weight_init, bias_init,
+    )  # fmt: skip
+
+
+def _convolution(
+    constructor: str,
+    convolve: Callable[..., Tensor],
+    axes: tuple[str, ...],
+    out_channels: int,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int],
+    padding: int | Sequence[int] | Literal["same", "valid"],
+    dilation: int | Sequence[int],
+    groups: int,
+    bias: bool,
+    padding_mode: PaddingMode,
+    weight_init: Initializer | None,
+    bias_init: Initializer | None,
+) -> Layer:
+    """A convolution over the spatial `axes`."""
+    name = f"{constructor}({out_channels}, kernel_size={kernel_size})"
+    rank = len(axes)
+    kernel = per_axis(name, "kernel_size", kernel_size, rank)
+    strides = per_axis(name, "stride", stride, rank)
+    dilations = per_axis(name, "dilation", dilation, rank)
+    reach = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]  # of a kernel beyond its first point
+    pads = _pads(name, padding, reach)
+    image = f"channels, {', '.join(axes)}"
+    if min(*kernel, *strides, *dilations, groups) < 1:
+        raise ValueError(f"{name}: expected kernel_size, stride, dilation and groups of at least 1")
+    if padding == "same" and max(strides) > 1:
+        raise ValueError(
+            f'{name}: expected stride=1 with padding="same", got stride={stride}; give the padding as ints'
+        )
+    if padding_mode not in ("zeros", "reflect", "replicate", "circular"):
+        raise ValueError(f"{name}: expected padding_mode zeros, reflect, replicate or circular, got {padding_mode!r}")
+    if out_channels % groups:
+        raise ValueError(f"{name}: expected out_channels divisible by groups={groups}, got {out_channels}")
+    # F.pad lists the last axis first. Zeros are left to the convolution, where they cost nothing.
+    fill = [] if padding_mode == "zeros" else [side for pair in reversed(pads) for side in pair]
+    inner_padding = "valid" if fill else padding if isinstance(padding, str) else tuple(low for low, _ in pads)
+
+    def init(key: Tensor, x: Float[Tensor, "*image"]) -> tuple[Params, Buffers]:
+        check_image(x)
+        channels = x.shape[-rank - 1]
+        if channels % groups:
+            raise ValueError(f"{name}: expected a number of channels divisible by groups={groups}, got {channels}")
+        shape = (out_channels, channels // groups, *kernel)
+        return weight_and_bias(key, shape, x.dtype, bias=bias, weight_init=weight_init, bias_init=bias_init), {}
+
+    def apply(
+        params: Params,
+        buffers: Buffers,
+        x: Float[Tensor, "*image"],
+        *,
+        key: Tensor | None = None,
+        train: bool = False,
+    ) -> tuple[Float[Tensor, "*output"], Buffers]:
+        check_image(x)
+        weight = params["weight"]
+        if x.shape[-rank - 1] != weight.shape[1] * groups:
+            raise ValueError(f"{name}: expected {weight.shape[1] * groups} channels, got shape {tuple(x.shape)}")
+        check_dtype(name, x, weight)
+        if fill:
+            x = F.pad(x, fill, mode=padding_mode)
+        return convolve(x, weight, params["bias"] if bias else None, strides, inner_padding, dilations, groups), buffers
+
+    def check_image(x: Tensor) -> None:
+        if x.ndim not in (rank + 1, rank + 2):
+            raise ValueError(f"{name}: expected (batch, {image}) or ({image}), got shape {tuple(x.shape)}")
+        for size, (low, high), needed in zip(x.shape[-rank:], pads, reach, strict=True):
+            if size + low + high <= needed:
+                raise ValueError(
+                    f"{name}: expected a padded image of at least {tuple(r + 1 for r in reach)}, the extent of the "
+                    f"kernel, got shape {tuple(x.shape)}; use a smaller kernel or more padding"
+                )
+
+    return Layer(init, apply)
+
+
+def _pads(name: str, padding: int | Sequence[int] | str, reach: list[int]) -> list[tuple[int, int]]:
+    """What is added before and after each axis."""
+    if padding == "same":
+        return [(r // 2, r - r // 2) for r in reach]
+    if padding == "valid":
+        return [(0, 0)] * len(reach)
+    if isinstance(padding, str):
+        raise ValueError(f'{name}: expected padding as ints, "same" or "valid", got {padding!r}')
+    pads = per_axis(name, "padding", padding, len(reach))
+    if min(pads) < 0:
+        raise ValueError(f"{name}: expected padding of at least 0, got {padding}")
+    return [(p, p) for p in pads]

@@ -1,0 +1,96 @@
+"""Dropout: random zeros while training, the identity otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from funcdl import random
+from funcdl.nn.layer import Buffers, Layer, Params
+
+
+def dropout(p: float = 0.5) -> Layer:
+    """While training, sets each element to zero with probability `p` and divides the others by `1 - p`.
+
+    The expected value stays what it was. When not training, the input is returned as it is.
+
+    Args:
+        p: the probability of a zero, from 0 to 1.
+
+    Under `vmap` over inputs with one key, all members share one mask; give them keys of their own where that is wrong.
+
+    Raises:
+        ValueError: `p` is not a probability; or by `apply`, when training without a key.
+
+    Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014. Equals
+    `torch.nn.Dropout` but for the source of randomness: the mask follows from `key`.
+
+    >>> import torch
+    >>> layer = dropout(0.5)
+    >>> layer({}, torch.ones(4))
+    tensor([1., 1., 1., 1.])
+    >>> y = layer({}, torch.ones(1000), key=random.key(0), train=True)
+    >>> y.unique()
+    tensor([0., 2.])
+    """
+    return _dropout("dropout", p, lambda x: x.shape)
+
+
+def dropout2d(p: float = 0.5) -> Layer:
+    """As `dropout`, but drops whole channels of an image: neighbouring pixels are too alike to be dropped singly.
+
+    Args:
+        p: the probability of a zero, from 0 to 1.
+
+    Input (batch, channels, height, width) or (channels, height, width), where a channel is one (height, width); or
+    (batch, features), whose elements are dropped one by one.
+
+    Raises:
+        ValueError: `p` is not a probability; or by `apply`, when training without a key, or with another rank.
+
+    Source: Tompson et al., "Efficient object localization using convolutional networks", 2015. Equals
+    `torch.nn.Dropout2d` but for the source of randomness, and for three dimensions: they are (channels, height, width)
+    as for `conv2d`, where torch takes them for (batch, channels, length).
+
+    >>> import torch
+    >>> y = dropout2d(0.5)({}, torch.ones(2, 3, 4, 4), key=random.key(0), train=True)
+    >>> bool((y == y[:, :, :1, :1]).all())
+    True
+    """
+
+    def mask_shape(x: Tensor) -> tuple[int, ...]:
+        if x.ndim == 2:
+            return x.shape
+        if x.ndim not in (3, 4):
+            raise ValueError(
+                f"dropout2d(p={p}): expected (batch, channels, height, width), (channels, height, width) or "
+                f"(batch, features), got shape {tuple(x.shape)}; dropout() takes any shape"
+            )
+        return (*x.shape[:-2], 1, 1)
+
+    return _dropout("dropout2d", p, mask_shape)
+
+
+def _dropout(constructor: str, p: float, mask_shape: Callable[[Tensor], tuple[int, ...]]) -> Layer:
+    """Dropout with one draw for each element of `mask_shape(x)`, which broadcasts with `x`."""
+    name = f"{constructor}(p={p})"
+    if not 0 <= p <= 1:
+        raise ValueError(f"{name}: expected a probability from 0 to 1")
+    scale = 1 / (1 - p) if p < 1 else 0.0
+
+    def init(key: Tensor, x: Tensor) -> tuple[Params, Buffers]:
+        return {}, {}
+
+    def apply(
+        params: Params, buffers: Buffers, x: Float[Tensor, " ..."], *, key: Tensor | None = None, train: bool = False
+    ) -> tuple[Float[Tensor, " ..."], Buffers]:
+        if not train or p == 0:
+            return x, buffers
+        if key is None:
+            raise ValueError(f"{name}: train=True needs a key; pass key=random.key(seed) to apply()")
+        keep = random.bernoulli(key, 1 - p, mask_shape(x))
+        return x * (keep.to(x.dtype) * scale), buffers  # a third of the time of torch.where, and as quick backwards
+
+    return Layer(init, apply)

@@ -1,0 +1,32 @@
+"""Random numbers from keys: a draw is a function of its key, and no hidden generator is read or advanced.
+
+    key = random.key(0)
+    weight_key, noise_key = random.split(key)        # from here on `key` is spent
+    weight = random.normal(weight_key, (64, 10))
+    noise = random.uniform(random.fold_in(noise_key, step), (64,))
+
+A key is used once, for drawing or for deriving: two draws from one key are the same numbers, and words drawn from a
+key are the very words of its children. Keys are tensors, uint64 of shape (2,) for the generator Philox4x32-10, so they
+go through `jit`, `vmap` and `scan` and lie in checkpoints. Results lie on the key's device and are the same bits eager,
+compiled and vmapped, on every device and version of torch, except where a docstring says otherwise.
+"""
+
+from funcdl.random.continuous import exponential, gumbel, normal, truncated_normal, uniform
+from funcdl.random.discrete import bernoulli, categorical, permutation, randint
+from funcdl.random.keys import bits, fold_in, key, split
+
+__all__ = [
+    "bernoulli",
+    "bits",
+    "categorical",
+    "exponential",
+    "fold_in",
+    "gumbel",
+    "key",
+    "normal",
+    "permutation",
+    "randint",
+    "split",
+    "truncated_normal",
+    "uniform",
+]

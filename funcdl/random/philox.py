@@ -1,0 +1,165 @@
+"""Philox4x32-10: the default generator, a uint64 key `(seed, offset)` and a stream of blocks of four 32-bit words.
+
+Block `n` of the stream is the Philox4x32-10 cipher (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as
+1, 2, 3", SC 2011) of the counter `(low, high, 0, 0)`, where `offset + n mod 2^64 = high 2^32 + low`, under the cipher
+key `(seed mod 2^32, seed >> 32)`. `bits` reads the blocks in a row. The key that `split` numbers `i`, and that
+`fold_in(key, i)` gives alone, is block `i` read as (seed low, seed high, offset low, offset high).
+
+These are the words of PyTorch's own Philox operators. Where torch has them for the key's device and they give the known
+answer, they do the work; elsewhere plain tensor operations give the same words, more slowly. Both stand behind
+operators of our own: a compiled graph holds one node per draw however the words are made, and `vmap` carries a whole
+batch of keys `(*batch, 2)` into one call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+_ROUNDS = 10
+_WEYL = (0x9E3779B9, 0xBB67AE85)  # what the two words of the cipher key grow by, each round
+# Both multipliers M are above 2^31: M - 2^32 times a 32-bit word fits an int64, which M times that word would overflow.
+_MULTIPLIERS = (0xD2511F53 - 2**32, 0xCD9E8D57 - 2**32)
+_CHUNK = 2**14  # blocks enciphered at a time on the CPU, so that the intermediate words stay in its cache
+
+
+def from_seed(seed: int, device: torch.device | str | None) -> Tensor:
+    """Returns the key `(seed mod 2^64, 0)`."""
+    return torch.tensor([seed % 2**64, 0], dtype=torch.uint64, device=device)
+
+
+def split(key: Tensor, num: int) -> Tensor:
+    """Returns the first `num` derived keys, stacked."""
+    return torch.ops.funcdl.philox_split.default(key, num)
+
+
+def fold_in(key: Tensor, data: Tensor) -> Tensor:
+    """Returns derived key number `data`, an int64 counted modulo 2^64."""
+    return torch.ops.funcdl.philox_fold_in.default(key, data)
+
+
+def bits(key: Tensor, shape: Sequence[int]) -> Tensor:
+    """Returns the first words of the stream in row-major order, as int32 bit patterns."""
+    return torch.ops.funcdl.philox_bits.default(key, shape)
+
+
+# `Library` and not `custom_op`, which does the same registrations and costs 6 us more a call.
+_library = torch.library.Library("funcdl", "FRAGMENT")
+for _schema in (
+    "philox_split(Tensor key, SymInt num) -> Tensor",
+    "philox_fold_in(Tensor key, Tensor data) -> Tensor",
+    "philox_bits(Tensor key, SymInt[] shape) -> Tensor",
+):
+    _library.define(_schema, tags=(torch.Tag.pt2_compliant_tag,))
+
+
+@torch.library.impl(_library, "philox_split", "CompositeExplicitAutograd")
+def _split(key: Tensor, num: int) -> Tensor:
+    return words(key, 4 * num).view(torch.uint64).view(*key.shape[:-1], num, 2)
+
+
+@torch.library.impl(_library, "philox_fold_in", "CompositeExplicitAutograd")
+def _fold_in(key: Tensor, data: Tensor) -> Tensor:
+    # Block `data` of a stream is block 0 of the stream that starts `data` blocks later (int64 addition wraps).
+    seed, offset = key.view(torch.int64).unbind(-1)
+    later = torch.stack([seed, offset + data], dim=-1).view(torch.uint64)
+    return words(later, 4).view(torch.uint64)
+
+
+@torch.library.impl(_library, "philox_bits", "CompositeExplicitAutograd")
+def _bits(key: Tensor, shape: Sequence[int]) -> Tensor:
+    return words(key, math.prod(shape)).view((*key.shape[:-1], *shape))
+
+
+@torch.library.register_fake("funcdl::philox_split", lib=_library)
+def _split_fake(key: Tensor, num: int) -> Tensor:
+    return key.new_empty((*key.shape[:-1], num, 2))
+
+
+@torch.library.register_fake("funcdl::philox_fold_in", lib=_library)
+def _fold_in_fake(key: Tensor, data: Tensor) -> Tensor:
+    return key.new_empty(key.shape)
+
+
+@torch.library.register_fake("funcdl::philox_bits", lib=_library)
+def _bits_fake(key: Tensor, shape: Sequence[int]) -> Tensor:
+    return key.new_empty((*key.shape[:-1], *shape), dtype=torch.int32)
+
+
+def _split_vmap(info: Any, in_dims: Any, key: Tensor, num: int) -> tuple[Tensor, int]:
+    return split(key.movedim(in_dims[0], 0), num), 0
+
+
+def _fold_in_vmap(info: Any, in_dims: Any, key: Tensor, data: Tensor) -> tuple[Tensor, int]:
+    n = info.batch_size
+    key = key.expand(n, *key.shape) if in_dims[0] is None else key.movedim(in_dims[0], 0)
+    data = data.expand(n, *data.shape) if in_dims[1] is None else data.movedim(in_dims[1], 0)
+    return fold_in(key, data), 0
+
+
+def _bits_vmap(info: Any, in_dims: Any, key: Tensor, shape: Sequence[int]) -> tuple[Tensor, int]:
+    return bits(key.movedim(in_dims[0], 0), shape), 0
+
+
+torch.library.register_vmap("funcdl::philox_split", _split_vmap, lib=_library)
+torch.library.register_vmap("funcdl::philox_fold_in", _fold_in_vmap, lib=_library)
+torch.library.register_vmap("funcdl::philox_bits", _bits_vmap, lib=_library)
+
+
+def words(key: Tensor, count: int) -> Tensor:
+    """Returns the first `count` words of each stream: keys (*batch, 2) give int32 (*batch, count)."""
+    return native_words(key, count) if has_native(key.device.type) else plain_words(key, count)
+
+
+@cache
+def has_native(device_type: str) -> bool:
+    """Tells whether torch's private Philox operator exists on this kind of device and gives the known answer."""
+    key = torch.tensor([[0x299F31D0A4093822, 2**64 - 1], [1, 2]], dtype=torch.uint64, device=device_type)
+    try:
+        return torch.equal(native_words(key, 9), plain_words(key, 9))
+    except (AttributeError, RuntimeError, TypeError):  # absent, not for this device, or with other arguments
+        return False
+
+
+def native_words(key: Tensor, count: int) -> Tensor:
+    """Returns the words as `torch.func._random.bits` of torch 2.15 makes them."""
+    result = torch.empty((*key.shape[:-1], count), dtype=torch.int32, device=key.device)
+    return torch.ops.aten._philox_randint_(result, key.unsqueeze(-2), -(2**31), None)
+
+
+def plain_words(key: Tensor, count: int) -> Tensor:
+    """Returns the same words by int64 tensor operations."""
+    seed, offset = key.view(torch.int64)[..., None].unbind(-2)
+    cipher_key = (seed & _MASK, (seed >> 32) & _MASK)
+    counters = offset + torch.arange(-(-count // 4), device=key.device)
+    parts = counters.split(_CHUNK, dim=-1) if key.device.type == "cpu" else [counters]
+    blocks = []
+    for part in parts:
+        zero = torch.zeros_like(part)
+        blocks.append(torch.stack(cipher((part & _MASK, (part >> 32) & _MASK, zero, zero), cipher_key), dim=-1))
+    return torch.cat(blocks, dim=-2).to(torch.int32).flatten(-2)[..., :count].contiguous()
+
+
+def cipher(counter: Sequence[Tensor], key: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Enciphers counters of four words under keys of two, which broadcast; a word is an int64 below 2^32.
+
+    With the multipliers M and the key (k0, k1), which grows by the Weyl constants from round to round, a round maps
+
+        (c0, c1, c2, c3)  to  (high(M1 c2) ^ c1 ^ k0, low(M1 c2), high(M0 c0) ^ c3 ^ k1, low(M0 c0)).
+    """
+    c0, c1, c2, c3 = counter
+    rounds = torch.arange(_ROUNDS, device=key[0].device)
+    # Below, only tensors made on the same line are written over: fresh memory costs more than the arithmetic.
+    key0, key1 = ((word[..., None] + weyl * rounds).bitwise_and_(_MASK) for word, weyl in zip(key, _WEYL, strict=True))
+    for k0, k1 in zip(key0.unbind(-1), key1.unbind(-1), strict=True):
+        product0, product1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        high0, high1 = (product0 >> 32).add_(c0), (product1 >> 32).add_(c2)
+        c0, c2 = high1.bitwise_xor_(c1).bitwise_xor_(k0), high0.bitwise_xor_(c3).bitwise_xor_(k1)
+        c1, c3 = product1.bitwise_and_(_MASK), product0.bitwise_and_(_MASK)
+    return c0, c1, c2, c3

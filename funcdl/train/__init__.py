@@ -1,0 +1,22 @@
+"""Training: the state, one step, evaluation, the loop over epochs, checkpoints, and what a run leaves behind."""
+
+from funcdl.train.checkpoint import CheckpointError, load, save
+from funcdl.train.loop import Interrupted, NonFiniteLossError, fit
+from funcdl.train.report import Report
+from funcdl.train.state import TrainState, make_state
+from funcdl.train.step import Precision, make_evaluate, make_step
+
+__all__ = [
+    "CheckpointError",
+    "Interrupted",
+    "NonFiniteLossError",
+    "Precision",
+    "Report",
+    "TrainState",
+    "fit",
+    "load",
+    "make_evaluate",
+    "make_state",
+    "make_step",
+    "save",
+]

@@ -1,0 +1,165 @@
+"""Checkpoints: a tree of tensors in a safetensors file, and a JSON file that says what it holds. Nothing is pickled.
+
+The JSON file names its tensors' file and is renamed into place last, so that whatever moment a process dies at, the
+folder holds the old checkpoint or the new one, whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from funcdl import tree
+from funcdl.tree import Tree
+
+FORMAT = "funcdl checkpoint 1"
+DESCRIPTION = "checkpoint.json"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, damaged, or not of the tree that was asked for."""
+
+
+def save(folder: str | os.PathLike[str], values: Tree, info: dict[str, Any] | None = None) -> None:
+    """Saves a tree of tensors in `folder`, in place of the checkpoint that is there.
+
+    Equal trees and infos give equal bytes.
+
+    Args:
+        folder: made if need be.
+        values: the tree; each leaf is saved under its path. Leaves may share memory or be views: each is copied.
+        info: anything that JSON holds, kept beside it.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(folder, {"w": torch.ones(2)}, {"epoch": 3})
+    ...     load(folder, {"w": torch.zeros(2)})
+    ({'w': tensor([1., 1.])}, {'epoch': 3})
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    named = tree.leaves_with_paths(values)
+    leaves = {path or "value": leaf.detach().cpu().contiguous().clone() for path, leaf in named}
+    payload = safetensors.torch.save(leaves)
+    digest = hashlib.sha256(payload).hexdigest()
+    name = f"{digest[:16]}.safetensors"
+    write_atomically(folder / name, payload)
+    description = {"format": FORMAT, "file": name, "sha256": digest, "tree": _describe(values), "info": info or {}}
+    write_atomically(folder / DESCRIPTION, json.dumps(description, indent=1, sort_keys=True).encode())
+    for old in [*folder.glob("*.safetensors"), *folder.glob(".*.tmp")]:  # the last one's, and a killed process's
+        if old.name != name:
+            old.unlink()
+
+
+def load(folder: str | os.PathLike[str], like: Tree) -> tuple[Tree, dict[str, Any]]:
+    """Loads the tree that was saved in `folder`.
+
+    Args:
+        folder: as given to `save`.
+        like: a tree of the same structure, shapes and dtypes; only these are read, and the device of each leaf, where
+            the loaded one is put (those on `meta` on the CPU).
+
+    Returns:
+        The tree and the info.
+
+    Raises:
+        CheckpointError: there is no checkpoint, it is damaged, or it holds another tree; the message names the first
+            difference.
+    """
+    folder = Path(folder)
+    description = _read_description(folder)
+    payload_file = folder / str(description["file"])
+    try:
+        payload = payload_file.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{payload_file}: cannot be read ({error.strerror}); it belongs to {folder}") from None
+    if hashlib.sha256(payload).hexdigest() != description["sha256"]:
+        raise CheckpointError(f"{payload_file}: is damaged (its checksum does not match); start again or use a copy")
+    try:
+        loaded = safetensors.torch.load(payload)
+    except SafetensorError as error:
+        raise CheckpointError(f"{payload_file}: is not a safetensors file ({error})") from None
+    difference = _difference(description["tree"], _describe(like))
+    if difference:
+        raise CheckpointError(f"{folder}: holds another tree than the one asked for: {difference}")
+
+    def place(path: str, leaf: torch.Tensor) -> torch.Tensor:
+        return loaded[path or "value"].to("cpu" if leaf.device.type == "meta" else leaf.device)
+
+    return tree.map_with_path(place, like), description["info"]
+
+
+def exists(folder: str | os.PathLike[str]) -> bool:
+    """Whether `folder` holds a checkpoint."""
+    return (Path(folder) / DESCRIPTION).exists()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file so that under its name there is always the old content or the new, also after a power cut."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    if os.name == "posix":  # the new name, too, has to reach the disk
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    path = folder / DESCRIPTION
+    try:
+        description = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder}: holds no checkpoint (there is no {DESCRIPTION})") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise CheckpointError(f"{path}: is not JSON; it is truncated or no checkpoint's") from None
+    needed = {"format", "file", "sha256", "tree", "info"}
+    if not isinstance(description, dict) or description.get("format") != FORMAT or not needed <= description.keys():
+        raise CheckpointError(f"{path}: does not describe a checkpoint of this version ('{FORMAT}')")
+    return description
+
+
+def _describe(part: Tree) -> Any:
+    """The tree in JSON's terms: containers by kind, leaves as 'float32 (3, 2)'."""
+    if isinstance(part, dict):
+        return {"dict": {key: _describe(part[key]) for key in sorted(part)}}
+    if tree.is_namedtuple(part):
+        return {type(part).__name__: {key: _describe(child) for key, child in zip(part._fields, part, strict=True)}}
+    if isinstance(part, (tuple, list)):
+        return {type(part).__name__: {str(index): _describe(child) for index, child in enumerate(part)}}
+    return f"{str(part.dtype).removeprefix('torch.')} {tuple(part.shape)}"
+
+
+def _difference(saved: Any, wanted: Any, path: str = "") -> str | None:
+    """The first place where two descriptions differ, in words, or None."""
+    where = f"at '{path}'" if path else "at the top"
+    if isinstance(saved, str) or isinstance(wanted, str):
+        return None if saved == wanted else f"{where} it has {_brief(saved)}, expected {_brief(wanted)}"
+    ((saved_kind, saved_children),) = saved.items()
+    ((wanted_kind, wanted_children),) = wanted.items()
+    if saved_kind != wanted_kind or saved_children.keys() != wanted_children.keys():
+        return f"{where} it has {_brief(saved)}, expected {_brief(wanted)}"
+    for key in saved_children:
+        found = _difference(saved_children[key], wanted_children[key], f"{path}.{key}" if path else key)
+        if found:
+            return found
+    return None
+
+
+def _brief(description: Any) -> str:
+    if isinstance(description, str):
+        return description
+    ((kind, children),) = description.items()
+    return f"a {kind} of {', '.join(children) or 'nothing'}"

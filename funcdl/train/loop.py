@@ -1,0 +1,190 @@
+"""The loop over epochs: batches, steps, evaluation, checkpoints, and stopping and going on without a trace."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from funcdl import random, tree
+from funcdl.data import epoch_indices, length, steps_per_epoch, take
+from funcdl.train.report import Report
+from funcdl.train.state import TrainState
+from funcdl.train.step import Step
+from funcdl.tree import Tree
+
+SAVE_SECONDS = 60.0  # between checkpoints inside an epoch
+LOOK_STEPS = 50  # between looks at the loss, each of which waits for the device
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C was pressed, and the run is saved."""
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss, or a parameter, is not finite any more; the last checkpoint holds a state that is."""
+
+
+def fit(
+    state: TrainState,
+    step: Step,
+    data: tuple[Tree, Tree],
+    *,
+    key: Tensor,
+    epochs: int,
+    batch_size: int,
+    drop_last: bool = True,
+    evaluate: Callable[[Tree, Tree], dict[str, Tensor]] | None = None,
+    report: Report | None = None,
+    resume: bool = False,
+) -> TrainState:
+    """Trains for a number of epochs and returns the last state.
+
+    The order of the rows in epoch e follows from `fold_in(key, e)` and nothing else is random outside the steps, so a
+    run that was stopped anywhere and resumed ends with the same bits as one that never was.
+
+    Args:
+        state: the state to begin with. If `step` donates it, it is gone after the call.
+        step: from `make_step`, compiled or not.
+        data: `(inputs, targets)` with a row per sample, on the device of the state.
+        key: what the order of the rows is drawn from.
+        epochs: how many times to go through the data, 1 or more.
+        batch_size: rows per step.
+        drop_last: whether to leave out a last batch that is short; keeping it costs a compiled step a second graph.
+        evaluate: `(params, buffers) -> measured`, called after each epoch.
+        report: where rows, progress and checkpoints go. A checkpoint is saved at the start, after each epoch, every
+            minute, and when Ctrl-C is pressed.
+        resume: whether to go on from the report's checkpoint.
+
+    Raises:
+        Interrupted: Ctrl-C was pressed; the state is saved. (A second Ctrl-C does not wait for the step to end.)
+        NonFiniteLossError: the loss or a parameter is NaN or infinite; both are looked at before each checkpoint.
+        ValueError: `epochs` or `batch_size` is out of range.
+        CheckpointError: `resume` with a checkpoint that is missing, damaged or another run's.
+
+    >>> from funcdl import losses, nn, optim, train
+    >>> x = torch.linspace(-1, 1, 64).unsqueeze(1)
+    >>> model, optimizer = nn.linear(1), optim.sgd(lr=0.1)
+    >>> state = train.make_state(model, optimizer, random.key(0), x)
+    >>> step = train.make_step(model, losses.mse, optimizer)
+    >>> report = train.Report()
+    >>> state = fit(state, step, (x, 3 * x + 1), key=random.key(1), epochs=20, batch_size=8, report=report)
+    >>> state.step, report.rows[-1]["loss"] < 1e-3
+    (tensor(160), True)
+    """
+    if epochs < 1:
+        raise ValueError(f"epochs={epochs}: must be 1 or more")
+    report = report or Report()
+    rows = length(data)
+    steps = steps_per_epoch(rows, batch_size, drop_last=drop_last)
+    if resume:
+        state, saved = report.load(state)
+        progress = _Progress.at(state, steps, saved["totals"])
+        report.say(f"resuming at step {int(state.step)} of {steps * epochs}")
+        report.restore_rows(progress.epoch - 1)
+    else:
+        progress = _Progress(epoch=1, step=0)
+        _save(report, state, progress)
+
+    with _deferred_interrupt() as interrupt:
+        while progress.epoch <= epochs:
+            order = epoch_indices(random.fold_in(key, progress.epoch), rows, batch_size, drop_last=drop_last)
+            with report.bar(f"epoch {progress.epoch}/{epochs}", steps, progress.step) as bar:
+                for indices in order[progress.step :]:
+                    state, measured = step(state, take(data, indices))
+                    progress.add(measured, len(indices))
+                    bar.update(1)
+                    if progress.step % LOOK_STEPS == 0:
+                        _check_finite(report, state, progress)
+                        bar.set_postfix_str(f"loss {measured['loss']:.4f}")
+                        report.scalar("step_loss", measured["loss"].item(), int(state.step))
+                    if interrupt.is_set() or time.monotonic() - progress.saved > SAVE_SECONDS:
+                        _save(report, state, progress)
+                    if interrupt.is_set():
+                        raise Interrupted
+            means = progress.means()
+            _check_finite(report, state, progress)
+            if evaluate is not None:
+                means |= evaluate(state.params, state.buffers)
+            values = {name: value.item() for name, value in means.items()}
+            report.row({"epoch": progress.epoch, **values, "seconds": time.monotonic() - progress.started})
+            progress = _Progress(epoch=progress.epoch + 1, step=0)
+            _save(report, state, progress)
+            if interrupt.is_set():
+                raise Interrupted
+    return state
+
+
+@dataclass
+class _Progress:
+    """Where in its epoch a run is, and the sums of what it has measured there."""
+
+    epoch: int
+    step: int
+    totals: dict[str, Tensor] = field(default_factory=dict)  # float64, weighted by rows; "rows" is their number
+    started: float = field(default_factory=time.monotonic)
+    saved: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def at(cls, state: TrainState, steps: int, totals: dict[str, float]) -> _Progress:
+        epoch, step = divmod(int(state.step), steps)
+        if totals and step == 0:  # all steps of the epoch are done, but not its evaluation
+            epoch, step = epoch - 1, steps
+        sums = {
+            name: torch.tensor(total, dtype=torch.float64, device=state.step.device) for name, total in totals.items()
+        }
+        return cls(epoch + 1, step, sums)
+
+    def add(self, measured: dict[str, Tensor], rows: int) -> None:
+        self.step += 1
+        for name, value in {**measured, "rows": torch.ones_like(measured["loss"])}.items():
+            weighted = value.detach().double() * rows
+            self.totals[name] = self.totals[name] + weighted if name in self.totals else weighted
+
+    def means(self) -> dict[str, Tensor]:
+        rows = self.totals["rows"]
+        return {name: total / rows for name, total in self.totals.items() if name != "rows"}
+
+
+def _save(report: Report, state: TrainState, progress: _Progress) -> None:
+    _check_finite(report, state, progress)
+    report.save(state, {"totals": {name: total.item() for name, total in progress.totals.items()}})
+    progress.saved = time.monotonic()
+
+
+def _check_finite(report: Report, state: TrainState, progress: _Progress) -> None:
+    loss = progress.totals["loss"].item() / progress.totals["rows"].item() if progress.totals else 0.0
+    bad = [p for p, leaf in tree.leaves_with_paths(state.params) if not torch.isfinite(leaf).all()]
+    if math.isfinite(loss) and not bad:
+        return
+    what = f"parameter '{bad[0]}' is" if math.isfinite(loss) else f"the mean loss of epoch {progress.epoch} is {loss},"
+    kept = f"; the last finite state is in {report.directory / 'checkpoint'}" if report.directory else ""
+    raise NonFiniteLossError(f"{what} not finite at step {int(state.step)}; try a lower learning rate{kept}")
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets, so that no step is cut in half: it may be writing over a state it was donated."""
+    interrupt = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+        yield interrupt
+        return
+
+    def handle(signal_number: int, frame: Any) -> None:
+        if interrupt.is_set():
+            raise KeyboardInterrupt
+        interrupt.set()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)

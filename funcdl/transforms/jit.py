@@ -1,0 +1,247 @@
+"""Compilation of a pure function of trees to one graph, with donated arguments."""
+
+from __future__ import annotations
+
+import functools
+import sysconfig
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch._inductor.cpp_builder import get_cpp_compiler
+from torch._inductor.exc import InvalidCxxCompiler
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from funcdl import tree
+from funcdl.tree import Tree
+
+
+def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> Callable[..., Any]:
+    """Compiles `f` to one graph for each structure, shape and dtype of its arguments.
+
+    Whatever may change from call to call is an argument, a tensor: what `f` closes over is compiled in. Inside another
+    `jit`, or under `grad` or `vmap`, a jitted function is just `f`.
+
+    Args:
+        f: a pure function whose arguments and results are trees of tensors.
+        donate_argnums: positions of arguments whose memory the results may reuse, which saves an optimizer a copy of
+            all that it holds. The caller's own tree is gone after the call: go on with the result.
+
+    Returns:
+        A function with the arguments and results of `f`.
+
+    Raises:
+        TypeError: a leaf of the arguments or results is not a tensor.
+        ValueError: a donated leaf requires a gradient, or shares its memory with another leaf.
+
+    Source: `torch.compile(fullgraph=True)`. Without a C++ compiler it warns once and runs `f` uncompiled.
+
+    >>> double = jit(lambda params: {"w": 2 * params["w"]})
+    >>> double({"w": torch.tensor([1.0, 2.0])})
+    {'w': tensor([2., 4.])}
+    """
+    donated_args = (donate_argnums,) if isinstance(donate_argnums, int) else tuple(donate_argnums)
+    programs: dict[Any, _Program] = {}
+
+    @functools.wraps(f)
+    def jitted(*args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_dynamo_compiling() or torch._C._are_functorch_transforms_active() or _shapes_only():
+            return f(*args, **kwargs)
+        leaves, structure = tree.flatten((args, kwargs))
+        try:
+            forms = [(t.shape, t.stride(), t.dtype, t.device, t.requires_grad) for t in leaves]
+        except (AttributeError, TypeError):
+            raise _not_a_tensor(f, "argument", (args, kwargs)) from None
+        signature = (structure, torch.is_grad_enabled(), *forms)
+        if signature not in programs:
+            programs[signature] = _compile(f, args, kwargs, donated_args)
+        return programs[signature](leaves)
+
+    return jitted
+
+
+def eval_shape(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Returns what `f(*args, **kwargs)` would return, as tensors without data, and computes nothing.
+
+    Source: `jax.eval_shape`; torch's fake tensors.
+
+    >>> eval_shape(lambda x: x @ x.T, torch.ones(1000, 3)).shape
+    torch.Size([1000, 1000])
+    """
+    return _eval_shape(f, args, kwargs)[1]
+
+
+class _Program(NamedTuple):
+    """One compiled graph, and for each result where to find it.
+
+    The graph overwrites donated inputs. That is sound only with values it has freshly computed: a result that is an
+    input, or a view of one, could be overwritten before it is read (a swap). So with donation each result goes one of
+    three ways: a donated leaf that comes back as it was stays where it is; a fresh result overwrites a donated leaf of
+    its form, once all else is computed; anything else leaves the graph as a copy.
+    """
+
+    run: Callable[..., list[Tensor]]
+    result_structure: tree.Structure
+    held_by: list[tuple[bool, int]]  # for each result: (is it an input leaf?, index among inputs or outputs of `run`)
+    donated: list[int]
+    paths: list[str]
+
+    def __call__(self, leaves: list[Tensor]) -> Tree:
+        _refuse_shared_memory(leaves, self.donated, self.paths)
+        outputs = self.run(*leaves)
+        results = [leaves[index] if is_input else outputs[index] for is_input, index in self.held_by]
+        return tree.unflatten(self.result_structure, results)
+
+
+def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequence[int]) -> _Program:
+    leaves, structure = tree.flatten((args, kwargs))
+    skeleton = tree.unflatten(structure, range(len(leaves)))
+    paths = [_argument_path(path) for path in tree.paths((args, kwargs))]
+    for argnum in donated_args:
+        if not 0 <= argnum < len(args):
+            raise ValueError(
+                f"jit: donate_argnums names argument {argnum}, but the call has {len(args)} positional arguments; pass "
+                "what is donated by position"
+            )
+    donated = [index for argnum in donated_args for index in tree.leaves(skeleton[0][argnum])]
+    for index in donated:
+        if leaves[index].requires_grad:
+            raise ValueError(f"jit: '{paths[index]}' is donated, but requires a gradient; detach it first")
+
+    _refuse_shared_memory(leaves, donated, paths)  # a plan for such leaves would be wrong for others of their form
+
+    fakes, results = _eval_shape(f, args, kwargs)
+    fake_results, result_structure = tree.flatten(results)
+    if not all(isinstance(result, Tensor) for result in fake_results):
+        raise _not_a_tensor(f, "result", results)
+
+    def call(*leaves: Tensor) -> list[Tensor]:
+        args, kwargs = tree.rebuild(skeleton, leaves)
+        return tree.leaves(f(*args, **kwargs))
+
+    missing = _missing_compiler() if any(t.device.type == "cpu" for t in [*leaves, *fake_results]) else None
+    if missing:
+        _warn_once(f"jit: {missing}; running uncompiled, which is slower")
+    if missing or not donated:
+        everything = [(False, index) for index in range(len(fake_results))]
+        return _Program(call if missing else _torch_compile(call), result_structure, everything, donated, paths)
+
+    held_by, overwrites, copies = _plan_donation(fakes, fake_results, donated)
+
+    def call_and_overwrite(*leaves: Tensor) -> list[Tensor]:
+        results = call(*leaves)
+        copied = [results[index].clone() for index in copies]  # before anything is overwritten
+        for target, index in overwrites:
+            leaves[target].copy_(results[index])
+        return copied
+
+    return _Program(_torch_compile(call_and_overwrite), result_structure, held_by, donated, paths)
+
+
+def _refuse_shared_memory(leaves: list[Tensor], donated: list[int], paths: list[str]) -> None:
+    if not donated:
+        return
+    storages = [leaf.untyped_storage()._cdata for leaf in leaves]
+    if len(set(storages)) == len(storages):
+        return
+    for index in donated:
+        shared = [other for other, storage in enumerate(storages) if storage == storages[index] and other != index]
+        if shared:
+            raise ValueError(
+                f"jit: '{paths[index]}' is donated, but shares its memory with '{paths[shared[0]]}'; "
+                "clone one of them first"
+            )
+
+
+def _plan_donation(
+    inputs: list[Tensor], results: list[Tensor], donated: list[int]
+) -> tuple[list[tuple[bool, int]], list[tuple[int, int]], list[int]]:
+    """Returns where each result is held, the (leaf, result) pairs to overwrite, and the results to copy."""
+    free = {_view(inputs[index]): index for index in donated}
+    held: dict[int, tuple[bool, int]] = {}
+    for number, result in enumerate(results):
+        unchanged = free.pop(_view(result), None)
+        if unchanged is not None:
+            held[number] = (True, unchanged)
+
+    storages = {leaf.untyped_storage()._cdata for leaf in inputs}
+    by_form: dict[Any, list[int]] = {}
+    for index in free.values():
+        if inputs[index].is_contiguous():
+            by_form.setdefault(_form(inputs[index]), []).append(index)
+    overwrites, copies = [], []
+    for number, result in enumerate(results):
+        if number in held:
+            continue
+        targets = by_form.get(_form(result), [])
+        if targets and result.untyped_storage()._cdata not in storages:
+            held[number] = (True, targets[0])
+            overwrites.append((targets.pop(0), number))
+        else:
+            held[number] = (False, len(copies))
+            copies.append(number)
+    return [held[number] for number in range(len(results))], overwrites, copies
+
+
+def _view(t: Tensor) -> Any:
+    return t.untyped_storage()._cdata, t.storage_offset(), t.stride(), t.is_conj(), t.is_neg(), _form(t)
+
+
+def _form(t: Tensor) -> Any:
+    return t.shape, t.dtype, t.device
+
+
+def _eval_shape(f: Callable[..., Any], args: Any, kwargs: Any) -> tuple[list[Tensor], Tree]:
+    """Returns the fake leaves of the arguments and the fake result, which alias each other as the real ones would."""
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    leaves, structure = tree.flatten((args, kwargs))
+    fakes = [mode.from_tensor(leaf, static_shapes=True) for leaf in leaves]
+    with mode:
+        fake_args, fake_kwargs = tree.unflatten(structure, fakes)
+        return fakes, f(*fake_args, **fake_kwargs)
+
+
+def _shapes_only() -> bool:
+    """Whether the tensors of this moment are fake, as while `eval_shape` runs its function."""
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
+
+
+def _torch_compile(f: Callable[..., Any]) -> Callable[..., Any]:
+    # Dynamo keeps its graphs, and counts them against its limit, by code object: each program gets its own.
+    f.__code__ = f.__code__.replace()
+    return torch.compile(f, fullgraph=True, dynamic=False)
+
+
+@functools.cache
+def _missing_compiler() -> str | None:
+    """What keeps Inductor from compiling for the CPU here, or None."""
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return "no C++ compiler found (install g++ or clang, or set CXX)"
+    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
+        return "Python's C headers are missing (on Debian: install python3-dev)"
+    return None
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+
+def _argument_path(path: str) -> str:
+    return path.partition(".")[2]  # the trees are (args, kwargs): drops the 0 or 1 in front
+
+
+def _not_a_tensor(f: Callable[..., Any], what: str, values: Tree) -> TypeError:
+    path, leaf = next((p, leaf) for p, leaf in tree.leaves_with_paths(values) if not isinstance(leaf, Tensor))
+    name = getattr(f, "__name__", "f")
+    if what == "argument":
+        path, way_out = _argument_path(path), "pass a tensor, or close over a number that never changes"
+    else:
+        way_out = "return tensors only"
+    where = f"{what} '{path}'" if path else f"the {what}"
+    return TypeError(f"jit({name}): {where} is {leaf!r} of type {type(leaf).__name__}; {way_out}")

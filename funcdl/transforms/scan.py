@@ -1,0 +1,142 @@
+"""A loop over the first dimension as one operation: the same graph for ten steps as for ten thousand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch._higher_order_ops.scan import scan as torch_scan
+from torch._subclasses.fake_tensor import is_fake
+
+from funcdl import tree
+from funcdl.tree import Tree
+
+Body = Callable[[Tree, Tree], tuple[Tree, Tree]]
+
+
+def scan(f: Body, init: Tree, xs: Tree = (), length: int | None = None) -> tuple[Tree, Tree]:
+    r"""Runs `carry, y = f(carry, x)` for each `x` along the first dimension of `xs` and stacks the `y`.
+
+    Inside `jit` the loop is one operation of the graph, so that compile time does not grow with its length. Elsewhere,
+    and wherever it is differentiated or mapped (`grad`, `vmap` around the scan, or inputs that require a gradient),
+    it is a plain loop: gradients *through* torch's scan have been wrong before. A gradient taken inside `f`, as in a
+    training step, costs nothing of the kind; for an ensemble write `scan(vmap(step), ...)`.
+
+    Args:
+        f: `(carry, x) -> (carry, y)`. The new carry has the structure, shapes and dtypes of the old one; `y` is a tree
+            of dicts, tuples and lists (no NamedTuple, whose class torch's scan forgets).
+        init: the first carry, any tree of tensors, NamedTuples included.
+        xs: a tree of tensors with one first dimension, or an empty tree, with `length`.
+        length: the number of iterations, needed only if `xs` has no leaves.
+
+    Returns:
+        The last carry, and a tree like `y` whose leaves have the iterations as their first dimension.
+
+    Raises:
+        TypeError: a leaf is not a tensor, or `f` does not return a pair.
+        ValueError: no iterations, leaves of `xs` that differ in their first dimension, or a carry that changes form.
+
+    Source: `jax.lax.scan`; in a graph `torch._higher_order_ops.scan`.
+
+    >>> scan(lambda total, x: (total + x, total + x), torch.tensor(0), torch.tensor([1, 2, 3]))
+    (tensor(6), tensor([1, 3, 6]))
+    """
+    _require_tensors("the first carry", init)
+    _require_tensors("xs", xs)
+    steps = _length(xs, length)
+    if not tree.leaves(xs):
+        return scan(lambda carry, _: f(carry, xs), init, torch.arange(steps))  # nothing to slice: count instead
+    values = tree.leaves(init) + tree.leaves(xs)
+    if any(leaf.requires_grad for leaf in values) or torch._C._are_functorch_transforms_active():
+        return _loop(f, init, xs, steps)
+    if torch.compiler.is_dynamo_compiling():
+        return _scan_in_graph(f, init, xs)
+    return (_scan_shapes if any(is_fake(leaf) for leaf in values) else _loop)(f, init, xs, steps)
+
+
+def _loop(f: Body, init: Tree, xs: Tree, steps: int) -> tuple[Tree, Tree]:
+    carry, outputs = init, []
+    for step in range(steps):
+        carry, y = _step(f, carry, tree.map(lambda leaf: leaf[step], xs))  # noqa: B023 (called at once)
+        outputs.append(y)
+    return carry, tree.stack(outputs)
+
+
+def _scan_in_graph(f: Body, init: Tree, xs: Tree) -> tuple[Tree, Tree]:
+    # torch's scan wants flat lists, at least one carry (and before torch 2.15 one y), and contiguous results that share
+    # no memory with each other or with its inputs.
+    carry_leaves, carry_structure = tree.flatten(init)
+    x_leaves, x_structure = tree.flatten(xs)
+    spare = x_leaves[0].new_zeros(())
+
+    def body(flat_carry: list[Any], flat_x: list[Any]) -> tuple[list[Any], Tree]:
+        new, y = _step(f, tree.unflatten(carry_structure, flat_carry), tree.unflatten(x_structure, flat_x))
+        y_or_spare = (y, () if tree.leaves(y) else (flat_x[0].new_zeros(()),))
+        return [_copy(leaf) for leaf in tree.leaves(new) or flat_carry], tree.map(_copy, y_or_spare)
+
+    last, (ys, _) = torch_scan(body, [_copy(leaf) for leaf in carry_leaves or [spare]], x_leaves)
+    return tree.unflatten(carry_structure, last), ys
+
+
+def _copy(leaf: torch.Tensor) -> torch.Tensor:
+    return leaf.clone(memory_format=torch.contiguous_format)
+
+
+def _scan_shapes(f: Body, init: Tree, xs: Tree, steps: int) -> tuple[Tree, Tree]:
+    """What `eval_shape` needs to know: one iteration tells every shape."""
+    new, y = _step(f, init, tree.map(lambda leaf: leaf[0], xs))
+    return tree.map(lambda leaf: leaf.new_empty(leaf.shape), new), tree.map(lambda leaf: leaf.new_empty((steps, *leaf.shape)), y)
+
+
+def _length(xs: Tree, length: int | None) -> int:
+    sizes = {leaf.shape[0] if leaf.ndim else None for leaf in tree.leaves(xs)} or {length}
+    if len(sizes) > 1 or None in sizes or length not in (None, *sizes):
+        found = [f"{path or 'xs'} {tuple(leaf.shape)}" for path, leaf in tree.leaves_with_paths(xs)]
+        raise ValueError(
+            f"scan: all leaves of xs must have one first dimension, equal to length if that is given; got "
+            f"{', '.join(found) or 'no leaves'} and length={length}"
+        )
+    (steps,) = sizes
+    if steps < 1:
+        raise ValueError("scan: there is nothing to run over; xs must have at least one entry along dimension 0")
+    return steps
+
+
+def _step(f: Body, carry: Tree, x: Tree) -> tuple[Tree, Tree]:
+    result = f(carry, x)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(
+            f"scan: f returned a {type(result).__name__}, not the pair (carry, y); where there is no y return (carry, ())"
+        )
+    new, y = result
+    _require_tensors("the new carry", new)
+    _require_tensors("y", y)
+    old_paths, new_paths = tree.paths(carry), tree.paths(new)
+    if old_paths != new_paths:
+        changed = sorted(set(old_paths) ^ set(new_paths))
+        raise ValueError(f"scan: f must return a carry of the structure it was given; it differs at {changed[:3]}")
+    for path, old, leaf in zip(old_paths, tree.leaves(carry), tree.leaves(new), strict=True):
+        if old.shape != leaf.shape or old.dtype != leaf.dtype:
+            raise ValueError(
+                f"scan: f changed the carry's leaf '{path}' from {tuple(old.shape)} {old.dtype} to "
+                f"{tuple(leaf.shape)} {leaf.dtype}; shapes and dtypes must stay"
+            )
+    if _has_namedtuple(y):
+        raise ValueError("scan: f returned a NamedTuple as y; return a dict, tuple or list of tensors there")
+    return new, y
+
+
+def _require_tensors(what: str, part: Tree) -> None:
+    for path, leaf in tree.leaves_with_paths(part):
+        if not isinstance(leaf, torch.Tensor):
+            where = f"'{path}' in {what}" if path else what
+            raise TypeError(f"scan: {where} is {leaf!r} of type {type(leaf).__name__}; expected a tensor")
+
+
+def _has_namedtuple(part: Tree) -> bool:
+    if isinstance(part, dict):
+        return any(_has_namedtuple(child) for child in part.values())
+    if isinstance(part, (tuple, list)):
+        return tree.is_namedtuple(part) or any(_has_namedtuple(child) for child in part)
+    return False

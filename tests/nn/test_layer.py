@@ -1,0 +1,200 @@
+"""The Layer contract and the combinators: names, keys, buffers, errors."""
+
+import pytest
+import torch
+
+from funcdl import nn, random, transforms, tree
+from tests.nn.test_battery import assert_trees_equal
+
+KEY = random.key(0)
+
+
+def example(*shape, dtype=torch.float32):
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+def counter():
+    """A layer with a buffer: counts its calls in training."""
+
+    def init(key, x):
+        return {}, {"calls": torch.zeros((), dtype=torch.int64, device=key.device)}
+
+    def apply(params, buffers, x, *, key=None, train=False):
+        return x, {"calls": buffers["calls"] + 1} if train else buffers
+
+    return nn.Layer(init, apply)
+
+
+def noise():
+    """A layer that returns its key's words."""
+    return nn.Layer(
+        lambda key, x: ({}, {}),
+        lambda params, buffers, x, *, key=None, train=False: (
+            torch.zeros(4, dtype=torch.int32) if key is None else random.bits(key, (4,)),
+            buffers,
+        ),
+    )
+
+
+def test_keys_of_a_block_are_those_of_torchvision():
+    def conv(channels, kernel_size, stride=1):
+        return nn.conv2d(channels, kernel_size, stride, kernel_size // 2, bias=False)
+
+    def block(channels, stride, **shortcut):
+        body = nn.serial(conv1=conv(channels, 3, stride), relu=nn.relu(), conv2=conv(channels, 3))
+        return nn.residual(body, combine=nn.serial(nn.add(), nn.relu()), **shortcut)
+
+    model = nn.serial(
+        conv1=conv(8, 7, 2),
+        maxpool=nn.max_pool2d(3, 2, 1),
+        layer1=nn.serial(block(8, 1), block(8, 1)),
+        layer2=nn.serial(block(16, 2, downsample=nn.serial(conv(16, 1, 2))), block(16, 1)),
+        flatten=nn.flatten(),
+        fc=nn.linear(10),
+    )
+    params, buffers = model.init(KEY, example(2, 3, 32, 32))
+    assert tree.paths(params) == sorted(
+        ["conv1.weight", "fc.bias", "fc.weight", "layer2.0.downsample.0.weight"]
+        + [f"layer{i}.{j}.conv{k}.weight" for i in (1, 2) for j in (0, 1) for k in (1, 2)]
+    )
+    assert buffers == {}
+    assert model(params, torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_slots_without_parameters_count_but_have_no_entry():
+    params, buffers = nn.serial(nn.relu(), nn.linear(2), torch.tanh, nn.linear(3)).init(KEY, example(1, 4))
+    assert list(params) == ["1", "3"]
+    assert buffers == {}
+
+
+def test_buffers_are_returned_new_only_where_they_changed():
+    model = nn.serial(nn.linear(2), counter(), nn.residual(counter(), combine=nn.add()), nn.parallel(a=counter()))
+    params, buffers = model.init(KEY, example(1, 3))
+    assert tree.paths(buffers) == ["1.calls", "2.calls", "3.a.calls"]
+    x = torch.ones(1, 3)
+    assert model.apply(params, buffers, x)[1] is buffers
+    _, after = model.apply(params, buffers, x, train=True)
+    assert tree.leaves(after) == [1, 1, 1]
+    assert tree.leaves(buffers) == [0, 0, 0]
+    assert list(after) == list(buffers)
+
+
+def test_a_body_and_its_shortcut_keep_their_buffers_apart():
+    model = nn.residual(nn.serial(bn=counter()), shortcut=nn.serial(bn=counter()))
+    params, buffers = model.init(KEY, example(3))
+    assert tree.paths(buffers) == ["bn.calls", "shortcut.bn.calls"]
+    _, after = model.apply(params, buffers, torch.ones(3), train=True)
+    assert after == {"bn": {"calls": 1}, "shortcut": {"bn": {"calls": 1}}}
+
+
+def test_a_body_may_use_the_name_that_no_shortcut_has():
+    model = nn.residual(nn.serial(identity=nn.linear(3), shortcut=counter()))
+    params, buffers = model.init(KEY, example(1, 3))
+    assert tree.paths((params, buffers)) == ["0.identity.bias", "0.identity.weight", "1.shortcut.calls"]
+    x = torch.ones(1, 3)
+    y, after = model.apply(params, buffers, x, train=True)
+    torch.testing.assert_close(y, x + x @ params["identity"]["weight"].T + params["identity"]["bias"])
+    assert after == {"shortcut": {"calls": 1}}
+
+
+def test_compiled_buffers(device):
+    model = nn.serial(counter(), nn.residual(counter()))
+    params, buffers = model.init(random.key(0, device=device), example(3))
+    step = transforms.jit(lambda buffers, x: model.apply(params, buffers, x, train=True))
+    y, after = step(buffers, torch.ones(3, device=device))
+    assert tree.leaves(after) == [1, 1]
+    assert y.tolist() == [2, 2, 2]
+
+
+def test_slot_i_gets_child_i_of_the_key():
+    words = [random.bits(random.fold_in(KEY, i), (4,)) for i in range(4)]
+    parallel = nn.parallel(noise(), noise(), noise())
+    assert_trees_equal(parallel({}, torch.zeros(4), key=KEY), tuple(words[:3]))
+    last = nn.serial(nn.relu(), torch.relu, noise())
+    assert_trees_equal(last({}, torch.zeros(4), key=KEY), words[2])
+    block = nn.residual(noise(), shortcut=noise(), combine=lambda pair: torch.stack(pair))
+    assert_trees_equal(block({}, torch.zeros(4), key=KEY), torch.stack(words[:2]))
+    combined = nn.parallel(nn.relu(), nn.relu(), combine=noise())
+    assert_trees_equal(combined({}, torch.zeros(4), key=KEY), words[2])
+
+
+def test_slots_are_initialised_independently():
+    params, _ = nn.serial(nn.linear(3), nn.linear(3), nn.parallel(nn.linear(3), nn.linear(3))).init(KEY, example(1, 3))
+    weights = [leaf for path, leaf in tree.leaves_with_paths(params) if path.endswith("weight")]
+    biases = [leaf for path, leaf in tree.leaves_with_paths(params) if path.endswith("bias")]
+    assert len({tuple(leaf.flatten().tolist()) for leaf in weights}) == 4
+    assert len({tuple(leaf.tolist()) for leaf in biases}) == 4
+
+
+def test_parameters_of_a_model_that_starts_with_bytes():
+    model = nn.serial(lambda x: x.double() / 255, nn.linear(2))
+    params, _ = model.init(KEY, example(4, 3, dtype=torch.uint8))
+    assert params["1"]["weight"].dtype == torch.float64
+    assert model(params, torch.zeros(4, 3, dtype=torch.uint8)).dtype == torch.float64
+    params, _ = nn.linear(2).init(KEY, example(4, 3, dtype=torch.uint8))
+    assert params["weight"].dtype == torch.get_default_dtype()
+
+
+def test_calling_a_layer_with_buffers_says_what_to_do():
+    offset = nn.Layer(
+        lambda key, x: ({}, {"calls": torch.zeros(())}),
+        lambda params, buffers, x, *, key=None, train=False: (x + buffers["calls"], buffers),
+    )
+    returns_them = nn.Layer(offset.init, lambda params, buffers, x, **_: (x, {"calls": torch.ones(())}))
+    for layer in (counter(), nn.serial(nn.relu(), counter()), offset, nn.residual(offset), returns_them):
+        with pytest.raises(TypeError, match=r"this layer has buffers .*calls.* call y, buffers = layer\.apply"):
+            layer({}, torch.ones(2), train=True)
+
+
+def test_calling_a_layer_with_a_parameter_missing_names_it():
+    with pytest.raises(KeyError, match="weight"):
+        nn.serial(nn.linear(2))({}, torch.ones(1, 3))
+
+
+def test_errors_tell_the_path_to_the_layer():
+    model = nn.serial(features=nn.serial(nn.relu(), nn.residual(nn.serial(cn2=nn.conv2d(1, 1)))), fc=nn.linear(2))
+    params, _ = model.init(KEY, example(5, 1, 4, 4))
+    with pytest.raises(ValueError, match=r"conv2d\(1, kernel_size=1\): expected 1 channels") as caught:
+        model(params, torch.ones(5, 2, 4, 4))
+    assert caught.value.__notes__ == ["in slot features.1.cn2"]
+    with pytest.raises(ValueError, match="expected") as caught:
+        model.init(KEY, example(5, 4))
+    assert caught.value.__notes__ == ["in slot features.1.cn2"]
+
+
+def test_a_compiled_model_keeps_the_layers_message():
+    layer = nn.serial(nn.linear(2))
+    params, _ = layer.init(KEY, example(1, 3))
+    with pytest.raises(Exception, match=r"linear\(2\): expected \(\.\.\., 3\)"):
+        transforms.jit(lambda x: layer(params, x))(torch.ones(1, 4))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.serial(nn.relu(), fc=nn.linear(2)), "serial: expected all layers positional or all named"),
+        (lambda: nn.parallel(nn.relu(), fc=nn.linear(2)), "parallel: expected all layers positional or all named"),
+        (lambda: nn.serial(nn.relu(), 3), "serial: expected a Layer or a function of a tensor in slot 1, got 3"),
+        (lambda: nn.serial(torch.nn.ReLU()), r"in slot 0, got ReLU\(\)"),
+        (lambda: nn.serial(**{"a.b": nn.relu()}), "serial: expected names without a dot, got 'a.b'"),
+        (lambda: nn.residual(nn.relu(), a=nn.relu(), b=nn.relu()), "residual: expected at most one shortcut, got a, b"),
+        (lambda: nn.serial(nn.flatten)({}, torch.ones(2)), r"flatten: expected a layer, got .*write flatten\(\)"),
+    ],
+)
+def test_wrong_use_of_a_combinator(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (nn.residual(nn.linear(3), weight=nn.linear(3)), "residual: the body has an entry 'weight' as well"),
+        (nn.residual(nn.serial(a=counter()), a=nn.linear(3)), "residual: the body has an entry 'a' as well"),
+        (nn.residual(nn.relu(), combine=nn.serial(nn.add(), nn.linear(2))), "expected a combine without parameters"),
+        (nn.serial(nn.residual(nn.linear(4))), r"add: expected tensors of one shape, got \(5, 3\) and \(5, 4\)"),
+    ],
+)
+def test_wrong_blocks_are_noticed_by_init(layer, message):
+    with pytest.raises(ValueError, match=message):
+        layer.init(KEY, example(5, 3))

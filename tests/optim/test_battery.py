@@ -1,0 +1,227 @@
+"""What must hold for every optimizer and every part: a new export without a row here fails the first test."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from funcdl import optim, transforms, tree
+
+
+class Row(NamedTuple):
+    make: Callable[[], optim.Transformation]  # with numbers that make every branch count
+    descend: Callable[[float], optim.Transformation]  # a whole optimizer, from a learning rate
+    quadratic: float  # learning rates with which it converges
+    rosenbrock: float
+
+
+def followed_by_lr(part):
+    return lambda lr: optim.chain(part, optim.scale_by_learning_rate(lr))
+
+
+ROWS = {
+    "adadelta": Row(lambda: optim.adadelta(weight_decay=0.1), optim.adadelta, 4.0, 1.0),
+    "adam": Row(lambda: optim.adam(weight_decay=0.1, amsgrad=True), optim.adam, 0.05, 0.02),
+    "adamw": Row(optim.adamw, lambda lr: optim.adamw(lr, weight_decay=1e-6), 0.05, 0.02),
+    "add_decayed_weights": Row(
+        lambda: optim.add_decayed_weights(0.1), followed_by_lr(optim.add_decayed_weights(1e-6)), 0.1, 1e-3
+    ),
+    "clip_by_global_norm": Row(
+        lambda: optim.clip_by_global_norm(0.5), followed_by_lr(optim.clip_by_global_norm(1.0)), 0.1, 1e-3
+    ),
+    "scale_by_adadelta": Row(optim.scale_by_adadelta, followed_by_lr(optim.scale_by_adadelta()), 4.0, 1.0),
+    "scale_by_adam": Row(optim.scale_by_adam, followed_by_lr(optim.scale_by_adam()), 0.05, 0.02),
+    "scale_by_learning_rate": Row(lambda: optim.scale_by_learning_rate(0.1), optim.scale_by_learning_rate, 0.1, 1e-3),
+    "sgd": Row(lambda: optim.sgd(0.1, 0.9, weight_decay=0.1, nesterov=True), lambda lr: optim.sgd(lr, 0.9), 0.05, 3e-4),
+    "trace": Row(lambda: optim.trace(0.9, 0.1), followed_by_lr(optim.trace(0.9)), 0.05, 3e-4),
+}
+OPTIMIZERS = {name: row.make() for name, row in ROWS.items()}
+every = pytest.mark.parametrize("name", ROWS)
+
+
+def test_every_exported_optimizer_has_a_row():
+    makers = {
+        name for name in optim.__all__ if getattr(optim, name).__annotations__.get("return") == "Transformation"
+    } - {"chain", "part"}
+    assert set(ROWS) == makers
+
+
+def params_and_grads(dtype=torch.float64, device="cpu", seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {"scalar": (), "empty": (0, 3), "one": (1,), "matrix": (5, 3)}
+
+    def draw():
+        return {
+            name: torch.randn(shape, generator=generator, dtype=torch.float64).to(device, dtype)
+            for name, shape in shapes.items()
+        }
+
+    return draw(), draw()
+
+
+def step(transformation, params, state, grads):
+    updates, state = transformation.update(grads, state, params)
+    return optim.apply_updates(params, updates), state
+
+
+def form(state):
+    return [(path, leaf.shape, leaf.dtype, leaf.device) for path, leaf in tree.leaves_with_paths(state)]
+
+
+def same(actual, expected, **tolerance):
+    assert tree.structure(actual) == tree.structure(expected)
+    torch.testing.assert_close(tree.leaves(actual), tree.leaves(expected), **tolerance)
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_the_form_of_params_and_state_never_changes(name, dtype, device):
+    params, grads = params_and_grads(dtype, device)
+    state = OPTIMIZERS[name].init(params)
+    before = form(params), form(state)
+    for _ in range(3):
+        params, state = step(OPTIMIZERS[name], params, state, grads)
+        assert (form(params), form(state)) == before
+    assert all(leaf.isfinite().all() for leaf in tree.leaves((params, state)))
+    for path, leaf in tree.leaves_with_paths(state):
+        keys = path.split(".")
+        if "count" in keys:
+            assert (leaf.item(), leaf.shape, leaf.dtype) == (3, (), torch.int64)
+        elif "hyperparameters" in keys:
+            assert (leaf.shape, leaf.dtype) == ((), torch.float64)
+        else:
+            assert leaf.dtype == dtype
+
+
+@every
+def test_update_leaves_its_arguments_as_they_are(name, device):
+    params, grads = params_and_grads(device=device)
+    _, state = step(OPTIMIZERS[name], params, OPTIMIZERS[name].init(params), grads)
+    arguments = (params, state, grads)
+    copies, versions = tree.map(torch.clone, arguments), [leaf._version for leaf in tree.leaves(arguments)]
+    first = step(OPTIMIZERS[name], *arguments)
+    same(arguments, copies, rtol=0, atol=0)
+    assert versions == [leaf._version for leaf in tree.leaves(arguments)]
+    same(step(OPTIMIZERS[name], *arguments), first, rtol=0, atol=0)
+
+
+@every
+def test_zero_gradients_are_harmless(name, device):
+    params, grads = params_and_grads(device=device)
+    transformation = ROWS[name].make()
+    state, zeros = transformation.init(params), tree.zeros_like(grads)
+    if any(path.endswith("weight_decay") for path in optim.get_hyperparameters(state)):
+        state = optim.replace_hyperparameters(state, weight_decay=0.0)
+    after = params
+    for _ in range(3):
+        after, state = step(transformation, after, state, zeros)
+    same(after, params, rtol=0, atol=0)
+
+
+class Weights(NamedTuple):
+    matrix: torch.Tensor
+    rest: tuple
+
+
+@every
+def test_takes_any_tree(name, device):
+    params, grads = params_and_grads(device=device)
+    expected, _ = step(OPTIMIZERS[name], params, OPTIMIZERS[name].init(params), grads)
+    shapes = [
+        lambda t: (t["empty"], [t["matrix"]], {"deep": {"one": t["one"], "nothing": {}}}, t["scalar"]),
+        lambda t: Weights(t["matrix"], (t["empty"], t["one"], t["scalar"])),
+    ]
+    for shape in shapes:
+        params_, grads_ = shape(params), shape(grads)
+        after, _ = step(OPTIMIZERS[name], params_, OPTIMIZERS[name].init(params_), grads_)
+        same(after, shape(expected))
+    for empty in ({}, ()):
+        assert step(OPTIMIZERS[name], empty, OPTIMIZERS[name].init(empty), empty)[0] == empty
+
+
+def run_all(params, states, grads):
+    return {name: step(transformation, params, states[name], grads) for name, transformation in OPTIMIZERS.items()}
+
+
+def scaled(state, factor):
+    return optim.replace_hyperparameters(
+        state, {path: factor * value for path, value in optim.get_hyperparameters(state).items()}
+    )
+
+
+def compilations():
+    return torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+
+def test_compiled_is_eager_and_compiles_once(device):
+    params, grads = params_and_grads(device=device)
+    states = {name: transformation.init(params) for name, transformation in OPTIMIZERS.items()}
+    fast = transforms.jit(run_all)
+    first = fast(params, states, grads)
+    same(first, run_all(params, states, grads))
+    compiled = compilations()
+    states = {name: state for name, (_, state) in first.items()}
+    same(fast(params, states, grads), run_all(params, states, grads))
+    states = {name: scaled(state, 0.5) for name, state in states.items()}
+    same(fast(params, states, grads), run_all(params, states, grads))
+    assert compilations() == compiled
+
+
+def members(device):
+    """Three members with parameters, gradients and numbers of their own, after one step each."""
+    trees = [params_and_grads(device=device, seed=seed) for seed in range(3)]
+    states = [
+        {
+            name: scaled(step(transformation, params, transformation.init(params), grads)[1], 1 - 0.2 * member)
+            for name, transformation in OPTIMIZERS.items()
+        }
+        for member, (params, grads) in enumerate(trees)
+    ]
+    return [(params, state, grads) for (params, grads), state in zip(trees, states, strict=True)]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_vmapped_members_are_single_runs(compiled, device):
+    arguments = members(device)
+    together = transforms.vmap(run_all)
+    together = transforms.jit(together) if compiled else together
+    same(together(*tree.stack(arguments)), tree.stack([run_all(*member) for member in arguments]))
+
+
+def test_an_ensemble_takes_a_learning_rate_per_member(device):
+    params, grads = params_and_grads(device=device)
+    many, optimizer = tree.stack([params] * 3), optim.adam()
+    state = optim.replace_hyperparameters(transforms.vmap(optimizer.init)(many), lr=torch.tensor([0.1, 0.2, 0.4]))
+    after, _ = transforms.vmap(lambda p, s: step(optimizer, p, s, grads))(many, state)
+    for lr, member in zip((0.1, 0.2, 0.4), tree.unstack(after), strict=True):
+        exact = optim.adam(lr=torch.tensor(lr))  # the float32 number that the member got
+        same(member, step(exact, params, exact.init(params), grads)[0])
+
+
+def minimize(f, optimizer, start, steps):
+    params = {"x": torch.tensor(start, dtype=torch.float64)}
+    state = optimizer.init(params)
+    for _ in range(steps):
+        x = params["x"].clone().requires_grad_()
+        (grad,) = torch.autograd.grad(f(x), x)
+        params, state = step(optimizer, params, state, {"x": grad})
+    return params["x"]
+
+
+@every
+def test_converges_on_a_quadratic(name):
+    target = torch.tensor([1.0, -2.0], dtype=torch.float64)
+
+    def f(x):
+        return ((x - target) ** 2 * torch.tensor([1.0, 3.0])).sum()
+
+    assert f(minimize(f, ROWS[name].descend(ROWS[name].quadratic), [0.0, 0.0], 600)) < 1e-3
+
+
+@every
+def test_converges_on_rosenbrocks_valley(name):
+    def f(x):
+        return (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
+
+    assert f(minimize(f, ROWS[name].descend(ROWS[name].rosenbrock), [-1.0, 1.0], 3000)) < 0.8  # from 4

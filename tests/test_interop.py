@@ -1,0 +1,67 @@
+import pytest
+import torch
+
+from funcdl import interop, nn, random, tree
+
+MODEL = nn.serial(fc1=nn.linear(4), relu=nn.relu(), block=nn.serial(nn.linear(2, bias=False)))
+PARAMS, _ = MODEL.init(random.key(0), torch.empty(1, 3))
+BUFFERS = {"bn": {"running_mean": torch.zeros(4), "num_batches_tracked": torch.tensor(7)}}
+
+
+def test_there_and_back():
+    state = interop.to_state_dict(PARAMS, BUFFERS)
+    assert sorted(state) == [
+        "block.0.weight",
+        "bn.num_batches_tracked",
+        "bn.running_mean",
+        "fc1.bias",
+        "fc1.weight",
+    ]
+    assert state["fc1.weight"] is PARAMS["fc1"]["weight"]
+    params, buffers = interop.from_state_dict(state, *tree.zeros_like((PARAMS, BUFFERS)))
+    assert tree.structure((params, buffers)) == tree.structure((PARAMS, BUFFERS))
+    torch.testing.assert_close((params, buffers), (PARAMS, BUFFERS), rtol=0, atol=0)
+
+
+def test_two_digit_numbers_keep_their_places():
+    model = nn.serial(*[nn.linear(2)] * 11)
+    params, _ = model.init(random.key(0), torch.empty(1, 2))
+    loaded, _ = interop.from_state_dict(interop.to_state_dict(params), tree.zeros_like(params))
+    torch.testing.assert_close(loaded, params, rtol=0, atol=0)
+
+
+def test_values_are_copies_in_the_place_of_the_old(device):
+    state = {name: leaf.double().requires_grad_() for name, leaf in interop.to_state_dict(PARAMS).items()}
+    template = tree.map(lambda leaf: leaf.to(device), PARAMS)
+    params, buffers = interop.from_state_dict(state, template)
+    assert buffers == {}
+    for path, leaf in tree.leaves_with_paths(params):
+        assert leaf.dtype == torch.float32
+        assert leaf.device == tree.at(template, path).get().device
+        assert not leaf.requires_grad
+    same_dtype, _ = interop.from_state_dict(interop.to_state_dict(PARAMS), PARAMS)
+    same_dtype["fc1"]["bias"].zero_()
+    assert PARAMS["fc1"]["bias"].any()
+
+
+def test_one_error_lists_everything_that_is_wrong():
+    state = interop.to_state_dict(PARAMS, BUFFERS)
+    del state["fc1.bias"], state["bn.running_mean"]
+    state |= {"fc9.weight": torch.zeros(1), "fc1.weight": torch.zeros(3, 4)}
+    with pytest.raises(ValueError, match="from_state_dict") as caught:
+        interop.from_state_dict(state, PARAMS, BUFFERS)
+    for part in (
+        "missing fc1.bias",
+        "missing bn.running_mean",
+        "unexpected fc9.weight",
+        "fc1.weight of shape (3, 4) instead of (4, 3)",
+    ):
+        assert part in str(caught.value)
+    assert "block.0.weight" not in str(caught.value)
+
+
+def test_a_name_in_both_trees_is_refused():
+    with pytest.raises(
+        ValueError, match=r"to_state_dict: expected each name once, got fc\.scale in params and in buffers"
+    ):
+        interop.to_state_dict({"fc": {"scale": torch.zeros(1)}}, {"fc": {"scale": torch.zeros(1)}})
