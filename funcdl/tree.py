@@ -308,7 +308,9 @@ def _combine(first: Tree, second: Tree, path: str) -> Tree:
     mine, theirs = _children(first), _children(second)
     if mine is None or theirs is None or [name for name, _ in mine] != [name for name, _ in theirs]:
         raise ValueError(f"tree.combine: both trees have something at '{path}'; they must come from one partition()")
-    joined = [_combine(a, b, f"{path}.{name}" if path else name) for (name, a), (_, b) in zip(mine, theirs, strict=True)]
+    joined = [
+        _combine(a, b, f"{path}.{name}" if path else name) for (name, a), (_, b) in zip(mine, theirs, strict=True)
+    ]
     if isinstance(first, dict):
         return _like_dict(first, dict(zip(_keys(first), joined, strict=True)))
     return _like(first, joined)

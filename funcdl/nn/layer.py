@@ -317,7 +317,8 @@ def _apply_slot(
     except Exception as error:
         _locate(error, name)
         raise
-    if after is not before:
+    # Dynamo of torch 2.11 cannot compare dicts by identity; inside a graph that only saves building an equal dict
+    if after and (torch.compiler.is_dynamo_compiling() or after is not before):
         changed.update(after if name == "" else {name: after})
     return y
 

@@ -1,6 +1,6 @@
 """Training: the state, one step, evaluation, the loop over epochs, checkpoints, and what a run leaves behind."""
 
-from funcdl.train.checkpoint import CheckpointError, load, save
+from funcdl.train.checkpoint import CheckpointError, load, read_info, save
 from funcdl.train.loop import Interrupted, NonFiniteLossError, fit
 from funcdl.train.report import Report
 from funcdl.train.state import TrainState, make_state
@@ -18,5 +18,6 @@ __all__ = [
     "make_evaluate",
     "make_state",
     "make_step",
+    "read_info",
     "save",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from funcdl.tree import Tree
 
 FORMAT = "funcdl checkpoint 1"
 DESCRIPTION = "checkpoint.json"
+OURS = re.compile(r"[0-9a-f]{16}\.safetensors|\.[0-9a-f]{16}\.safetensors\.tmp|\.checkpoint\.json\.tmp")
 
 
 class CheckpointError(ValueError):
@@ -37,6 +39,9 @@ def save(folder: str | os.PathLike[str], values: Tree, info: dict[str, Any] | No
         values: the tree; each leaf is saved under its path. Leaves may share memory or be views: each is copied.
         info: anything that JSON holds, kept beside it.
 
+    Raises:
+        ValueError: two leaves have one path (a key holds a dot), or one has a name that safetensors keeps to itself.
+
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save(folder, {"w": torch.ones(2)}, {"epoch": 3})
@@ -44,17 +49,21 @@ def save(folder: str | os.PathLike[str], values: Tree, info: dict[str, Any] | No
     ({'w': tensor([1., 1.])}, {'epoch': 3})
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    named = tree.leaves_with_paths(values)
-    leaves = {path or "value": leaf.detach().cpu().contiguous().clone() for path, leaf in named}
+    leaves: dict[str, torch.Tensor] = {}
+    for path, leaf in tree.leaves_with_paths(values):
+        if path in leaves or path == "__metadata__":
+            raise ValueError(f"checkpoint.save: the path '{path}' is taken; rename a key of the tree")
+        leaves[path or "value"] = leaf.detach().cpu().clone(memory_format=torch.contiguous_format)
     payload = safetensors.torch.save(leaves)
     digest = hashlib.sha256(payload).hexdigest()
     name = f"{digest[:16]}.safetensors"
-    write_atomically(folder / name, payload)
     description = {"format": FORMAT, "file": name, "sha256": digest, "tree": _describe(values), "info": info or {}}
-    write_atomically(folder / DESCRIPTION, json.dumps(description, indent=1, sort_keys=True).encode())
-    for old in [*folder.glob("*.safetensors"), *folder.glob(".*.tmp")]:  # the last one's, and a killed process's
-        if old.name != name:
+    text = json.dumps(description, indent=1, sort_keys=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / name, payload)
+    write_atomically(folder / DESCRIPTION, text.encode())
+    for old in folder.iterdir():  # the last one's, and a killed process's
+        if OURS.fullmatch(old.name) and old.name != name:
             old.unlink()
 
 
@@ -91,9 +100,20 @@ def load(folder: str | os.PathLike[str], like: Tree) -> tuple[Tree, dict[str, An
         raise CheckpointError(f"{folder}: holds another tree than the one asked for: {difference}")
 
     def place(path: str, leaf: torch.Tensor) -> torch.Tensor:
-        return loaded[path or "value"].to("cpu" if leaf.device.type == "meta" else leaf.device)
+        # A copy, since those loaded lie in memory that is aligned otherwise than torch's own, and kernels look at that.
+        device = "cpu" if leaf.device.type == "meta" else leaf.device
+        return loaded[path or "value"].to(device, copy=True)
 
     return tree.map_with_path(place, like), description["info"]
+
+
+def read_info(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads the info that was saved in `folder`, without the tree.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or its description is damaged.
+    """
+    return _read_description(Path(folder))["info"]
 
 
 def exists(folder: str | os.PathLike[str]) -> bool:

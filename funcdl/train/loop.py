@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from funcdl import random, tree
 from funcdl.data import epoch_indices, length, steps_per_epoch, take
+from funcdl.train.checkpoint import CheckpointError
 from funcdl.train.report import Report
 from funcdl.train.state import TrainState
 from funcdl.train.step import Step
@@ -45,6 +47,7 @@ def fit(
     evaluate: Callable[[Tree, Tree], dict[str, Tensor]] | None = None,
     report: Report | None = None,
     resume: bool = False,
+    info: Mapping[str, Any] | None = None,
 ) -> TrainState:
     """Trains for a number of epochs and returns the last state.
 
@@ -63,12 +66,14 @@ def fit(
         report: where rows, progress and checkpoints go. A checkpoint is saved at the start, after each epoch, every
             minute, and when Ctrl-C is pressed.
         resume: whether to go on from the report's checkpoint.
+        info: what else decides the bits of the run (precision, threads, ...), in JSON's terms: it is saved in the
+            checkpoints, and a run can be resumed only where it is the same, with the same `key`, `batch_size` and data.
 
     Raises:
         Interrupted: Ctrl-C was pressed; the state is saved. (A second Ctrl-C does not wait for the step to end.)
         NonFiniteLossError: the loss or a parameter is NaN or infinite; both are looked at before each checkpoint.
         ValueError: `epochs` or `batch_size` is out of range.
-        CheckpointError: `resume` with a checkpoint that is missing, damaged or another run's.
+        CheckpointError: `resume` with a checkpoint that is missing, damaged or another run's, or under another `info`.
 
     >>> from funcdl import losses, nn, optim, train
     >>> x = torch.linspace(-1, 1, 64).unsqueeze(1)
@@ -85,14 +90,18 @@ def fit(
     report = report or Report()
     rows = length(data)
     steps = steps_per_epoch(rows, batch_size, drop_last=drop_last)
+    drawn = {"rows": rows, "batch_size": batch_size, "drop_last": drop_last, "key": key.tolist()}
+    run = json.loads(json.dumps({**(info or {}), **drawn}))  # as it will be read back: JSON has no tuples
     if resume:
         state, saved = report.load(state)
+        _check_same(saved.get("run", {}), run)
         progress = _Progress.at(state, steps, saved["totals"])
         report.say(f"resuming at step {int(state.step)} of {steps * epochs}")
         report.restore_rows(progress.epoch - 1)
     else:
         progress = _Progress(epoch=1, step=0)
-        _save(report, state, progress)
+        _save(report, state, progress, run)
+        report.restore_rows(0)
 
     with _deferred_interrupt() as interrupt:
         while progress.epoch <= epochs:
@@ -107,9 +116,9 @@ def fit(
                         bar.set_postfix_str(f"loss {measured['loss']:.4f}")
                         report.scalar("step_loss", measured["loss"].item(), int(state.step))
                     if interrupt.is_set() or time.monotonic() - progress.saved > SAVE_SECONDS:
-                        _save(report, state, progress)
+                        _save(report, state, progress, run)
                     if interrupt.is_set():
-                        raise Interrupted
+                        raise Interrupted(_where(report, state))
             means = progress.means()
             _check_finite(report, state, progress)
             if evaluate is not None:
@@ -117,9 +126,9 @@ def fit(
             values = {name: value.item() for name, value in means.items()}
             report.row({"epoch": progress.epoch, **values, "seconds": time.monotonic() - progress.started})
             progress = _Progress(epoch=progress.epoch + 1, step=0)
-            _save(report, state, progress)
+            _save(report, state, progress, run)
             if interrupt.is_set():
-                raise Interrupted
+                raise Interrupted(_where(report, state))
     return state
 
 
@@ -154,10 +163,25 @@ class _Progress:
         return {name: total / rows for name, total in self.totals.items() if name != "rows"}
 
 
-def _save(report: Report, state: TrainState, progress: _Progress) -> None:
+def _save(report: Report, state: TrainState, progress: _Progress, run: Mapping[str, Any]) -> None:
     _check_finite(report, state, progress)
-    report.save(state, {"totals": {name: total.item() for name, total in progress.totals.items()}})
+    totals = {name: total.item() for name, total in progress.totals.items()}
+    report.save(state, {"totals": totals, "run": run})
     progress.saved = time.monotonic()
+
+
+def _where(report: Report, state: TrainState) -> str:
+    saved = f", and saved in {report.directory}" if report.directory else ""
+    return f"interrupted after step {int(state.step)}{saved}"
+
+
+def _check_same(saved: dict[str, Any], now: dict[str, Any]) -> None:
+    for name in sorted(saved.keys() | now.keys()):
+        if saved.get(name) != now.get(name):
+            raise CheckpointError(
+                f"the run was made with {name}={saved.get(name)} and this is {name}={now.get(name)}; "
+                "resume it as it was made, or start a new one"
+            )
 
 
 def _check_finite(report: Report, state: TrainState, progress: _Progress) -> None:

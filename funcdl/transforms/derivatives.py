@@ -50,7 +50,9 @@ def value_and_grad(
     return value_and_gradient
 
 
-def vmap(f: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0, chunk_size: int | None = None) -> Callable[..., Any]:
+def vmap(
+    f: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0, chunk_size: int | None = None
+) -> Callable[..., Any]:
     """Returns the function that maps `f` over a batch dimension of its arguments, without a loop.
 
     Args:

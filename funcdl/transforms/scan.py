@@ -19,7 +19,7 @@ def scan(f: Body, init: Tree, xs: Tree = (), length: int | None = None) -> tuple
     r"""Runs `carry, y = f(carry, x)` for each `x` along the first dimension of `xs` and stacks the `y`.
 
     Inside `jit` the loop is one operation of the graph, so that compile time does not grow with its length. Elsewhere,
-    and wherever it is differentiated or mapped (`grad`, `vmap` around the scan, or inputs that require a gradient),
+    and wherever it is differentiated or mapped (`grad`, `vmap` around the scan, or tensors that require a gradient),
     it is a plain loop: gradients *through* torch's scan have been wrong before. A gradient taken inside `f`, as in a
     training step, costs nothing of the kind; for an ensemble write `scan(vmap(step), ...)`.
 
@@ -46,12 +46,16 @@ def scan(f: Body, init: Tree, xs: Tree = (), length: int | None = None) -> tuple
     _require_tensors("xs", xs)
     steps = _length(xs, length)
     if not tree.leaves(xs):
-        return scan(lambda carry, _: f(carry, xs), init, torch.arange(steps))  # nothing to slice: count instead
+        devices = [leaf.device for leaf in tree.leaves(init)]
+        counter = torch.arange(steps, device=devices[0] if devices else None)  # nothing to slice: count instead
+        return scan(lambda carry, _: f(carry, xs), init, counter)
     values = tree.leaves(init) + tree.leaves(xs)
     if any(leaf.requires_grad for leaf in values) or torch._C._are_functorch_transforms_active():
         return _loop(f, init, xs, steps)
     if torch.compiler.is_dynamo_compiling():
-        return _scan_in_graph(f, init, xs)
+        results = _scan_in_graph(f, init, xs)
+        # Where `f` closes over something that requires a gradient only the results tell; the graph drops the unused scan.
+        return _loop(f, init, xs, steps) if any(leaf.requires_grad for leaf in tree.leaves(results)) else results
     return (_scan_shapes if any(is_fake(leaf) for leaf in values) else _loop)(f, init, xs, steps)
 
 
@@ -86,7 +90,8 @@ def _copy(leaf: torch.Tensor) -> torch.Tensor:
 def _scan_shapes(f: Body, init: Tree, xs: Tree, steps: int) -> tuple[Tree, Tree]:
     """What `eval_shape` needs to know: one iteration tells every shape."""
     new, y = _step(f, init, tree.map(lambda leaf: leaf[0], xs))
-    return tree.map(lambda leaf: leaf.new_empty(leaf.shape), new), tree.map(lambda leaf: leaf.new_empty((steps, *leaf.shape)), y)
+    ys = tree.map(lambda leaf: leaf.new_empty((steps, *leaf.shape)), y)
+    return tree.map(lambda leaf: leaf.new_empty(leaf.shape), new), ys
 
 
 def _length(xs: Tree, length: int | None) -> int:
@@ -107,7 +112,7 @@ def _step(f: Body, carry: Tree, x: Tree) -> tuple[Tree, Tree]:
     result = f(carry, x)
     if not isinstance(result, tuple) or len(result) != 2:
         raise TypeError(
-            f"scan: f returned a {type(result).__name__}, not the pair (carry, y); where there is no y return (carry, ())"
+            f"scan: f returned a {type(result).__name__}, expected the pair (carry, y); without a y return (carry, ())"
         )
     new, y = result
     _require_tensors("the new carry", new)

@@ -79,6 +79,15 @@ def test_buffers_are_returned_new_only_where_they_changed():
     assert list(after) == list(buffers)
 
 
+def test_buffers_keep_their_order_when_some_change():
+    constant = nn.Layer(lambda key, x: ({}, {"offset": torch.ones(())}), lambda params, buffers, x, **_: (x, buffers))
+    model = nn.serial(constant, counter())
+    params, buffers = model.init(KEY, example(3))
+    _, after = model.apply(params, buffers, torch.ones(3), train=True)
+    assert list(after) == list(buffers) == ["0", "1"]
+    assert after["0"] is buffers["0"]
+
+
 def test_a_body_and_its_shortcut_keep_their_buffers_apart():
     model = nn.residual(nn.serial(bn=counter()), shortcut=nn.serial(bn=counter()))
     params, buffers = model.init(KEY, example(3))

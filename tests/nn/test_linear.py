@@ -15,7 +15,11 @@ def test_default_distribution():
         assert abs(scaled.mean()) < 5 * (1 / 3 / n) ** 0.5
         assert abs((scaled**2).mean() - 1 / 3) < 5 * (4 / 45 / n) ** 0.5
         assert abs((scaled**4).mean() - 1 / 5) < 5 * (16 / 225 / n) ** 0.5
-    assert not torch.equal(params["weight"][:, 0], params["bias"])
+
+
+def test_weight_and_bias_are_independent():
+    params, _ = nn.linear(10_000).init(random.key(0), torch.empty(1, 1, dtype=torch.float64))
+    assert abs((params["weight"][:, 0] * params["bias"]).mean()) < 5 / 3 / 10_000**0.5
 
 
 def test_initializers_are_used():

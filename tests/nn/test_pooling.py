@@ -29,3 +29,4 @@ def test_windows_may_stick_out_in_ceil_mode():
     x = torch.arange(4.0).view(1, 2, 2)
     expected = torch.nn.functional.max_pool2d(x, 3, 2, 1, ceil_mode=True)
     assert torch.equal(nn.max_pool2d(3, 2, 1, ceil_mode=True)({}, x), expected)
+    assert nn.max_pool2d(3, 2, ceil_mode=True)({}, x).tolist() == [[[3.0]]]  # although smaller than the window

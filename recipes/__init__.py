@@ -1,0 +1,1 @@
+"""The tutorials' tasks, one short file each: `python -m recipes list`."""

@@ -1,0 +1,263 @@
+"""The command line: `list`, `run ID [flags]`, `predict RUN_DIR INPUT...`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import io
+import json
+import re
+import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from recipes import registry
+from recipes.settings import SESSION_ONLY, Settings, SettingsError
+
+DONE, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all others here."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(f"{message}; see {self.prog} --help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0 done, 2 bad arguments or data, 1 a bug, 130 interrupted."""
+    try:
+        _command(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt as interrupt:
+        print(f"funcdl: {str(interrupt) or 'interrupted'}", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if not _is_for_the_user(error):
+            raise
+        print(f"funcdl: {error}", file=sys.stderr)
+        return BAD_INPUT
+    return DONE
+
+
+def _command(arguments: Sequence[str]) -> None:
+    parser = _Parser(prog="funcdl", description="Every task of five PyTorch tutorials, in functional form.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{list,run,predict}")
+    listing = commands.add_parser("list", help="show all recipes")
+    listing.add_argument("--json", action="store_true", help="print one line of JSON")
+    running = commands.add_parser("run", help="run a recipe; run ID --help shows its flags", add_help=False)
+    running.add_argument("id", nargs="?", metavar="ID", help="the recipe's name, before its flags")
+    predicting = commands.add_parser("predict", help="apply the model of a run to files")
+    predicting.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    predicting.add_argument("inputs", nargs="+", metavar="INPUT")
+    predicting.add_argument("--json", action="store_true", help="print one line of JSON")
+    known, flags = parser.parse_known_args(arguments)
+    if known.command == "run":
+        if known.id is None and {"-h", "--help"} & set(flags):
+            running.print_help()
+        elif known.id is None or known.id != arguments[1]:
+            raise SettingsError("run: name a recipe, before its flags; see them with: python -m recipes list")
+        else:
+            _run(known.id, flags)
+    elif flags:
+        parser.error(f"unrecognized arguments: {' '.join(flags)}")
+    elif known.command == "list":
+        _list(known.json)
+    else:
+        _predict(known.run_dir, known.inputs, known.json)
+
+
+def _list(as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([dataclasses.asdict(recipe) for recipe in registry.RECIPES.values()]))
+        return
+    width = max(len(name) for name in registry.RECIPES)
+    for recipe in registry.RECIPES.values():
+        print(f"{recipe.id:{width}}  {recipe.folder:14}  {recipe.summary}")
+
+
+def _run(name: str, flags: list[str]) -> None:
+    recipe = registry.find(name)
+    module = recipe.load()
+    settings = _parse(module.Settings, recipe.id, flags)
+    run_dir = settings.out or (_latest if settings.resume else _new)(recipe.id)
+    new = not settings.resume
+    if settings.resume:
+        settings = _resumed(module.Settings, recipe.id, flags, run_dir)
+    elif (run_dir / "config.json").exists():
+        raise SettingsError(f"--out {run_dir}: holds a run already; add --resume to go on with it, or choose another")
+    settings.check()
+
+    from funcdl import train
+
+    started = time.perf_counter()
+    try:
+        report = train.Report(run_dir, progress=True)
+        if new:
+            _write_config(run_dir, recipe.id, settings)
+    except OSError as error:
+        raise SettingsError(f"--out {run_dir}: cannot be written ({error.strerror}); choose another folder") from None
+    try:
+        outcome = module.run(settings, report)
+    except KeyboardInterrupt as interrupt:
+        stopped = str(interrupt) or "interrupted"
+        raise KeyboardInterrupt(
+            f"{stopped}; go on with: python -m recipes run {recipe.id} --resume --out {run_dir}"
+        ) from None
+    except Exception:
+        if new:
+            _remove_unless_begun(run_dir)
+        raise
+    finally:
+        report.close()
+    result = {
+        "recipe": recipe.id,
+        "dataset": settings.dataset,
+        "seed": settings.seed,
+        "device": outcome.device,
+        "compiled": outcome.compiled,
+        "epochs": outcome.epochs,
+        "seconds": round(time.perf_counter() - started, 2),
+        "metrics": outcome.metrics,
+        "run_dir": str(run_dir),
+    }
+    if settings.json:
+        print(json.dumps(result))
+    else:
+        _print_table(report.rows, result)
+
+
+def _predict(run_dir: Path, inputs: list[str], as_json: bool) -> None:
+    config = _read_config(run_dir)
+    recipe = registry.find(config["recipe"])
+    module = recipe.load()
+    if not hasattr(module, "predict"):
+        raise SettingsError(f"{run_dir}: is a run of '{recipe.id}', which has nothing to predict")
+    predictions = module.predict(_settings(module.Settings, config, run_dir), run_dir, inputs)
+    if as_json:
+        print(json.dumps(predictions))
+        return
+    for one in predictions:
+        print(f"{one['input']}: {one['prediction']}")
+        for label, probability in enumerate(one["probabilities"]):
+            print(f"  {label}  {probability:7.2%}  {'#' * round(40 * probability)}")
+
+
+def _parse(settings_class: type[Settings], name: str, flags: list[str], default: Settings | None = None) -> Any:
+    """The settings that the flags say, with tyro's boxed messages made one line."""
+    import tyro
+
+    prog = f"funcdl run {name}"
+    boxed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(boxed):
+            return tyro.cli(settings_class, args=flags, prog=prog, default=default or settings_class())
+    except SystemExit as stop:
+        if stop.code != BAD_INPUT:
+            raise
+    first_paragraph = re.split(r"─{9,} │|Got errors", boxed.getvalue().split("\n", 1)[1])[0]
+    message = " ".join(re.sub(r"[│╭╮╰╯─]", " ", first_paragraph).split()).rstrip(".")
+    near = re.search(r"Perhaps you meant:\W+(--[\w-]+)", boxed.getvalue())
+    hint = f" (did you mean {near[1]}?)" if near else ""
+    raise SettingsError(f"{message}{hint}; see {prog} --help")
+
+
+def _resumed(settings_class: type[Settings], name: str, flags: list[str], run_dir: Path) -> Settings:
+    """The settings of the run in `run_dir`, which flags may repeat but not change, and what it chose for `auto`.
+
+    A run that was stopped before its first checkpoint begins again.
+    """
+    config = _read_config(run_dir)
+    if config["recipe"] != name:
+        raise SettingsError(f"{run_dir}: is a run of '{config['recipe']}', not of '{name}'")
+    saved = dataclasses.replace(_settings(settings_class, config, run_dir), out=run_dir, resume=True)
+    asked = _parse(settings_class, name, flags, default=saved)
+    for field in dataclasses.fields(saved):
+        was, now = getattr(saved, field.name), getattr(asked, field.name)
+        if was != now and field.name not in SESSION_ONLY:
+            flag = f"--{field.name.replace('_', '-')}"
+            raise SettingsError(
+                f"--resume: the run in {run_dir} has {flag} {was}, not {now}; leave {flag} out, or start a new run"
+            )
+    if not (run_dir / "metrics.jsonl").exists() and not (run_dir / "checkpoint" / "checkpoint.json").exists():
+        return dataclasses.replace(asked, resume=False)
+    from recipes import runtime
+
+    return runtime.restore(asked, run_dir)
+
+
+def _settings(settings_class: type[Settings], config: dict[str, Any], run_dir: Path) -> Settings:
+    names = {field.name for field in dataclasses.fields(settings_class)}
+    if config["settings"].keys() != names - set(SESSION_ONLY):
+        raise SettingsError(f"{run_dir / 'config.json'}: has other settings than this version's; start a new run")
+    return settings_class(**config["settings"])
+
+
+def _write_config(run_dir: Path, name: str, settings: Settings) -> None:
+    from funcdl.train.checkpoint import write_atomically
+
+    kept = {key: value for key, value in dataclasses.asdict(settings).items() if key not in SESSION_ONLY}
+    write_atomically(run_dir / "config.json", json.dumps({"recipe": name, "settings": kept}, indent=1).encode())
+
+
+def _read_config(run_dir: Path) -> dict[str, Any]:
+    path = run_dir / "config.json"
+    try:
+        config = json.loads(path.read_bytes())
+    except OSError as error:
+        raise SettingsError(
+            f"{run_dir}: holds no run (config.json: {error.strerror}); name the folder of a run"
+        ) from None
+    except ValueError:
+        raise SettingsError(f"{path}: is not JSON; it is damaged or not a run's") from None
+    config = config if isinstance(config, dict) else {}
+    if not isinstance(config.get("recipe"), str) or not isinstance(config.get("settings"), dict):
+        raise SettingsError(f"{path}: is not a run's; it needs a 'recipe' and its 'settings'")
+    return config
+
+
+def _remove_unless_begun(run_dir: Path) -> None:
+    """Takes away what a run left that failed before its first checkpoint, so that its folder can be used again."""
+    if not (run_dir / "checkpoint").exists():
+        (run_dir / "config.json").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it held other files before
+            run_dir.rmdir()
+
+
+def _new(name: str) -> Path:
+    return Path("runs") / name / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
+
+
+def _latest(name: str) -> Path:
+    runs = sorted(path.parent for path in (Path("runs") / name).glob("*/config.json"))
+    if not runs:
+        raise SettingsError(f"--resume: there is no run of '{name}' under runs/; name its folder with --out")
+    return runs[-1]
+
+
+def _print_table(rows: Sequence[dict[str, float]], result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title=f"{result['recipe']} on {result['dataset']}, seed {result['seed']}")
+    for name in rows[-1] if rows else ():
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*[f"{value:g}" if name == "epoch" else f"{value:.4f}" for name, value in row.items()])
+    console.print(table)
+    print(f"{result['seconds']} s on {result['device']}, {'compiled' if result['compiled'] else 'not compiled'}")
+    print(f"pictures, TensorBoard events and the checkpoint are in {result['run_dir']}")
+
+
+def _is_for_the_user(error: Exception) -> bool:
+    """Whether an error comes from bad input rather than from a bug."""
+    if isinstance(error, (SettingsError, OSError)):
+        return True
+    from funcdl.data import DataError
+    from funcdl.train import CheckpointError, NonFiniteLossError
+
+    return isinstance(error, (DataError, CheckpointError, NonFiniteLossError))

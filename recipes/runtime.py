@@ -1,0 +1,68 @@
+"""Where and how a recipe computes: the device, and whether compiling pays."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from funcdl import data, train
+from funcdl.train import Report
+from recipes.settings import Compile, Device, Settings, SettingsError
+
+REPAY_STEPS = 2000  # on 2 cores compiling the convnet's step takes about as long as this many steps gain
+
+
+def choose_device(wanted: Device) -> torch.device:
+    """Returns the device to compute on.
+
+    Raises:
+        SettingsError: a GPU is wanted and there is none.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("--device cuda: torch finds no CUDA device here; use --device cpu or auto")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def count_steps(settings: Settings, epochs: int, rows: int) -> int:
+    """Returns the number of training steps in so many epochs over so many rows of data.
+
+    Raises:
+        SettingsError: the batch is larger than the data.
+    """
+    if settings.batch_size > rows:
+        raise SettingsError(f"--batch-size {settings.batch_size}: must be at most {rows}, the samples to train on")
+    return epochs * data.steps_per_epoch(rows, settings.batch_size)
+
+
+def choose_compile(wanted: Compile, steps: int, report: Report) -> bool:
+    """Returns whether to compile a run of so many steps, and says why."""
+    if wanted == "auto":
+        compiled = steps >= REPAY_STEPS
+        relation = "enough" if compiled else "too few"
+        report.say(
+            f"compile: {'on' if compiled else 'off'} ({steps} steps are {relation} to repay it, from {REPAY_STEPS})"
+        )
+        return compiled
+    report.say(f"compile: {wanted}")
+    return wanted == "on"
+
+
+def environment(device: torch.device, compiled: bool, **settings: Any) -> dict[str, Any]:
+    """What decides the bits of a run beside its settings: saved in its checkpoints, and required to resume it."""
+    return {"device": device.type, "compiled": compiled, "threads": torch.get_num_threads(), **settings}
+
+
+def restore(settings: Settings, run_dir: Path) -> Settings:
+    """Returns the settings to go on with: what `auto` chose when the run began; its number of threads is set at once.
+
+    Raises:
+        CheckpointError: the run's checkpoint is missing or damaged.
+    """
+    made = train.read_info(run_dir / "checkpoint").get("run", {})
+    if not made.keys() >= {"device", "compiled", "threads"}:
+        raise train.CheckpointError(f"{run_dir / 'checkpoint'}: is not a recipe's; it does not say how it was computed")
+    torch.set_num_threads(made["threads"])
+    return dataclasses.replace(settings, device=made["device"], compile="on" if made["compiled"] else "off")

@@ -1,0 +1,1 @@
+"""Pictures: the digit recipes and transfer."""

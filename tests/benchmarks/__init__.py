@@ -1,0 +1,1 @@
+"""Measurements: `python -m tests.benchmarks NAME`. They are compared side by side, never asserted."""

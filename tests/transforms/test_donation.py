@@ -1,0 +1,408 @@
+"""`jit(..., donate_argnums)` computes what the pure function computes, and reuses memory where that is safe."""
+
+import functools
+import importlib
+import random as python_random
+from typing import NamedTuple
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from funcdl import random, tree
+from funcdl.transforms import jit, scan, value_and_grad, vmap
+
+jit_module = importlib.import_module("funcdl.transforms.jit")  # the package's attribute of that name is the function
+
+
+def whole(*shape, start=0):
+    """Whole numbers, on which float32 arithmetic is exact in any order, so that results can be compared bit by bit."""
+    return torch.arange(start, start + torch.Size(shape).numel()).remainder(7).to(torch.float32).reshape(shape)
+
+
+class Counted(NamedTuple):
+    w: torch.Tensor
+    step: torch.Tensor
+
+
+def sum_of_squares(w):
+    return (w**2).sum() / 2, {"old": w}
+
+
+def descend(state, other):
+    (loss, aux), gradient = value_and_grad(sum_of_squares, has_aux=True)(state["w"])
+    return {"w": state["w"] - 2 * gradient}, {"loss": loss, "aux": aux}
+
+
+def draw(state, other):
+    key, now = random.split(state["key"])
+    return {"key": key}, {"bits": random.bits(now, (3,))}
+
+
+def lookahead(state, other):
+    fast = state["fast"] + 1
+    slow = torch.where(state["count"] % 2 == 0, state["slow"], fast + state["slow"])
+    return {"fast": torch.where(state["count"] % 2 == 0, fast, slow), "slow": slow, "count": state["count"] + 1}, {}
+
+
+CONSTANTS = {kind: whole(3, start=2).to(kind) for kind in ("cpu", "cuda") if kind == "cpu" or torch.cuda.is_available()}
+
+
+def constant(state, other):
+    value = CONSTANTS[state["w"].device.type]  # a captured tensor comes back as state, and is then donated
+    return {"w": value, "n": state["n"] + state["w"].sum()}, {"row": value[1:]}
+
+
+# name: (state and other for a size of its own, `step(state, other) -> (state, out)`, paths of results in donated memory)
+STEPS = {
+    "swap": (lambda n: ((whole(n), whole(n, start=1)), ()), lambda s, o: ((s[1], s[0]), ()), "0.0 0.1"),
+    "rotate": (
+        lambda n: ((whole(n), whole(n, start=1), whole(n, start=2)), ()),
+        lambda s, o: ((s[1], s[2], s[0]), ()),
+        "0.0 0.1 0.2",
+    ),
+    "shift": (
+        lambda n: ((whole(n), whole(n, start=1), whole(n, start=2)), ()),
+        lambda s, o: ((s[1], s[2], s[0] - s[1]), ()),
+        "0.0 0.1 0.2",
+    ),
+    "swap_of_fresh": (
+        lambda n: ((whole(n), whole(n, start=1)), ()),
+        lambda s, o: ((s[1] + 1, s[0] - 1), ()),
+        "0.0 0.1",
+    ),
+    "history": (
+        lambda n: ({"history": (whole(n), whole(n, start=1)), "w": whole(n, start=2)}, {"gradient": whole(n)}),
+        lambda s, o: ({"history": (s["history"][1], s["w"]), "w": s["w"] - o["gradient"]}, ()),
+        "0.history.0 0.history.1 0.w",
+    ),
+    "lookahead": (
+        lambda n: ({"fast": whole(n), "slow": whole(n, start=1), "count": torch.zeros(n, dtype=torch.int64)}, {}),
+        lookahead,
+        "0.fast 0.slow 0.count",
+    ),
+    "views_of_donated": (
+        lambda n: ({"w": whole(2, n)}, {}),
+        lambda s, o: ({"w": s["w"] + 1}, {"row": s["w"][0], "transposed": s["w"].t(), "flat": s["w"].view(-1)}),
+        "0.w",
+    ),
+    "views_of_other": (
+        lambda n: ({"w": whole(n), "v": whole(2, n)}, {"w": whole(n, start=1), "m": whole(n, 2)}),
+        lambda s, o: ({"w": o["w"], "v": o["m"].t()}, {"row": o["m"][1], "other": o["w"]}),
+        "",
+    ),
+    "old_leaf_as_metric": (
+        lambda n: ({"w": whole(n)}, {}),
+        lambda s, o: ({"w": s["w"] + 1}, {"old": s["w"], "new": s["w"] + 1}),
+        "1.old",
+    ),
+    "detached_leaf_as_metric": (
+        lambda n: ({"w": whole(n)}, {}),
+        lambda s, o: ({"w": s["w"] + 1}, s["w"].detach()),
+        "1",
+    ),
+    "leaf_in_two_slots": (
+        lambda n: ((whole(n), whole(n, start=1)), ()),
+        lambda s, o: ((s[0], s[0]), {"lost": s[1] + 1}),
+        "0.0 1.lost",
+    ),
+    "fresh_in_two_slots": (
+        lambda n: ((whole(n), whole(n, start=1)), ()),
+        lambda s, o: ((fresh := s[0] - s[1], fresh), ()),
+        "0.0 0.1",
+    ),
+    "unchanged": (
+        lambda n: ({"w": whole(n), "frozen": whole(n, start=1)}, {}),
+        lambda s, o: ({"w": s["w"] - s["frozen"], "frozen": s["frozen"]}, {}),
+        "0.w 0.frozen",
+    ),
+    "constant": (
+        lambda n: ({"w": whole(3), "n": whole(n)}, {}),
+        constant,
+        "0.w 0.n",
+    ),
+    "read_backwards": (
+        lambda n: ((whole(2, n), whole(2, n, start=1)), ()),
+        lambda s, o: ((s[0].flip(1) - s[1], s[1].roll(1, 1) + s[0].flip(0)), ()),
+        "0.0 0.1",
+    ),
+    "expanded_result": (
+        lambda n: ({"w": whole(n)}, {}),
+        lambda s, o: ({"w": (s["w"][1] + 1).expand(s["w"].shape)}, ()),
+        "0.w",
+    ),
+    "zero_size": (lambda n: ({"w": torch.zeros(0, n)}, {}), lambda s, o: ({"w": s["w"] * 2}, {}), "0.w"),
+    "key": (lambda n: ({"key": random.key(n)}, {}), draw, "0.key"),
+    "named_tuple": (
+        lambda n: (Counted(whole(n), torch.zeros((), dtype=torch.int64)), ()),
+        lambda s, o: (s._replace(w=s.w + s.step, step=s.step + 1), {"steps": s.step}),
+        "0.w 1.steps",
+    ),
+    "aux_of_a_gradient": (lambda n: ({"w": whole(n)}, {}), descend, "1.aux.old"),
+    "vmapped_swap": (
+        lambda n: ((whole(2, n), whole(2, n, start=1)), ()),
+        lambda s, o: (vmap(lambda a, b: (b, a))(*s), ()),
+        "0.0 0.1",
+    ),
+    "scanned_swap": (
+        lambda n: ((whole(n), whole(n, start=1)), ()),
+        lambda s, o: scan(lambda carry, _: ((carry[1], carry[0]), carry[0]), s, length=3),
+        "0.0 0.1",
+    ),
+    "vmapped_scanned_swap": (
+        lambda n: ((whole(2, n), whole(2, n, start=1)), ()),
+        lambda s, o: vmap(lambda s: scan(lambda carry, _: ((carry[1], carry[0]), ()), s, length=3))(s),
+        "0.0 0.1",
+    ),
+}
+
+# As above; these results have another form than the state had, so that they cannot be fed back.
+ONCE = {
+    "dtype": (lambda n: ({"w": whole(n)}, {}), lambda s, o: ({"w": s["w"].double()}, {}), ""),
+    "shape": (lambda n: ({"w": whole(2, n)}, {}), lambda s, o: ({"w": s["w"][:, :2] + 1}, {"flat": s["w"].sum(0)}), ""),
+    "dropped": (lambda n: ({"w": whole(n), "v": whole(n)}, {}), lambda s, o: ({"w": s["w"] + 1}, {}), "0.w"),
+    "transposed": (lambda n: ({"w": whole(n, 2).t()}, {}), lambda s, o: ({"w": s["w"] + 1}, {}), ""),
+    "transposed_and_unchanged": (lambda n: ({"w": whole(n, 2).t()}, {}), lambda s, o: (s, {}), "0.w"),
+    "expanded": (lambda n: ({"w": whole(2, 1).expand(2, n)}, {}), lambda s, o: ({"w": s["w"] + 1}, {}), ""),
+    "expanded_and_unchanged": (lambda n: ({"w": whole(2, 1).expand(2, n)}, {}), lambda s, o: (s, {"sum": s["w"] + 1}), "0.w"),
+    "strided": (lambda n: ({"w": whole(2 * n)[::2]}, {}), lambda s, o: ({"w": s["w"] - 1}, {}), ""),
+    "bit_pattern": (
+        lambda n: ({"w": whole(n)}, {}),
+        lambda s, o: ({"w": s["w"].view(torch.int32)}, {"w": s["w"].view(torch.int32) + 1}),
+        "",
+    ),
+    "transposed_result": (lambda n: ({"w": whole(n, n)}, {}), lambda s, o: ({"w": s["w"].t()}, {"w": s["w"].t() + 1}), "1.w"),
+    "slice_of_leaf": (lambda n: ({"w": whole(2, n), "v": whole(n)}, {}), lambda s, o: ({"v": s["w"][0]}, {}), ""),
+}  # fmt: skip
+
+N = {name: 5 + 2 * position for position, name in enumerate([*STEPS, *ONCE])}  # no case can use another's memory
+
+
+def make(cases, device):
+    made = {name: case[0](N[name]) for name, case in cases.items()}
+    # .to() would keep views as they are on the CPU and break them up elsewhere: both are right here.
+    return tuple({name: tree.map(lambda leaf: leaf.to(device), m[part]) for name, m in made.items()} for part in (0, 1))
+
+
+def together(cases):
+    def f(states, others):
+        results = {name: case[1](states[name], others[name]) for name, case in cases.items()}
+        return tuple({name: result[part] for name, result in results.items()} for part in (0, 1))
+
+    return f
+
+
+def same(results, expected):
+    """Bit for bit the same trees, in containers of the same types."""
+    assert tree.structure(results) == tree.structure(expected)
+    for (path, result), right in zip(tree.leaves_with_paths(results), tree.leaves(expected), strict=True):
+        assert result.dtype == right.dtype, path
+        assert torch.equal(result, right), f"{path}: {result} is not {right}"
+
+
+def storages(*trees):
+    return [leaf.untyped_storage()._cdata for leaf in tree.leaves(trees)]
+
+
+@functools.cache  # one graph for all cases; each case is then judged in a test of its own
+def run(group, device):
+    """Feeds the state back for some steps; returns for each the expected and the found (state, out) and the donors."""
+    cases, steps = (STEPS, 5) if group == "steps" else (ONCE, 1)
+    f, compiled = together(cases), jit(together(cases), donate_argnums=0)
+    expected_states, _ = make(cases, device)
+    states, others = make(cases, device)
+    history = []
+    for _ in range(steps):
+        expected_states, expected_out = f(expected_states, others)
+        donors = {name: storages(state) for name, state in states.items()}
+        states, out = compiled(states, others)
+        # What is kept for the tests must not be donated in the next round.
+        memory = {name: storages((states[name], out[name])) for name in cases}
+        kept = tree.map(torch.clone, (states, out))
+        history.append(((expected_states, expected_out), kept, donors, memory))
+    return history, others, make(cases, device)[1]
+
+
+CASES = [*(("steps", name) for name in STEPS), *(("once", name) for name in ONCE)]
+
+
+@pytest.mark.parametrize(("group", "name"), CASES, ids=[name for _, name in CASES])
+def test_computes_what_the_pure_function_computes(group, name, device):
+    history, others, others_before = run(group, device)
+    for expected, found, _, _ in history:
+        same(tuple(part[name] for part in found), tuple(part[name] for part in expected))
+    same(others[name], others_before[name])
+    assert torch.equal(CONSTANTS[device.type], whole(3, start=2).to(device))
+
+
+@pytest.mark.parametrize(("group", "name"), CASES, ids=[name for _, name in CASES])
+def test_reuses_memory_where_that_is_safe(group, name, device):
+    reused = {**STEPS, **ONCE}[name][2].split()
+    history, others, _ = run(group, device)
+    for _, found, donors, memory in history:
+        paths = tree.paths(tuple(part[name] for part in found))
+        assert [path for path, where in zip(paths, memory[name], strict=True) if where in donors[name]] == [
+            path for path in paths if path in reused
+        ]
+        assert len(set(memory[name])) == len(memory[name]), "two results share memory"
+        assert not set(memory[name]) & set(storages(others)), "a result shares memory with an argument not donated"
+
+
+def test_a_leaf_that_is_a_row_of_a_larger_tensor_overwrites_that_row_alone(device):
+    matrix = whole(4, 3).to(device)
+    result = jit(lambda w: w + 10, donate_argnums=(0,))(matrix[1])
+    assert torch.equal(matrix, whole(4, 3).to(device) + 10 * torch.eye(4)[1].to(device)[:, None])
+    assert result.data_ptr() == matrix[1].data_ptr()
+
+
+def test_two_donated_arguments_and_a_keyword(device):
+    step = jit(lambda a, b, *, c: (b["w"], {"w": a - c}), donate_argnums=(0, 1))
+    a, b, c = whole(3).to(device), {"w": whole(3, start=1).to(device)}, whole(3, start=2).to(device)
+    donors = storages(a, b)
+    results = step(a, b, c=c)
+    same(results, (whole(3, start=1).to(device), {"w": (whole(3) - whole(3, start=2)).to(device)}))
+    assert sorted(storages(results)) == sorted(donors)
+    assert torch.equal(c, whole(3, start=2).to(device))
+
+
+def test_conjugate_is_not_the_unchanged_leaf(uncompiled):
+    result = jit(lambda c: c.conj(), donate_argnums=0)(torch.tensor([1 + 2j]))
+    assert torch.equal(result, torch.tensor([1 - 2j]))
+
+
+# Programs over a few leaves, with planning but without compiling: cheap enough for many.
+
+
+@pytest.fixture
+def uncompiled(monkeypatch):
+    monkeypatch.setattr(jit_module, "_torch_compile", lambda f: f)
+
+
+INSTRUCTIONS = {
+    "copy": lambda a, b: a,
+    "add": lambda a, b: a + b,
+    "subtract": lambda a, b: a - 2 * b,
+    "flip": lambda a, b: a.flip(0),
+    "double_transpose": lambda a, b: a.t().t(),
+    "transpose": lambda a, b: a.t(),
+    "reshape": lambda a, b: a.reshape(-1).view(3, 3),
+    "row": lambda a, b: b[1].expand(3, 3),
+    "swap_halves": lambda a, b: torch.cat([a[1:], b[:1]]),
+    "zero": lambda a, b: torch.zeros_like(a),
+    "detach": lambda a, b: a.detach(),
+    "constant": lambda a, b: PROGRAM_CONSTANT,
+}
+PROGRAM_CONSTANT = whole(3, 3, start=3)
+
+
+def interpret(program, leaves, other):
+    registers = [*leaves, other]
+    instructions, kept, out = program
+    for name, first, second, target in instructions:
+        registers[target] = INSTRUCTIONS[name](registers[first], registers[second])
+    return tuple(registers[index] for index in kept), [registers[index] for index in out]
+
+
+def run_programs(programs):
+    """Runs each program three times, its state fed back, and compares it with the pure function."""
+
+    def f(states, other):
+        pairs = [interpret(*pair, other) for pair in zip(programs, states, strict=True)]
+        return [kept for kept, _ in pairs], [out for _, out in pairs]
+
+    def initial():
+        return [tuple(whole(3, 3, start=index) for index in range(3)) for _ in programs]
+
+    compiled, other = jit(f, donate_argnums=0), whole(3, 3, start=5)
+    expected, states = initial(), initial()
+    for _ in range(3):
+        expected, expected_out = f(expected, other)
+        # A state fed back must be donatable: contiguous, and no leaf twice (jit's results never share memory).
+        states, out = compiled(states, other)
+        same((states, out), (expected, expected_out))
+        assert len(set(storages(states, out))) == len(storages(states, out))
+    same((other, PROGRAM_CONSTANT), (whole(3, 3, start=5), whole(3, 3, start=3)))
+
+
+register = st.integers(0, 3)
+instruction = st.tuples(st.sampled_from(list(INSTRUCTIONS)), register, register, register)
+program = st.tuples(st.lists(instruction, max_size=5), st.tuples(*[register] * 3), st.lists(register, max_size=3))
+
+
+@given(program=program)
+@settings(max_examples=150, deadline=None)
+def test_plans_of_random_programs(program):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(jit_module, "_torch_compile", lambda f: f)
+        run_programs([program])
+
+
+def test_random_programs_compiled():
+    draw = python_random.Random(0)
+
+    def registers(count):
+        return tuple(draw.randrange(4) for _ in range(count))
+
+    def one():
+        instructions = [(draw.choice(list(INSTRUCTIONS)), *registers(3)) for _ in range(4)]
+        return instructions, registers(3), registers(2)
+
+    run_programs([one() for _ in range(12)])
+
+
+# What is refused.
+
+
+def test_donated_leaf_twice_in_the_tree_is_refused_by_name_and_works_once_cloned():
+    def f(state):
+        return {"ema": state["params"], "params": 2 * state["params"]}
+
+    step, params = jit(f, donate_argnums=0), whole(3)
+    with pytest.raises(ValueError, match=r"'0\.ema' is donated, but shares its memory with '0\.params'; clone one"):
+        step({"params": params, "ema": params})
+    state = {"params": whole(3), "ema": whole(3, start=1)}
+    same(step(state), f({"params": whole(3), "ema": whole(3, start=1)}))
+
+
+def test_views_of_one_tensor_are_refused():
+    halves = whole(4).view(2, 2).unbind()
+    with pytest.raises(ValueError, match=r"'0\.0' is donated, but shares its memory with '0\.1'"):
+        jit(lambda s: s, donate_argnums=0)(halves)
+
+
+def test_donated_leaf_that_another_argument_holds_is_refused():
+    w = whole(3)
+    step = jit(lambda s, inputs: {"w": s["w"] + inputs}, donate_argnums=0)
+    with pytest.raises(ValueError, match=r"'0\.w' is donated, but shares its memory with '1'; clone one"):
+        step({"w": w}, w)
+    step({"w": whole(3)}, w)
+    state = {"w": w.clone()}
+    with pytest.raises(ValueError, match="shares its memory"):  # by the compiled program too
+        step(state, state["w"])
+    assert torch.equal(w, whole(3))
+
+
+def test_sharing_is_refused_without_a_compiler_too(monkeypatch):
+    monkeypatch.setattr(jit_module, "_missing_compiler", lambda: "no compiler")
+    step = jit(lambda a, b: (a + 1, b), donate_argnums=0)
+    with pytest.warns(RuntimeWarning, match="no compiler"):
+        step(whole(2), whole(2))
+    w = whole(2)
+    with pytest.raises(ValueError, match="shares its memory"):
+        step(w, w)
+
+
+def test_donated_leaf_that_requires_a_gradient_is_refused():
+    state = {"w": whole(3).requires_grad_()}
+    with pytest.raises(ValueError, match=r"'0\.w' is donated, but requires a gradient; detach it first"):
+        jit(lambda s: {"w": s["w"] + 1}, donate_argnums=0)(state)
+
+
+@pytest.mark.parametrize("argnum", [1, -1])
+def test_donated_position_that_is_not_there_is_refused(argnum):
+    step = jit(lambda a, b: a + b, donate_argnums=argnum)
+    with pytest.raises(
+        ValueError, match=rf"names argument {argnum}, but the call has 1 positional arguments; pass what"
+    ):
+        step(whole(2), b=whole(2))
