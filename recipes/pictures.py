@@ -45,11 +45,12 @@ def digit_sheet(
         picture, bars = grid[2 * (index // columns) : 2 * (index // columns) + 2, index % columns]
         predicted, truth = int(probabilities[index].argmax()), int(labels[index])
         colour = BLUE if predicted == truth else ORANGE
-        picture.imshow(images[index, 0].cpu(), cmap="gray", vmin=0, vmax=255)
+        picture.imshow(images[index, 0].numpy(force=True), cmap="gray", vmin=0, vmax=255)
         percent = 100 * probabilities[index, predicted].item()
         picture.set_title(f"predicted {predicted} ({percent:.0f} %)\ntrue {truth}", color=colour, fontsize=9)
         bars.set_axis_on()
-        bars.bar(range(10), probabilities[index].cpu(), color=[colour if d == predicted else GREY for d in range(10)])
+        colours = [colour if digit == predicted else GREY for digit in range(10)]
+        bars.bar(range(10), probabilities[index].tolist(), color=colours)
         bars.set(ylim=(0, 1), yticks=[], xticks=range(10))
         bars.tick_params(labelsize=6, length=0)
         bars.spines[["top", "left", "right"]].set_visible(False)

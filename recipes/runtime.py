@@ -10,6 +10,7 @@ import torch
 
 from funcdl import data, train
 from funcdl.train import Report
+from funcdl.transforms.jit import missing_compiler
 from recipes.settings import Compile, Device, Settings, SettingsError
 
 REPAY_STEPS = 2000  # on 2 cores compiling the convnet's step takes about as long as this many steps gain
@@ -37,8 +38,12 @@ def count_steps(settings: Settings, epochs: int, rows: int) -> int:
     return epochs * data.steps_per_epoch(rows, settings.batch_size)
 
 
-def choose_compile(wanted: Compile, steps: int, report: Report) -> bool:
+def choose_compile(wanted: Compile, device: torch.device, steps: int, report: Report) -> bool:
     """Returns whether to compile a run of so many steps, and says why."""
+    missing = missing_compiler() if wanted != "off" and device.type == "cpu" else None
+    if missing:
+        report.say(f"warning: compile: off, {missing}; the run takes longer")
+        return False
     if wanted == "auto":
         compiled = steps >= REPAY_STEPS
         relation = "enough" if compiled else "too few"

@@ -308,7 +308,7 @@ def test_every_function_inside_a_trace():
             "unflatten": tree.unflatten(structure, [leaf + 1 for leaf in leaves]),
             "map": tree.map(lambda a, b: a + b, whole, whole),
             "with_path": tree.map_with_path(lambda path, leaf: leaf * len(path), whole),
-            "paths": {path: leaf for path, leaf in zip(tree.paths(whole), leaves, strict=True)},
+            "paths": dict(zip(tree.paths(whole), leaves, strict=True)),
             "pairs": dict(tree.leaves_with_paths(whole)),
             "parts": [chosen, others, tree.combine(chosen, others)],
             "at": [

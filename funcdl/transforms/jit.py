@@ -52,7 +52,8 @@ def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> C
             return f(*args, **kwargs)
         leaves, structure = tree.flatten((args, kwargs))
         try:
-            forms = [(t.shape, t.stride(), t.dtype, t.device, t.requires_grad) for t in leaves]
+            last = {id(t): index for index, t in enumerate(leaves)}  # Dynamo guards on which arguments are one tensor
+            forms = [(last[id(t)], t.shape, t.stride(), t.dtype, t.device, t.requires_grad) for t in leaves]
         except (AttributeError, TypeError):
             raise _not_a_tensor(f, "argument", (args, kwargs)) from None
         signature = (structure, torch.is_grad_enabled(), *forms)
@@ -122,7 +123,7 @@ def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequen
         args, kwargs = tree.rebuild(skeleton, leaves)
         return tree.leaves(f(*args, **kwargs))
 
-    missing = _missing_compiler() if any(t.device.type == "cpu" for t in [*leaves, *fake_results]) else None
+    missing = missing_compiler() if any(t.device.type == "cpu" for t in [*leaves, *fake_results]) else None
     if missing:
         _warn_once(f"jit: {missing}; running uncompiled, which is slower")
     if missing or not donated:
@@ -172,7 +173,8 @@ def _plan_donation(
     for index in free.values():
         if inputs[index].is_contiguous():
             by_form.setdefault(_form(inputs[index]), []).append(index)
-    overwrites, copies = [], []
+    overwrites: list[tuple[int, int]] = []
+    copies: list[int] = []
     for number, result in enumerate(results):
         if number in held:
             continue
@@ -198,7 +200,7 @@ def _eval_shape(f: Callable[..., Any], args: Any, kwargs: Any) -> tuple[list[Ten
     """Returns the fake leaves of the arguments and the fake result, which alias each other as the real ones would."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     leaves, structure = tree.flatten((args, kwargs))
-    fakes = [mode.from_tensor(leaf, static_shapes=True) for leaf in leaves]
+    fakes: list[Tensor] = [mode.from_tensor(leaf, static_shapes=True) for leaf in leaves]
     with mode:
         fake_args, fake_kwargs = tree.unflatten(structure, fakes)
         return fakes, f(*fake_args, **fake_kwargs)
@@ -216,7 +218,7 @@ def _torch_compile(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @functools.cache
-def _missing_compiler() -> str | None:
+def missing_compiler() -> str | None:
     """What keeps Inductor from compiling for the CPU here, or None."""
     try:
         get_cpp_compiler()

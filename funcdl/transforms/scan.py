@@ -54,7 +54,7 @@ def scan(f: Body, init: Tree, xs: Tree = (), length: int | None = None) -> tuple
         return _loop(f, init, xs, steps)
     if torch.compiler.is_dynamo_compiling():
         results = _scan_in_graph(f, init, xs)
-        # Where `f` closes over something that requires a gradient only the results tell; the graph drops the unused scan.
+        # That `f` closes over a tensor that requires a gradient only the results tell; the graph drops the unused scan.
         return _loop(f, init, xs, steps) if any(leaf.requires_grad for leaf in tree.leaves(results)) else results
     return (_scan_shapes if any(is_fake(leaf) for leaf in values) else _loop)(f, init, xs, steps)
 
@@ -95,14 +95,14 @@ def _scan_shapes(f: Body, init: Tree, xs: Tree, steps: int) -> tuple[Tree, Tree]
 
 
 def _length(xs: Tree, length: int | None) -> int:
-    sizes = {leaf.shape[0] if leaf.ndim else None for leaf in tree.leaves(xs)} or {length}
+    sizes: set[Any] = {leaf.shape[0] if leaf.ndim else None for leaf in tree.leaves(xs)} or {length}
     if len(sizes) > 1 or None in sizes or length not in (None, *sizes):
         found = [f"{path or 'xs'} {tuple(leaf.shape)}" for path, leaf in tree.leaves_with_paths(xs)]
         raise ValueError(
             f"scan: all leaves of xs must have one first dimension, equal to length if that is given; got "
             f"{', '.join(found) or 'no leaves'} and length={length}"
         )
-    (steps,) = sizes
+    steps: int = sizes.pop()
     if steps < 1:
         raise ValueError("scan: there is nothing to run over; xs must have at least one entry along dimension 0")
     return steps

@@ -52,7 +52,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     (images, labels), test = tree.map(lambda leaf: leaf.to(device), split)
     epochs = settings.epochs or EPOCHS[settings.dataset]
     steps = runtime.count_steps(settings, epochs, len(images))
-    compiled = runtime.choose_compile(settings.compile, steps, report)
+    compiled = runtime.choose_compile(settings.compile, device, steps, report)
 
     model, optimizer = models.convnet(), optim.adadelta(lr=settings.lr)
     state_key, order_key = random.split(random.key(settings.seed, device=device)).unbind()

@@ -167,11 +167,20 @@ def replace_leaf(path, leaf):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (replace_leaf("named.first", torch.ones(2)), r"at 'named.first' it has float32 \(1,\), expected float32 \(2,\)"),
+        (
+            replace_leaf("named.first", torch.ones(2)),
+            r"at 'named.first' it has float32 \(1,\), expected float32 \(2,\)",
+        ),
         (replace_leaf("counter", torch.tensor(1.0)), r"at 'counter' it has int64 \(\), expected float32 \(\)"),
         (replace_leaf("half", torch.ones(2)), r"at 'half' it has a list of 0, 1, expected float32 \(2,\)"),
-        (replace_leaf("nothing", {"new": torch.ones(2)}), "at 'nothing' it has a dict of nothing, expected a dict of new"),
-        (replace_leaf("half", (torch.ones(1), torch.ones(1))), "at 'half' it has a list of 0, 1, expected a tuple of 0, 1"),
+        (
+            replace_leaf("nothing", {"new": torch.ones(2)}),
+            "at 'nothing' it has a dict of nothing, expected a dict of new",
+        ),
+        (
+            replace_leaf("half", (torch.ones(1), torch.ones(1))),
+            "at 'half' it has a list of 0, 1, expected a tuple of 0, 1",
+        ),
         (lambda values: {**values, "named": Other(*values["named"])}, "at 'named' it has a Pair .* expected a Other"),
         (lambda values: list(values.values()), "at the top it has a dict of .*, expected a list of"),
     ],

@@ -54,7 +54,7 @@ def constant(state, other):
     return {"w": value, "n": state["n"] + state["w"].sum()}, {"row": value[1:]}
 
 
-# name: (state and other for a size of its own, `step(state, other) -> (state, out)`, paths of results in donated memory)
+# name: (state and other for a size of its own, `step(state, other) -> (state, out)`, results found in donated memory)
 STEPS = {
     "swap": (lambda n: ((whole(n), whole(n, start=1)), ()), lambda s, o: ((s[1], s[0]), ()), "0.0 0.1"),
     "rotate": (
@@ -165,16 +165,24 @@ ONCE = {
     "transposed": (lambda n: ({"w": whole(n, 2).t()}, {}), lambda s, o: ({"w": s["w"] + 1}, {}), ""),
     "transposed_and_unchanged": (lambda n: ({"w": whole(n, 2).t()}, {}), lambda s, o: (s, {}), "0.w"),
     "expanded": (lambda n: ({"w": whole(2, 1).expand(2, n)}, {}), lambda s, o: ({"w": s["w"] + 1}, {}), ""),
-    "expanded_and_unchanged": (lambda n: ({"w": whole(2, 1).expand(2, n)}, {}), lambda s, o: (s, {"sum": s["w"] + 1}), "0.w"),
+    "expanded_and_unchanged": (
+        lambda n: ({"w": whole(2, 1).expand(2, n)}, {}),
+        lambda s, o: (s, {"sum": s["w"] + 1}),
+        "0.w",
+    ),
     "strided": (lambda n: ({"w": whole(2 * n)[::2]}, {}), lambda s, o: ({"w": s["w"] - 1}, {}), ""),
     "bit_pattern": (
         lambda n: ({"w": whole(n)}, {}),
         lambda s, o: ({"w": s["w"].view(torch.int32)}, {"w": s["w"].view(torch.int32) + 1}),
         "",
     ),
-    "transposed_result": (lambda n: ({"w": whole(n, n)}, {}), lambda s, o: ({"w": s["w"].t()}, {"w": s["w"].t() + 1}), "1.w"),
+    "transposed_result": (
+        lambda n: ({"w": whole(n, n)}, {}),
+        lambda s, o: ({"w": s["w"].t()}, {"w": s["w"].t() + 1}),
+        "1.w",
+    ),
     "slice_of_leaf": (lambda n: ({"w": whole(2, n), "v": whole(n)}, {}), lambda s, o: ({"v": s["w"][0]}, {}), ""),
-}  # fmt: skip
+}
 
 N = {name: 5 + 2 * position for position, name in enumerate([*STEPS, *ONCE])}  # no case can use another's memory
 
@@ -356,11 +364,13 @@ def test_random_programs_compiled():
 
 def test_donated_leaf_twice_in_the_tree_is_refused_by_name_and_works_once_cloned():
     def f(state):
-        return {"ema": state["params"], "params": 2 * state["params"]}
+        return {"ema": 2 * state["params"], "params": state["ema"]}
 
     step, params = jit(f, donate_argnums=0), whole(3)
     with pytest.raises(ValueError, match=r"'0\.ema' is donated, but shares its memory with '0\.params'; clone one"):
         step({"params": params, "ema": params})
+    with pytest.raises(ValueError, match="shares its memory"):  # and nothing planned for these leaves is kept
+        step({"params": params, "ema": params.detach()})
     state = {"params": whole(3), "ema": whole(3, start=1)}
     same(step(state), f({"params": whole(3), "ema": whole(3, start=1)}))
 
@@ -384,7 +394,7 @@ def test_donated_leaf_that_another_argument_holds_is_refused():
 
 
 def test_sharing_is_refused_without_a_compiler_too(monkeypatch):
-    monkeypatch.setattr(jit_module, "_missing_compiler", lambda: "no compiler")
+    monkeypatch.setattr(jit_module, "missing_compiler", lambda: "no compiler")
     step = jit(lambda a, b: (a + 1, b), donate_argnums=0)
     with pytest.warns(RuntimeWarning, match="no compiler"):
         step(whole(2), whole(2))

@@ -44,7 +44,7 @@ CLOSED_OVER = torch.tensor([1.0, 2.0, 3.0])
 
 
 def everything(x, more, *, scale, jit=jit):
-    """Trees of every kind go in and come out; jitted functions, views, unchanged arguments and closed-over tensors are among them."""
+    """Trees of every kind go in and come out, with jitted functions, views, unchanged and closed-over tensors."""
     inner = jit(lambda a: {"y": a * scale, "same": a})(x)
     gradient, value = grad(jit(lambda w: (w**3).sum()))(x), jit(lambda w: w.sum())(x)
     return {
@@ -60,7 +60,7 @@ def everything(x, more, *, scale, jit=jit):
         "first_ordered": tree.leaves(more["ordered"])[0],
         "uniform": random.uniform(more["key"], (4,)),
         "keys": random.split(more["key"], 3),
-        "extremes": torch.max(more["matrix"], dim=0),
+        "extremes": tuple(torch.max(more["matrix"], dim=0)),
         "one_argument": jit(lambda x: x + 1)(x=x),
     }
 
@@ -71,7 +71,7 @@ def arguments(device):
         "pair": Pair(x + 1, x + 2),
         "matrix": torch.arange(6.0, device=device).view(2, 3),
         "empty": {"nothing": {}, "at_all": ()},
-        "ordered": OrderedDict(b=x, a=torch.ones(2, device=device)),
+        "ordered": OrderedDict(b=x + 3, a=torch.ones(2, device=device)),
         "key": random.key(3, device=device),
     }
     return x, more, torch.tensor(2.0, device=device)
@@ -129,6 +129,14 @@ def test_each_form_of_the_arguments_has_its_graph(compiled_graphs, without_induc
         assert_same(f(forms[0]), {"x": torch.full((2,), 2.0)})
     f(forms[0])
     assert compiled_graphs() == len(forms) + 1
+
+
+def test_arguments_that_are_one_tensor_have_a_graph_of_their_own(compiled_graphs, without_inductor):
+    f, x, y = jit(lambda pair, c: pair[0] - 2 * pair[1] + 4 * c), torch.tensor([1.0]), torch.tensor([8.0])
+    for _ in range(2):
+        for a, b, c in [(x, x, x), (x, y, y), (x, y, x), (x, x, y), (x, y, torch.tensor([64.0])), (y, x, x + y)]:
+            assert torch.equal(f((a, b), c), a - 2 * b + 4 * c)
+    assert compiled_graphs() == 5
 
 
 def test_of_transforms_and_under_transforms():
@@ -216,35 +224,33 @@ def test_an_error_of_the_function_is_raised_as_it_is():
 
 @pytest.fixture
 def no_compiler():
-    jit_module._missing_compiler.cache_clear()
+    jit_module.missing_compiler.cache_clear()
     jit_module._warn_once.cache_clear()
     with torch._inductor.config.patch("cpp.cxx", (None, "/no/such/compiler")):
         yield
-    jit_module._missing_compiler.cache_clear()
+    jit_module.missing_compiler.cache_clear()
     jit_module._warn_once.cache_clear()
 
 
 def test_without_a_compiler_it_warns_once_and_runs_uncompiled(no_compiler, compiled_graphs):
     double = jit(lambda x: {"y": 2 * x}, donate_argnums=0)
     with pytest.warns(RuntimeWarning, match=r"no C\+\+ compiler found .*set CXX.*; running uncompiled") as caught:
-        result = double(torch.ones(2))
-        double(torch.ones(3))
-        jit(lambda: torch.ones(2))()
+        results = double(torch.ones(2)), double(torch.ones(3)), jit(lambda: torch.ones(2))()
     assert len(caught) == 1
     assert caught[0].filename == __file__
-    assert_same(result, {"y": torch.full((2,), 2.0)})
+    assert_same(results, ({"y": torch.full((2,), 2.0)}, {"y": torch.full((3,), 2.0)}, torch.ones(2)))
     assert compiled_graphs() == 0
 
 
 def test_with_a_compiler_it_does_not_warn():
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        assert jit_module._missing_compiler() is None
+        assert jit_module.missing_compiler() is None
 
 
 def test_missing_python_headers_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr(jit_module.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
-    assert "Python's C headers are missing" in jit_module._missing_compiler.__wrapped__()
+    assert "Python's C headers are missing" in jit_module.missing_compiler.__wrapped__()
 
 
 def test_eval_shape_computes_nothing():

@@ -55,7 +55,7 @@ CASES = {
         keyed,
         lambda: (
             State({"w": whole(3), "frozen": whole(2), "empty": {}}, random.key(1), torch.zeros((), dtype=torch.int64)),
-            {"a": whole(4, 3), "b": {0: whole(4, 2)}[0], "unused": whole(4)},
+            {"a": whole(4, 3), "b": whole(4, 2), "unused": whole(4)},
             None,
         ),
     ),
@@ -78,7 +78,7 @@ CASES = {
     "no_carry_no_y": (lambda c, x: (c, ()), lambda: ({}, whole(4, 2), 4)),
     "one_step": (lambda c, x: (c + x, c), lambda: (torch.zeros(()), whole(1), 1)),
     "other_strides": (
-        lambda c, x: (((c + x).contiguous(), c.t().contiguous().t())[1], c.t()),
+        lambda c, x: ((c + x).contiguous(), c.t()),
         lambda: (whole(2, 3).t(), whole(4), None),
     ),
     "expanded": (
@@ -86,7 +86,7 @@ CASES = {
         lambda: (whole(1).expand(3), whole(4, 2), None),
     ),
     "dtypes": (
-        lambda c, x: (c[0] ^ x[0], c[1] + x[1].to(torch.int32)) and ((c[0] ^ x[0], c[1] + 1), (x[1], c[0], x[1] + c[1])),
+        lambda c, x: ((c[0] ^ x[0], c[1] + 1), (x[1], c[0], x[1] + c[1])),
         lambda: (
             (torch.tensor(True), torch.tensor([1, 2], dtype=torch.int32)),
             (torch.tensor([True, False, True]), whole(3, 2).to(torch.bfloat16)),
@@ -294,7 +294,7 @@ X = torch.arange(3.0)
     [
         (None, X, (), None, ValueError, r"got no leaves and length=None"),
         (None, X, X, 4, ValueError, r"equal to length if that is given; got xs \(3,\) and length=4"),
-        (None, X, {"a": X, "b": X[:2]}, None, ValueError, r"one first dimension.*got a \(3,\), b \(2,\) and length=None"),
+        (None, X, {"a": X, "b": X[:2]}, None, ValueError, r"got a \(3,\), b \(2,\) and length=None"),
         (None, X, {"a": X, "b": X.sum()}, None, ValueError, r"got a \(3,\), b \(\) and"),
         (None, X, X[:0], None, ValueError, r"there is nothing to run over; xs must have at least one entry"),
         (None, X, (), 0, ValueError, r"there is nothing to run over"),
@@ -306,7 +306,7 @@ X = torch.arange(3.0)
         (lambda c, x: ({"n": 3}, ()), {"n": X}, X, None, TypeError, r"'n' in the new carry is 3 of type int"),
         (lambda c, x: ({"a": c["a"]}, ()), {"a": X, "b": X}, X, None, ValueError, r"structure it was given; .*\['b'\]"),
         (lambda c, x: ({"w": c["w"][1:]}, ()), {"w": X}, X, None, ValueError, r"'w' from \(3,\) .*float32 to \(2,\)"),
-        (lambda c, x: (c.double(), ()), X, X, None, ValueError, r"torch\.float32 to \(3,\) torch\.float64; .* must stay"),
+        (lambda c, x: (c.double(), ()), X, X, None, ValueError, r"float32 to \(3,\) torch\.float64; .* must stay"),
         (lambda c, x: (c, State({}, c, c)), X, X, None, ValueError, r"NamedTuple as y; return a dict, tuple or list"),
         (lambda c, x: (c, [State({}, c, c)]), X, X, None, ValueError, r"NamedTuple as y"),
     ],

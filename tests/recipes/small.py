@@ -1,0 +1,36 @@
+"""What the tests of recipes share: a run by the command line within the process, and what it leaves."""
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+from funcdl import data
+from recipes import cli
+
+
+def sample(train=96, test=40):
+    """The first of the sample's digits, so that an epoch takes a moment."""
+    split = data.digits()
+    return data.Split(*(tuple(leaf[:n] for leaf in part) for part, n in zip(split, (train, test), strict=True)))
+
+
+def call(*arguments):
+    """Runs a command line; returns its exit code and the lines on stdout and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.main([str(argument) for argument in arguments])
+    return code, out.getvalue().splitlines(), err.getvalue().splitlines()
+
+
+def left_in(folder):
+    """What must not depend on interruptions: the checkpoint's bytes and the rows, without seconds."""
+    rows = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
+    for row in rows:
+        del row["seconds"]
+    return {path.name: path.read_bytes() for path in (Path(folder) / "checkpoint").iterdir()}, rows
+
+
+def files(folder):
+    """The content of everything under a folder."""
+    return {path: path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
