@@ -17,7 +17,7 @@ from funcdl.tree import Tree
 def assert_matches_module(
     layer: Layer,
     module: torch.nn.Module,
-    inputs: Tensor | tuple[Tensor, ...],
+    inputs: Tree,
     *,
     key: Tensor | None = None,
     train: bool = False,
@@ -32,10 +32,10 @@ def assert_matches_module(
     for a sharp comparison.
 
     Args:
-        layer: the layer; a tuple of inputs reaches it as one argument.
+        layer: the layer; a tuple or dict of inputs reaches it as one argument.
         module: its twin. It is left as it is, and torch's global generator too.
-        inputs: a tensor, or a tuple of tensors for a module that takes several. Floating ones are converted to the
-            module's dtype.
+        inputs: a tensor; or a tuple or dict of them, for a module that takes several, by position or by name. Floating
+            ones are converted to the module's dtype.
         key: for a layer that draws random numbers.
         train: whether both are applied in training mode. A module that draws random numbers then cannot be matched.
         rtol: the relative tolerance, as in `torch.testing.assert_close`: give both or neither.
@@ -69,7 +69,7 @@ def assert_matches_module(
     leaves = tree.map(lambda leaf: leaf.clone().requires_grad_(), floating)
     theirs = tree.combine(leaves, other)
     with torch.random.fork_rng(devices=_cuda_devices(module, inputs)):
-        expected = module(*theirs) if isinstance(theirs, tuple) else module(theirs)
+        expected = call(module, theirs)
     wanted = {**dict(module.named_parameters()), **_prefixed("input", leaves)}
     projection = _projection(expected)
     gradients: dict[str, Tensor] = {name: torch.zeros_like(leaf) for name, leaf in wanted.items()}
@@ -133,6 +133,17 @@ def assert_matches_optimizer(
             parameter.grad = grad.detach().clone()
         optimizer.step()
         _assert_close(f"step {step}: parameter", _prefixed("", params), _prefixed("", parameters), rtol, atol)
+
+
+def call(module: torch.nn.Module, inputs: Tree) -> Tree:
+    """Calls a module with inputs as a layer takes them: a tensor, a tuple by position, or a dict by name.
+
+    >>> call(torch.nn.Identity(), {"input": torch.ones(2)})
+    tensor([1., 1.])
+    """
+    if isinstance(inputs, dict):
+        return module(**inputs)
+    return module(*inputs) if isinstance(inputs, tuple) else module(inputs)
 
 
 def _nonzero_like(params: Tree, step: int) -> Tree:

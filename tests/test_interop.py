@@ -1,4 +1,5 @@
 import pytest
+import safetensors.torch
 import torch
 
 from funcdl import interop, nn, random, tree
@@ -65,3 +66,33 @@ def test_a_name_in_both_trees_is_refused():
         ValueError, match=r"to_state_dict: expected each name once, got fc\.scale in params and in buffers"
     ):
         interop.to_state_dict({"fc": {"scale": torch.zeros(1)}}, {"fc": {"scale": torch.zeros(1)}})
+
+
+def test_files_of_weights(tmp_path):
+    state = interop.to_state_dict(PARAMS, BUFFERS)
+    torch.save(state, tmp_path / "twin.pt")
+    safetensors.torch.save_file(state, tmp_path / "twin.safetensors")
+    for loaded in (interop.load_torch(tmp_path / "twin.pt"), interop.load_safetensors(tmp_path / "twin.safetensors")):
+        torch.testing.assert_close(loaded, state, rtol=0, atol=0)
+        interop.from_state_dict(loaded, PARAMS, BUFFERS)
+
+
+def test_files_that_are_no_weights(tmp_path):
+    for load in (interop.load_torch, interop.load_safetensors):
+        with pytest.raises(FileNotFoundError, match=r"there is no file .*twin\.pt"):
+            load(tmp_path / "twin.pt")
+    path = tmp_path / "other"
+    path.write_bytes(b"neither the one nor the other")
+    with pytest.raises(ValueError, match=r"load_torch: .*other holds more than tensors, or is no file of torch\.save"):
+        interop.load_torch(path)
+    with pytest.raises(ValueError, match=r"load_safetensors: .*other is not a safetensors file .* try load_torch"):
+        interop.load_safetensors(path)
+    torch.save(torch.nn.Linear(2, 2, device="meta"), path)
+    with pytest.raises(ValueError, match=r"load_torch: .*holds more than tensors"):
+        interop.load_torch(path)
+    torch.save({"model": {"fc.weight": torch.zeros(1)}, "epoch": 3}, path)
+    with pytest.raises(ValueError, match=r"flat dict of tensors in .*, got model \(dict\), epoch \(int\) as well"):
+        interop.load_torch(path)
+    torch.save([torch.zeros(1)], path)
+    with pytest.raises(ValueError, match=r"expected a dict of tensors in .*, got list"):
+        interop.load_torch(path)

@@ -1,27 +1,147 @@
-"""Activations: functions of each element, or of the elements along one dimension."""
+"""Smooth activations of each element."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
+import torch.nn.functional as F
 
 from funcdl.nn.layer import Layer, stateless
 
 
-def relu() -> Layer:
-    """Replaces negative elements by zero: `max(x, 0)`. Equals `torch.nn.ReLU`.
+def elu(alpha: float = 1.0) -> Layer:
+    """Replaces negative elements by `alpha * (exp(x) - 1)`. Equals `torch.nn.ELU`.
 
-    >>> relu()({}, torch.tensor([-1.0, 2.0]))
-    tensor([0., 2.])
+    Source: Clevert et al., "Fast and accurate deep network learning by exponential linear units", 2015.
+
+    >>> elu()({}, torch.tensor([-1.0, 2.0]))
+    tensor([-0.6321,  2.0000])
     """
-    return stateless(torch.relu)
+    return stateless(lambda x: F.elu(x, alpha))
 
 
-def log_softmax(dim: int) -> Layer:
-    """Turns scores into logarithms of probabilities: `x - log(sum(exp(x)))`, with the sum along `dim`.
+def celu(alpha: float = 1.0) -> Layer:
+    """Replaces negative elements by `alpha * (exp(x / alpha) - 1)`. Equals `torch.nn.CELU`.
 
-    Equals `torch.nn.LogSoftmax`, whose `dim` may be left out, with a warning; here it may not.
+    Raises:
+        ValueError: `alpha` is zero.
 
-    >>> log_softmax(dim=-1)({}, torch.zeros(1, 4)).exp()
-    tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
+    Source: Barron, "Continuously differentiable exponential linear units", 2017.
+
+    >>> celu(0.5)({}, torch.tensor([-1.0, 2.0]))
+    tensor([-0.4323,  2.0000])
     """
-    return stateless(lambda x: torch.log_softmax(x, dim))
+    if alpha == 0:
+        raise ValueError("celu(0): expected alpha other than 0, which divides")
+    return stateless(lambda x: F.celu(x, alpha))
+
+
+def selu() -> Layer:
+    """Multiplies by 1.0507, after replacing negative elements by `1.6733 * (exp(x) - 1)`. Equals `torch.nn.SELU`.
+
+    With these numbers layer after layer keeps the mean at 0 and the variance at 1; `alpha_dropout` goes with it.
+
+    Source: Klambauer et al., "Self-normalizing neural networks", 2017.
+
+    >>> selu()({}, torch.tensor([-1.0, 2.0]))
+    tensor([-1.1113,  2.1014])
+    """
+    return stateless(torch.selu)
+
+
+def gelu(approximate: Literal["none", "tanh"] = "none") -> Layer:
+    """Multiplies by the probability of a standard normal number below: `x * Phi(x)`. Equals `torch.nn.GELU`.
+
+    Args:
+        approximate: "tanh" for `Phi(x) = (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x³))) / 2`.
+
+    Raises:
+        ValueError: `approximate` is neither.
+
+    Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016.
+
+    >>> gelu()({}, torch.tensor([-1.0, 2.0]))
+    tensor([-0.1587,  1.9545])
+    """
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f'gelu: expected approximate "none" or "tanh", got {approximate!r}')
+    return stateless(lambda x: F.gelu(x, approximate=approximate))
+
+
+def silu() -> Layer:
+    """Multiplies by the sigmoid: `x / (1 + exp(-x))`, also called swish. Equals `torch.nn.SiLU`.
+
+    >>> silu()({}, torch.tensor([-1.0, 2.0]))
+    tensor([-0.2689,  1.7616])
+    """
+    return stateless(F.silu)
+
+
+def mish() -> Layer:
+    """Multiplies by the tanh of the softplus: `x * tanh(log(1 + exp(x)))`. Equals `torch.nn.Mish`.
+
+    Source: Misra, "Mish: a self regularized non-monotonic neural activation function", 2019.
+
+    >>> mish()({}, torch.tensor([-1.0, 2.0]))
+    tensor([-0.3034,  1.9440])
+    """
+    return stateless(F.mish)
+
+
+def softplus(beta: float = 1.0, threshold: float = 20.0) -> Layer:
+    """Smooths the rectifier: `log(1 + exp(beta * x)) / beta`. Equals `torch.nn.Softplus`.
+
+    Args:
+        beta: the larger, the closer to the rectifier.
+        threshold: where `beta * x` is above it, the result is `x`.
+
+    >>> softplus()({}, torch.tensor([-1.0, 2.0]))
+    tensor([0.3133, 2.1269])
+    """
+    return stateless(lambda x: F.softplus(x, beta, threshold))
+
+
+def softsign() -> Layer:
+    """Tends to ±1 more slowly than tanh: `x / (1 + |x|)`. Equals `torch.nn.Softsign`.
+
+    >>> softsign()({}, torch.tensor([-1.0, 3.0]))
+    tensor([-0.5000,  0.7500])
+    """
+    return stateless(F.softsign)
+
+
+def sigmoid() -> Layer:
+    """Maps to (0, 1): `1 / (1 + exp(-x))`. Equals `torch.nn.Sigmoid`.
+
+    >>> sigmoid()({}, torch.tensor([-1.0, 2.0]))
+    tensor([0.2689, 0.8808])
+    """
+    return stateless(torch.sigmoid)
+
+
+def log_sigmoid() -> Layer:
+    """Takes the logarithm of the sigmoid: `-log(1 + exp(-x))`. Equals `torch.nn.LogSigmoid`.
+
+    >>> log_sigmoid()({}, torch.tensor([-1.0, 2.0]))
+    tensor([-1.3133, -0.1269])
+    """
+    return stateless(F.logsigmoid)
+
+
+def tanh() -> Layer:
+    """Maps to (-1, 1): `(exp(x) - exp(-x)) / (exp(x) + exp(-x))`. Equals `torch.nn.Tanh`.
+
+    >>> tanh()({}, torch.tensor([-1.0, 2.0]))
+    tensor([-0.7616,  0.9640])
+    """
+    return stateless(torch.tanh)
+
+
+def tanhshrink() -> Layer:
+    """Subtracts the tanh: `x - tanh(x)`. Equals `torch.nn.Tanhshrink`.
+
+    >>> tanhshrink()({}, torch.tensor([-1.0, 2.0]))
+    tensor([-0.2384,  1.0360])
+    """
+    return stateless(F.tanhshrink)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+LENGTH, IMAGE, VOLUME = ("length",), ("height", "width"), ("depth", "height", "width")  # names of spatial axes
+
 
 def check_dtype(layer: str, x: Tensor, weight: Tensor) -> None:
     """Raises a TypeError unless `x` has the dtype of the layer's weight, or autocast is there to convert it."""
@@ -17,9 +19,37 @@ def check_dtype(layer: str, x: Tensor, weight: Tensor) -> None:
         )
 
 
+def check_image(layer: str, x: Tensor, axes: tuple[str, ...]) -> None:
+    """Raises a ValueError unless `x` is (batch, channels, *axes) or (channels, *axes)."""
+    if x.ndim not in (len(axes) + 1, len(axes) + 2):
+        image = f"channels, {', '.join(axes)}"
+        raise ValueError(f"{layer}: expected (batch, {image}) or ({image}), got shape {tuple(x.shape)}")
+
+
 def per_axis(layer: str, argument: str, value: int | Sequence[int], axes: int) -> tuple[int, ...]:
     """Returns `value` for each of the spatial axes, as torch does; raises a ValueError when there are not as many."""
     values = (value,) * axes if isinstance(value, int) else tuple(value)
     if len(values) != axes:
         raise ValueError(f"{layer}: expected an int or {axes} of them for {argument}, got {value}")
     return values
+
+
+def values_are_known(x: Tensor) -> bool:
+    """Whether the numbers in `x` can be looked at: not in a trace, under a transform, or on the meta device."""
+    return not (
+        x.is_meta
+        or torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
+    )
+
+
+@torch.compiler.assume_constant_result  # what holds while a graph is traced holds in the graph
+def first_order_only() -> bool:
+    """Whether at most one gradient, and no `vmap` or forward derivative, of what is computed now is under way.
+
+    Torch's fused kernels for whole layers know the first derivative alone, and have no rule for `vmap`.
+    """
+    functorch = torch._C._functorch
+    transforms = [transform.key() for transform in functorch.get_interpreter_stack() or ()]
+    return transforms in ([], [functorch.TransformType.Grad])

@@ -9,11 +9,45 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl.nn.checks import check_dtype, per_axis
+from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, check_dtype, check_image, per_axis
 from funcdl.nn.initializers import Initializer, weight_and_bias
 from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.nn.padding import pad
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+
+
+def conv1d(
+    out_channels: int,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | Literal["same", "valid"] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    bias: bool = True,
+    padding_mode: PaddingMode = "zeros",
+    *,
+    weight_init: Initializer | None = None,
+    bias_init: Initializer | None = None,
+) -> Layer:
+    """Slides a kernel over a sequence: `conv2d` with one axis, `length`, instead of two.
+
+    Arguments and errors as for `conv2d`, with pairs replaced by one number. Input (batch, channels, length) or
+    (channels, length), output likewise; the weight has shape (out_channels, in_channels / groups, kernel_size).
+
+    Equals `torch.nn.Conv1d`.
+
+    >>> import torch
+    >>> from funcdl import random
+    >>> layer = conv1d(16, kernel_size=5, padding="same")
+    >>> params, buffers = layer.init(random.key(0), torch.empty(1, 4, 100, device="meta"))
+    >>> layer(params, torch.zeros(8, 4, 100)).shape
+    torch.Size([8, 16, 100])
+    """
+    return _convolution(
+        "conv1d", F.conv1d, LENGTH, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode,
+        weight_init, bias_init,
+    )  # fmt: skip
 
 
 def conv2d(
@@ -65,8 +99,42 @@ def conv2d(
     torch.Size([5, 16, 26, 26])
     """
     return _convolution(
-        "conv2d", F.conv2d, ("height", "width"), out_channels, kernel_size, stride, padding, dilation, groups, bias,
-        padding_mode, weight_init, bias_init,
+        "conv2d", F.conv2d, IMAGE, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode,
+        weight_init, bias_init,
+    )  # fmt: skip
+
+
+def conv3d(
+    out_channels: int,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | Literal["same", "valid"] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    bias: bool = True,
+    padding_mode: PaddingMode = "zeros",
+    *,
+    weight_init: Initializer | None = None,
+    bias_init: Initializer | None = None,
+) -> Layer:
+    """Slides a kernel over a volume, or over the frames of a film: `conv2d` with the axes depth, height and width.
+
+    Arguments and errors as for `conv2d`, with triples for pairs. Input (batch, channels, depth, height, width) or
+    (channels, depth, height, width), output likewise; the weight has shape (out_channels, in_channels / groups,
+    *kernel_size).
+
+    Equals `torch.nn.Conv3d`.
+
+    >>> import torch
+    >>> from funcdl import random
+    >>> layer = conv3d(16, kernel_size=(1, 3, 3))
+    >>> params, buffers = layer.init(random.key(0), torch.empty(1, 3, 8, 28, 28, device="meta"))
+    >>> layer(params, torch.zeros(2, 3, 8, 28, 28)).shape
+    torch.Size([2, 16, 8, 26, 26])
+    """
+    return _convolution(
+        "conv3d", F.conv3d, VOLUME, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode,
+        weight_init, bias_init,
     )  # fmt: skip
 
 
@@ -93,7 +161,6 @@ def _convolution(
     dilations = per_axis(name, "dilation", dilation, rank)
     reach = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]  # of a kernel beyond its first point
     pads = _pads(name, padding, reach)
-    image = f"channels, {', '.join(axes)}"
     if min(*kernel, *strides, *dilations, groups) < 1:
         raise ValueError(f"{name}: expected kernel_size, stride, dilation and groups of at least 1")
     if padding == "same" and max(strides) > 1:
@@ -104,12 +171,11 @@ def _convolution(
         raise ValueError(f"{name}: expected padding_mode zeros, reflect, replicate or circular, got {padding_mode!r}")
     if out_channels % groups:
         raise ValueError(f"{name}: expected out_channels divisible by groups={groups}, got {out_channels}")
-    # F.pad lists the last axis first. Zeros are left to the convolution, where they cost nothing.
-    fill = [] if padding_mode == "zeros" else [side for pair in reversed(pads) for side in pair]
+    fill = padding_mode != "zeros"  # zeros are left to the convolution, where they cost nothing
     inner_padding = "valid" if fill else padding if isinstance(padding, str) else tuple(low for low, _ in pads)
 
     def init(key: Tensor, x: Float[Tensor, "*image"]) -> tuple[Params, Buffers]:
-        check_image(x)
+        check(x)
         channels = x.shape[-rank - 1]
         if channels % groups:
             raise ValueError(f"{name}: expected a number of channels divisible by groups={groups}, got {channels}")
@@ -124,18 +190,17 @@ def _convolution(
         key: Tensor | None = None,
         train: bool = False,
     ) -> tuple[Float[Tensor, "*output"], Buffers]:
-        check_image(x)
+        check(x)
         weight = params["weight"]
         if x.shape[-rank - 1] != weight.shape[1] * groups:
             raise ValueError(f"{name}: expected {weight.shape[1] * groups} channels, got shape {tuple(x.shape)}")
         check_dtype(name, x, weight)
         if fill:
-            x = F.pad(x, fill, mode=padding_mode)
+            x = pad(name, x, pads, padding_mode)
         return convolve(x, weight, params["bias"] if bias else None, strides, inner_padding, dilations, groups), buffers
 
-    def check_image(x: Tensor) -> None:
-        if x.ndim not in (rank + 1, rank + 2):
-            raise ValueError(f"{name}: expected (batch, {image}) or ({image}), got shape {tuple(x.shape)}")
+    def check(x: Tensor) -> None:
+        check_image(name, x, axes)
         for size, (low, high), needed in zip(x.shape[-rank:], pads, reach, strict=True):
             if size + low + high <= needed:
                 raise ValueError(

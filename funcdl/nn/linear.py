@@ -1,7 +1,8 @@
-"""Affine layers."""
+"""Affine and bilinear layers."""
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -35,7 +36,6 @@ def linear(
 
     Equals `torch.nn.Linear`.
 
-    >>> import torch
     >>> from funcdl import random
     >>> layer = linear(4)
     >>> params, buffers = layer.init(random.key(0), torch.empty(8, 3, device="meta"))
@@ -65,5 +65,79 @@ def linear(
             raise ValueError(f"{name}: expected (..., {weight.shape[1]}), as in init(), got shape {tuple(x.shape)}")
         check_dtype(name, x, weight)
         return F.linear(x, weight, params["bias"] if bias else None), buffers
+
+    return Layer(init, apply)
+
+
+def bilinear(
+    out_features: int,
+    bias: bool = True,
+    *,
+    weight_init: Initializer | None = None,
+    bias_init: Initializer | None = None,
+) -> Layer:
+    """Takes a weighted sum of all products of two vectors' elements, and adds a vector.
+
+    `y[k] = sum of x1[i] * weight[k, i, j] * x2[j] over i and j, + bias[k]`.
+
+    Args:
+        out_features: the size of the last dimension of the output.
+        bias: whether to add one.
+        weight_init: draws the weight, of shape (out_features, in1_features, in2_features); U(-1/sqrt(in1_features),
+            1/sqrt(in1_features)) by default.
+        bias_init: draws the bias, of shape (out_features,); as the weight by default.
+
+    Input: a tuple of (..., in1_features) and (..., in2_features), alike in the dots; output (..., out_features).
+
+    Raises:
+        ValueError: by `init` and `apply`, when the dots differ; by `apply`, when the last dimensions are not those that
+            `init` saw.
+        TypeError: by `apply`, when an input has another dtype than the parameters.
+
+    Equals `torch.nn.Bilinear`, within rounding: it is a matrix product here, which is several times as fast.
+
+    >>> from funcdl import random
+    >>> layer = bilinear(4)
+    >>> x = torch.ones(8, 3), torch.ones(8, 2)
+    >>> params, buffers = layer.init(random.key(0), x)
+    >>> params["weight"].shape, layer(params, x).shape
+    (torch.Size([4, 3, 2]), torch.Size([8, 4]))
+    """
+    name = f"bilinear({out_features})"
+
+    def init(key: Tensor, x: tuple[Tensor, Tensor]) -> tuple[Params, Buffers]:
+        check(x)
+        shape = (out_features, x[0].shape[-1], x[1].shape[-1])
+        return weight_and_bias(
+            key, shape, x[0].dtype, bias=bias, weight_init=weight_init, bias_init=bias_init, fan_in=shape[1]
+        ), {}
+
+    def apply(
+        params: Params,
+        buffers: Buffers,
+        x: tuple[Float[Tensor, "... inputs1"], Float[Tensor, "... inputs2"]],
+        *,
+        key: Tensor | None = None,
+        train: bool = False,
+    ) -> tuple[Float[Tensor, "... outputs"], Buffers]:
+        weight = params["weight"]
+        check(x)
+        if (x[0].shape[-1], x[1].shape[-1]) != weight.shape[1:]:
+            raise ValueError(
+                f"{name}: expected (..., {weight.shape[1]}) and (..., {weight.shape[2]}), as in init(), got shapes "
+                f"{tuple(x[0].shape)} and {tuple(x[1].shape)}"
+            )
+        for part in x:
+            check_dtype(name, part, weight)
+        y = torch.einsum("...i,kij,...j->...k", x[0], weight, x[1])
+        return y + params["bias"] if bias else y, buffers
+
+    def check(x: tuple[Tensor, Tensor]) -> None:
+        shapes = [tuple(part.shape) for part in x]
+        if len(shapes) != 2 or () in shapes or shapes[0][:-1] != shapes[1][:-1]:
+            raise ValueError(
+                f"{name}: expected a tuple of (..., in1_features) and (..., in2_features), got shapes "
+                f"{' and '.join(map(str, shapes))}"
+            )
 
     return Layer(init, apply)

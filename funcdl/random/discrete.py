@@ -42,7 +42,9 @@ def bernoulli(
     if not isinstance(p, Tensor):
         if not 0.0 <= p <= 1.0:
             raise ValueError(f"random.bernoulli: p={p}, expected a probability in [0, 1]")
-        return uniform(key, () if shape is None else shape) < to_float32(p)
+        # k 2^-23 < p, with k the upper 23 bits of a word, in integers: half the operations
+        upper_bits = bits(key, () if shape is None else shape).bitwise_right_shift_(9).bitwise_and_(0x7FFFFF)
+        return upper_bits < math.ceil(to_float32(p) * 2**23)
     shape = p.shape if shape is None else tuple(shape)
     _check_broadcast("bernoulli", "p", p.shape, shape)
     return uniform(key, shape, dtype=p.dtype) < p

@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from PIL import Image
+
 from funcdl.train import checkpoint
 from funcdl.tree import Tree
 
@@ -89,7 +92,8 @@ class Report:
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=120)
         checkpoint.write_atomically(self.directory / f"{name}.png", png.getvalue())
-        self._writer().add_figure(name, figure)
+        pixels = np.asarray(Image.open(png).convert("RGB"))  # drawn once, and not again by add_figure
+        self._writer().add_image(name, pixels, dataformats="HWC")
 
     def save(self, values: Tree, info: dict[str, Any]) -> None:
         """Saves a checkpoint, if there is a directory for it."""

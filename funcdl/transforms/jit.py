@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch._inductor.cpp_builder import get_cpp_compiler
-from torch._inductor.exc import InvalidCxxCompiler
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from funcdl import tree
@@ -220,6 +218,9 @@ def _torch_compile(f: Callable[..., Any]) -> Callable[..., Any]:
 @functools.cache
 def missing_compiler() -> str | None:
     """What keeps Inductor from compiling for the CPU here, or None."""
+    from torch._inductor.cpp_builder import get_cpp_compiler  # imported here as it takes a second
+    from torch._inductor.exc import InvalidCxxCompiler
+
     try:
         get_cpp_compiler()
     except InvalidCxxCompiler:

@@ -1,21 +1,47 @@
 """What holds for every layer, checked for every row of the table: a new layer needs a row, and then it is tested."""
 
+import functools
+
 import pytest
 import torch
 
 from funcdl import interop, nn, random, testing, transforms, tree
-from tests.nn.cases import CASES, ROWS
+from tests.nn.cases import CASES, FAMILIES, ROWS
+from tests.nn.cases.case import Integers
 
+DRAWING = (torch.nn.modules.dropout._DropoutNd, torch.nn.RReLU)
+every_family = pytest.mark.parametrize("family", [pytest.param(f, id=f.__name__.rsplit(".")[-1]) for f in FAMILIES])
 every_row = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in ROWS])
 
 
 def inputs_of(case, *, seed=1, device="cpu", dtype=torch.float32, members=()):
-    key = random.key(seed, device=device)
-    if isinstance(case.shape, list):
-        return tuple(
-            random.normal(random.fold_in(key, i), (*members, *shape), dtype=dtype) for i, shape in enumerate(case.shape)
-        )
-    return random.normal(key, (*members, *case.shape), dtype=dtype)
+    def draw(shape, key):
+        if isinstance(shape, list):
+            return tuple(draw(part, random.fold_in(key, i)) for i, part in enumerate(shape))
+        if isinstance(shape, dict):
+            return {name: draw(part, random.fold_in(key, i)) for i, (name, part) in enumerate(shape.items())}
+        if isinstance(shape, Integers):
+            return random.randint(key, (*members, *shape.shape), shape.low, shape.high)
+        return random.normal(key, (*members, *shape), dtype=dtype)
+
+    return draw(case.shape, random.key(seed, device=device))
+
+
+def init_of(case, key, x, dtype):
+    """The parameters and buffers in a dtype, which integer inputs do not tell."""
+    made = case.layer.init(key, x)
+    return tree.map(lambda leaf: leaf.to(dtype) if leaf.is_floating_point() else leaf, made)
+
+
+def floating(x):
+    return tree.partition(x, lambda _, leaf: leaf.is_floating_point())
+
+
+def draws(module):
+    """Whether a module in training mode reads torch's global generator."""
+    parts = [*module.modules()]
+    rates = [part.dropout for part in parts if isinstance(getattr(part, "dropout", None), float)]
+    return any(isinstance(part, DRAWING) and getattr(part, "p", 1) > 0 for part in parts) or any(rates)
 
 
 def on_meta(x):
@@ -39,26 +65,27 @@ def assert_trees_close(a, b):
 
 
 def test_every_export_has_a_row():
-    assert set(nn.__all__) - {"Layer"} == set(CASES)
+    assert set(nn.__all__) - {"Layer", "SummaryRow", "summary"} == set(CASES)
 
 
 @every_row
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_matches_its_twin(case, dtype, device):
     x = inputs_of(case, device=device, dtype=dtype)
-    module = twin_of(case, *case.layer.init(random.key(0, device=device), x))
+    module = twin_of(case, *init_of(case, random.key(0, device=device), x, dtype))
     tolerance = {"rtol": 1e-10, "atol": 1e-10} if dtype == torch.float64 else {}
-    draws = any(isinstance(part, (torch.nn.Dropout, torch.nn.Dropout2d)) for part in module.modules())
-    for train in (False,) if draws else (False, True):
+    for train in (False,) if draws(module) else (False, True):
         testing.assert_matches_module(case.layer, module, x, train=train, **tolerance)
 
 
 @every_row
 def test_output_is_its_twins_bit_for_bit(case, device):
+    if not case.exact:
+        pytest.skip("computed by other operations than the twin's")
     x = inputs_of(case, device=device)
     params, buffers = case.layer.init(random.key(0, device=device), x)
     module = twin_of(case, params, buffers).eval()
-    assert_trees_equal(case.layer.apply(params, buffers, x)[0], module(*x) if isinstance(x, tuple) else module(x))
+    assert_trees_equal(case.layer.apply(params, buffers, x)[0], testing.call(module, x))
 
 
 @every_row
@@ -77,15 +104,39 @@ def test_a_single_sample_is_a_batch_of_one(case, device):
 @every_row
 def test_init_reads_only_shape_and_dtype(case, device):
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
-        x = inputs_of(case, device=device).to(dtype) if not isinstance(case.shape, list) else inputs_of(case)
+        x = inputs_of(case, device=device, dtype=dtype)
         key = random.key(3, device=device)
         made, made_on_meta = case.layer.init(key, x), case.layer.init(key, on_meta(x))
         assert_trees_equal(made, made_on_meta)
+        expected = dtype if tree.leaves(floating(x)[0]) else torch.get_default_dtype()
         for leaf in tree.leaves(made[0]):
-            assert leaf.dtype == dtype
+            assert leaf.dtype == expected
             assert leaf.device.type == device.type
             assert leaf.grad_fn is None
             assert not leaf.requires_grad
+
+
+@every_row
+def test_in_bfloat16(case, device):
+    x, integers = floating(inputs_of(case, device=device, dtype=torch.bfloat16))
+    key = random.key(0, device=device)
+    params, buffers = init_of(case, key, tree.combine(x, integers), torch.bfloat16)
+
+    def weights_of(leaf):  # a plain sum of a normalized output would be constant
+        return random.normal(random.key(9, device=device), leaf.shape, dtype=torch.bfloat16).to(leaf.dtype)
+
+    def gradient(params, buffers, x):
+        def f(params, x):
+            y, _ = case.layer.apply(params, buffers, tree.combine(x, integers))
+            return sum((leaf * weights_of(leaf)).sum() for leaf in tree.leaves(y)), y
+
+        return transforms.grad(f, (0, 1), has_aux=True)(params, x)
+
+    found = gradient(params, buffers, x)
+    assert all(leaf.dtype == torch.bfloat16 for leaf in tree.leaves(found))
+    exact = gradient(*tree.map(torch.Tensor.double, (params, buffers, x)))
+    for rounded, leaf in zip(tree.leaves(found), tree.leaves(exact), strict=True):
+        assert (rounded - leaf).norm() <= 0.03 * leaf.norm()
 
 
 @every_row
@@ -138,16 +189,30 @@ def test_vmap_over_members_is_a_loop(case, device):
     assert_trees_close(transforms.vmap(gradient)(*stacked), tree.stack([gradient(*member) for member in made]))
 
 
-def test_compiled_is_eager(device):
-    """All rows in one graph, forwards and backwards in training mode: compiling each by itself takes minutes."""
+@every_family
+def test_every_row_is_traced(family, device, monkeypatch):
+    """All rows of a family in one graph of ATen operations, forwards and backwards, without generated code."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    check_compiled([case for rows in family.CASES.values() for case in rows], device)
+
+
+@every_family
+def test_compiled_is_eager(family, device):
+    """The last row of each layer, in one graph for a family: generating and compiling code for all takes minutes."""
+    check_compiled([rows[-1] for rows in family.CASES.values()], device)
+
+
+def check_compiled(cases, device):
+    """Asserts that the gradients, outputs and new buffers of these rows in training mode are the same in one graph."""
     key = random.key(7, device=device)
-    cases = [case for _, case in ROWS]
     inputs = [inputs_of(case, device=device, dtype=torch.float64) for case in cases]
     states = [case.layer.init(key, x) for case, x in zip(cases, inputs, strict=True)]
 
     def gradient(case, key, params, buffers, x):
+        x, integers = floating(x)
+
         def f(params, x):
-            y, after = case.layer.apply(params, buffers, x, key=key, train=True)
+            y, after = case.layer.apply(params, buffers, tree.combine(x, integers), key=key, train=True)
             return sum((leaf**2).sum() for leaf in tree.leaves(y)), (y, after)
 
         return transforms.grad(f, (0, 1), has_aux=True)(params, x)

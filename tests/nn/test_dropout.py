@@ -20,9 +20,13 @@ def test_the_scale_is_exact_in_float64():
     assert set(y.tolist()) == {0.0, 1 / (1 - 0.3)}
 
 
-@pytest.mark.parametrize("constructor", [nn.dropout, nn.dropout2d])
+EVERY = (nn.dropout, nn.dropout1d, nn.dropout2d, nn.dropout3d, nn.alpha_dropout, nn.feature_alpha_dropout)
+SHAPES = {nn.dropout1d: (2, 3, 4), nn.dropout3d: (2, 3, 4, 4, 4)}
+
+
+@pytest.mark.parametrize("constructor", EVERY)
 def test_the_ends_of_the_range(constructor):
-    x = torch.ones(2, 3, 4, 4, requires_grad=True)
+    x = torch.ones(SHAPES.get(constructor, (2, 3, 4, 4)), requires_grad=True)
     assert constructor(0)({}, x, train=True) is x  # no key needed: nothing is drawn
     y = constructor(1)({}, x, key=KEY, train=True)
     assert not y.any()
@@ -30,15 +34,47 @@ def test_the_ends_of_the_range(constructor):
     assert constructor()({}, x) is x
 
 
-@pytest.mark.parametrize("shape", [(40, 30, 5, 4), (300, 5, 4)])
-def test_dropout2d_drops_whole_channels(shape):
-    y = nn.dropout2d(0.25)({}, torch.ones(shape), key=KEY, train=True)
-    assert (y == y[..., :1, :1]).all()
-    channels = y[..., 0, 0].flatten()
-    share = (channels == 0).double().mean().item()
-    assert abs(share - 0.25) < 5 * (0.25 * 0.75 / channels.numel()) ** 0.5
-    if len(shape) == 4:
-        assert len({tuple(row) for row in y[:, :, 0, 0].tolist()}) > 1  # samples differ
+@pytest.mark.parametrize(
+    ("constructor", "axes", "unbatched"),
+    [(nn.dropout1d, 1, True), (nn.dropout2d, 2, True), (nn.dropout3d, 3, True), (nn.feature_alpha_dropout, 2, False)],
+)
+def test_whole_channels_are_dropped(constructor, axes, unbatched):
+    for outer in [(40, 30), (300,)][: 1 + unbatched]:
+        shape = (*outer, *(5, 4, 3)[:axes])
+        y = constructor(0.25)({}, torch.ones(shape), key=KEY, train=True).flatten(len(outer))
+        assert (y == y[..., :1]).all()
+        channels = y[..., 0]
+        low, high = channels.unique().tolist()
+        assert low < 0.5 < high
+        share = (channels == low).double().mean().item()
+        assert abs(share - 0.25) < 5 * (0.25 * 0.75 / channels.numel()) ** 0.5
+        if len(outer) == 2:
+            assert len({tuple(row) for row in channels.tolist()}) > 1  # samples differ
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("constructor", [nn.alpha_dropout, nn.feature_alpha_dropout])
+def test_alpha_dropout_is_torchs_formula(constructor, p):
+    """In torch: `x * (noise * a) + ((noise - 1) * alpha * a + alpha * a * p)`, with noise 1 where kept."""
+    x = random.normal(random.key(1), (200, 30), dtype=torch.float64)
+    y = constructor(p)({}, x, key=KEY, train=True)
+    noise = (nn.dropout(p)({}, torch.ones(200, 30), key=KEY, train=True) != 0).double()  # the same draws
+    alpha = 1.7580993408473766
+    a = 1 / ((alpha**2 * p + 1) * (1 - p)) ** 0.5
+    torch.testing.assert_close(y, x * noise * a + (noise - 1) * alpha * a + alpha * a * p, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_alpha_dropout_keeps_mean_and_variance_and_selus_limit(p):
+    n = 400_000
+    x = random.normal(random.key(1), (n,), dtype=torch.float64)
+    y = nn.alpha_dropout(p)({}, x, key=KEY, train=True)
+    assert abs(y.mean()) < 5 / n**0.5
+    assert abs(y.var() - 1) < 0.02
+    dropped, times = y.unique(return_counts=True)
+    limit = torch.selu(torch.tensor(-100.0, dtype=torch.float64))
+    a = 1 / ((1 - p) * (1 + p * limit**2)) ** 0.5
+    torch.testing.assert_close(dropped[times.argmax()], a * limit * (1 - p))
 
 
 def test_dropout2d_of_features_drops_them_one_by_one():
@@ -77,7 +113,7 @@ def test_two_dropouts_in_a_model_drop_differently():
     assert not torch.equal(a, b)
 
 
-@pytest.mark.parametrize("constructor", [nn.dropout, nn.dropout2d])
+@pytest.mark.parametrize("constructor", EVERY)
 def test_training_without_a_key(constructor):
     name = constructor.__name__
     with pytest.raises(ValueError, match=rf"^{name}\(p=0.5\): train=True needs a key; pass key=random\.key\(seed\) to"):
@@ -87,8 +123,23 @@ def test_training_without_a_key(constructor):
     assert caught.value.__notes__ == ["in slot 1"]
 
 
-def test_wrong_arguments():
-    with pytest.raises(ValueError, match=r"dropout\(p=1.5\): expected a probability from 0 to 1"):
-        nn.dropout(1.5)
-    with pytest.raises(ValueError, match=r"dropout2d\(p=0.5\): expected .*, got shape \(3,\); dropout\(\) takes any"):
-        nn.dropout2d()({}, torch.ones(3), key=KEY, train=True)
+@pytest.mark.parametrize("constructor", EVERY)
+@pytest.mark.parametrize("p", [1.5, -0.1, float("nan")])
+def test_no_probability(constructor, p):
+    with pytest.raises(ValueError, match=rf"^{constructor.__name__}\(p={p}\): expected a probability from 0 to 1"):
+        constructor(p)
+
+
+@pytest.mark.parametrize(
+    ("constructor", "shape", "message"),
+    [
+        (nn.dropout1d, (3,), r"\(batch, channels, length\), \(channels, length\), got shape \(3,\); dropout\(\) takes"),
+        (nn.dropout1d, (2, 3, 4, 5), r"\(batch, channels, length\), .* got shape \(2, 3, 4, 5\)"),
+        (nn.dropout2d, (3,), r"\(batch, channels, height, width\), .* or \(batch, features\), got shape \(3,\)"),
+        (nn.dropout3d, (2, 3, 4), r"\(batch, channels, depth, .*\), .* got shape \(2, 3, 4\)"),
+        (nn.feature_alpha_dropout, (3,), r"\(batch, channels, \.\.\.\), got shape \(3,\); alpha_dropout\(\) takes any"),
+    ],
+)
+def test_wrong_ranks(constructor, shape, message):
+    with pytest.raises(ValueError, match=rf"{constructor.__name__}\(p=0.5\): expected {message}"):
+        constructor()({}, torch.ones(shape), key=KEY, train=True)

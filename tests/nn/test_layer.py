@@ -135,6 +135,59 @@ def test_slots_are_initialised_independently():
     assert len({tuple(leaf.tolist()) for leaf in biases}) == 4
 
 
+def test_repeated_layers_are_made_independently():
+    params, _ = nn.repeat(nn.linear(3), 2).init(KEY, example(1, 3))
+    assert not torch.equal(params["0"]["weight"], params["1"]["weight"])
+
+
+def test_a_tied_layer_has_a_key_and_buffers_for_each_time():
+    words = [random.bits(random.fold_in(KEY, i), (4,)) for i in range(4)]
+    heard = []
+
+    def listen(x, key=None):
+        heard.append(random.bits(key, (4,)))
+        return x
+
+    layer = nn.Layer(
+        counter().init,
+        lambda params, buffers, x, *, key, train: counter().apply(params, buffers, listen(x, key), train=train),
+    )
+
+    def times(x, key, train):
+        heard.append(random.bits(key, (4,)))
+        return torch.tensor(2)
+
+    buffers = {"calls": torch.tensor(0)}
+    _, after = nn.tied(layer, 3).apply({}, buffers, torch.ones(2), key=KEY, train=True)
+    assert after == {"calls": 3}
+    assert_trees_equal(heard, words[:3])
+    heard.clear()
+    _, after = nn.tied(layer, 3, times=times).apply({}, buffers, torch.ones(2), key=KEY, train=True)
+    assert after == {"calls": 2}
+    assert_trees_equal(heard, [words[3], *words[:3]])
+    assert nn.tied(counter(), 3).apply({}, buffers, torch.ones(2))[1] is buffers
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 5])
+def test_a_tied_layer_counts_up_to_its_number(count):
+    layer = nn.tied(lambda x: 2 * x, 3, times=lambda x, key, train: torch.tensor(count))
+    assert layer({}, torch.ones(())) == 2 ** min(count, 3)
+
+
+def test_a_number_of_times_drawn_from_the_key(device):
+    layer = nn.tied(lambda x: x + 1, 4, times=lambda x, key, train: random.randint(key, (), 0, 5))
+    keys = random.split(random.key(0, device=device), 50)
+
+    def f(key):
+        return layer({}, torch.zeros((), device=device), key=key)
+
+    expected = [int(random.randint(random.fold_in(key, 4), (), 0, 5)) for key in keys]
+    assert set(expected) == {0, 1, 2, 3, 4}
+    assert transforms.vmap(f)(keys).tolist() == expected
+    compiled = transforms.jit(f)
+    assert [int(compiled(key)) for key in keys[:5]] == expected[:5]
+
+
 def test_parameters_of_a_model_that_starts_with_bytes():
     model = nn.serial(lambda x: x.double() / 255, nn.linear(2))
     params, _ = model.init(KEY, example(4, 3, dtype=torch.uint8))
@@ -201,9 +254,17 @@ def test_wrong_use_of_a_combinator(make, message):
         (nn.residual(nn.linear(3), weight=nn.linear(3)), "residual: the body has an entry 'weight' as well"),
         (nn.residual(nn.serial(a=counter()), a=nn.linear(3)), "residual: the body has an entry 'a' as well"),
         (nn.residual(nn.relu(), combine=nn.serial(nn.add(), nn.linear(2))), "expected a combine without parameters"),
+        (nn.tied(nn.linear(4), 2), r"tied: expected .* got \(5, 4\) of torch.float32 from \(5, 3\) of torch.float32"),
+        (nn.tied(lambda x: x.double(), 2), r"tied: expected .* got \(5, 3\) of torch.float64 from"),
         (nn.serial(nn.residual(nn.linear(4))), r"add: expected tensors of one shape, got \(5, 3\) and \(5, 4\)"),
     ],
 )
 def test_wrong_blocks_are_noticed_by_init(layer, message):
     with pytest.raises(ValueError, match=message):
         layer.init(KEY, example(5, 3))
+
+
+@pytest.mark.parametrize("make", [nn.repeat, nn.tied])
+def test_negative_numbers_of_layers(make):
+    with pytest.raises(ValueError, match=rf"{make.__name__}: expected n >= 0, got -1"):
+        make(nn.relu(), -1)

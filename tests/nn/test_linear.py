@@ -60,3 +60,36 @@ def test_autocast_converts(device):
     params, _ = layer.init(random.key(0, device=device), torch.empty(1, 3))
     with torch.autocast(device.type, dtype=torch.bfloat16):
         assert layer(params, torch.ones(2, 3, device=device)).dtype == torch.bfloat16
+
+
+def test_default_distribution_of_bilinear():
+    x = torch.empty(1, 25, dtype=torch.float64), torch.empty(1, 4, dtype=torch.float64)
+    params, _ = nn.bilinear(3000).init(random.key(0), x)
+    assert params["weight"].shape == (3000, 25, 4)
+    for leaf in params.values():
+        scaled = leaf.flatten() * 5  # U(-1, 1): in1_features alone sets the bound
+        n = scaled.numel()
+        assert 1 - 20 / n < scaled.abs().max() <= 1
+        assert abs(scaled.mean()) < 5 * (1 / 3 / n) ** 0.5
+        assert abs((scaled**2).mean() - 1 / 3) < 5 * (4 / 45 / n) ** 0.5
+
+
+def test_initializers_of_bilinear_are_used():
+    layer = nn.bilinear(2, weight_init=initializers.ones, bias_init=initializers.ones)
+    x = torch.ones(1, 3), torch.ones(1, 4)
+    params, _ = layer.init(random.key(0), x)
+    assert layer(params, x).tolist() == [[13.0, 13.0]]
+
+
+def test_wrong_inputs_of_bilinear():
+    layer = nn.bilinear(4)
+    params, _ = layer.init(random.key(0), (torch.empty(1, 3), torch.empty(1, 2)))
+    with pytest.raises(
+        ValueError, match=r"^bilinear\(4\): expected \(\.\.\., 3\) and \(\.\.\., 2\), as in init\(\), got shapes"
+    ):
+        layer(params, (torch.ones(1, 2), torch.ones(1, 3)))
+    for x in ((torch.ones(2, 3), torch.ones(1, 2)), (torch.ones(3),), (torch.ones(()), torch.ones(()))):
+        with pytest.raises(ValueError, match=r"^bilinear\(4\): expected a tuple of \(\.\.\., in1_features\) and"):
+            layer(params, x)
+    with pytest.raises(TypeError, match=r"^bilinear\(4\): expected .* torch.float32, got torch.float64; convert"):
+        layer(params, (torch.ones(1, 3), torch.ones(1, 2).double()))

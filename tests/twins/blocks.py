@@ -46,3 +46,16 @@ class Function(torch.nn.Module):
 
     def forward(self, *xs):
         return self.f(*xs)
+
+
+class Again(torch.nn.Sequential):
+    """Layers applied several times in a row: `times(x)`."""
+
+    def __init__(self, times, *layers):
+        super().__init__(*layers)
+        self.times = times
+
+    def forward(self, x):
+        for _ in range(self.times(x)):
+            x = super().forward(x)
+        return x

@@ -4,7 +4,7 @@ import torch
 
 from funcdl import nn
 from tests.nn.cases.case import Case, image
-from tests.twins.blocks import Function, Parallel, Residual
+from tests.twins.blocks import Again, Function, Parallel, Residual
 
 T = torch.nn
 
@@ -77,6 +77,25 @@ CASES = {
             lambda: Parallel(**{"0": T.Linear(3, 2), "1": T.ReLU(), "2": T.Tanh()}),
             (4, 3),
         ),
+    ],
+    "repeat": [
+        Case(nn.repeat(nn.linear(3), 3), lambda: T.Sequential(*[T.Linear(3, 3) for _ in range(3)]), (4, 3)),
+        Case(nn.repeat(torch.tanh, 2), lambda: T.Sequential(T.Tanh(), T.Tanh()), (4, 3)),
+        Case(nn.repeat(nn.linear(2), 0), T.Sequential, (4, 3)),
+    ],
+    "tied": [
+        Case(
+            nn.tied(nn.serial(nn.linear(3), torch.tanh), 3),
+            lambda: Again(lambda x: 3, T.Linear(3, 3), T.Tanh()),
+            (4, 3),
+        ),
+        Case(
+            nn.tied(nn.serial(nn.linear(3)), 3, times=lambda x, key, train: (x.sum() > 0).long() + 1),
+            lambda: Again(lambda x: 1 + int(x.sum() > 0), T.Linear(3, 3)),
+            (4, 3),
+            unbatched=False,
+        ),
+        Case(nn.tied(nn.serial(nn.linear(3)), 0), lambda: Again(lambda x: 0, T.Linear(3, 3)), (4, 3)),
     ],
     "stateless": [Case(nn.stateless(torch.tanh), T.Tanh, (4, 3))],
     "concatenate": [Case(nn.concatenate(-1), lambda: Function(lambda *xs: torch.cat(xs, -1)), [(4, 3), (4, 2)])],

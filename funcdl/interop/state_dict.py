@@ -1,4 +1,4 @@
-"""The door to `torch.nn`: trees of parameters and buffers, and the flat `state_dict()` of an `nn.Module`."""
+"""Trees of parameters and buffers, and the flat `state_dict()` of an `nn.Module`."""
 
 from __future__ import annotations
 

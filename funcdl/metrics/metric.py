@@ -1,13 +1,4 @@
-"""Metrics: measures of a whole data set that are summed up batch by batch.
-
->>> import torch
->>> from funcdl import losses, metrics, tree
->>> outputs, targets, weights = torch.tensor([[0.0, 1.0], [2.0, 0.0]]), torch.tensor([1, 1]), torch.tensor([1.0, 1.0])
->>> first = metrics.accuracy.accumulate(outputs, targets, weights)
->>> second = metrics.accuracy.accumulate(outputs, targets, torch.tensor([1.0, 0.0]))  # the second row is padding
->>> metrics.accuracy.compute(tree.map(torch.add, first, second))
-tensor(0.6667)
-"""
+"""The contract of metrics, and the average of something over a data set."""
 
 from __future__ import annotations
 
@@ -30,15 +21,15 @@ class Metric:
         accumulate: `accumulate(outputs, targets, weights) -> statistics`: the sums over one batch, a tree of tensors.
             The statistics of a data set are the sums of those of its batches. `weights` has shape (batch,); a sample
             of weight zero, such as the padding of a last batch, leaves no trace, whatever its values.
-        compute: `compute(statistics) -> value`, a 0-dim tensor.
+        compute: `compute(statistics) -> value`, for most metrics a 0-dim tensor.
 
     Calling `metric(outputs, targets)` measures one batch with weights of one.
     """
 
     accumulate: Callable[[Tree, Tree, Float[Tensor, " batch"]], Tree]
-    compute: Callable[[Tree], Float[Tensor, ""]]
+    compute: Callable[[Tree], Float[Tensor, "*value"]]
 
-    def __call__(self, outputs: Tree, targets: Tree) -> Float[Tensor, ""]:
+    def __call__(self, outputs: Tree, targets: Tree) -> Float[Tensor, "*value"]:
         """Returns the value for one batch."""
         first = tree.leaves(outputs)[0]
         return self.compute(self.accumulate(outputs, targets, torch.ones(first.shape[0], device=first.device)))
@@ -50,7 +41,9 @@ def mean(values: Callable[[Tree, Tree], Float[Tensor, " batch *rest"]]) -> Metri
     A sample with several numbers, of shape (batch, ...), counts as their average. The sums are kept in float64, so
     that they do not depend on how the data set is cut into batches.
 
+    >>> import torch
     >>> largest = mean(lambda outputs, targets: outputs.amax(-1))
+    >>> import torch
     >>> largest(torch.tensor([[1.0, 2.0], [5.0, 4.0]]), torch.zeros(2))
     tensor(3.5000)
     """
@@ -77,16 +70,9 @@ def average(loss: Callable[..., Tensor]) -> Metric:
     Samples count alike: class weights and `ignore_index` change a sample's loss but not its share, whereas they change
     the divisor of the loss's own `reduction="mean"`.
 
+    >>> import torch
     >>> from funcdl import losses
     >>> average(losses.mse)(torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [4.0]]))
     tensor(2.)
     """
     return mean(lambda outputs, targets: loss(outputs, targets, reduction="none"))
-
-
-accuracy: Metric = mean(lambda outputs, targets: outputs.argmax(1) == targets)
-"""The share of samples whose largest output, along dimension 1, is the target class.
-
-Outputs (batch, classes) and targets (batch,), or (batch, classes, d1, ...) and (batch, d1, ...); scores, logits or
-log-probabilities alike.
-"""

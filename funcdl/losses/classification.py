@@ -1,7 +1,4 @@
-"""Losses: functions `(outputs, targets) -> loss` of plain tensors, for `grad`, `vmap` and `jit`.
-
-`reduction` is "mean" (the default), "sum", or "none" for the losses one by one.
-"""
+"""Losses of class numbers and of distributions over classes."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Reduction = Literal["none", "mean", "sum"]
+from funcdl.losses.reduction import Reduction, reduce
 
 
 def nll(
@@ -72,28 +69,32 @@ def cross_entropy(
     )
 
 
-def mse(
-    predictions: Float[Tensor, "*shape"],
+def kl_divergence(
+    log_probabilities: Float[Tensor, "*shape"],
     targets: Float[Tensor, "*shape"],
     *,
-    weight: Float[Tensor, "*shape"] | None = None,
-    reduction: Reduction = "mean",
+    reduction: Reduction | Literal["batchmean"] = "mean",
+    log_target: bool = False,
 ) -> Float[Tensor, "*loss"]:
-    """Squared error: `weight * (predictions - targets) ** 2`.
+    """Kullback-Leibler divergence of the targets from the predictions: `targets * (log(targets) - log_probabilities)`.
 
     Args:
-        predictions: of any shape.
-        targets: of the same shape. Another one is broadcast, with torch's warning: (batch, 1) against (batch,) is
-            almost always a mistake.
-        weight: of each element; ones by default.
-        reduction: "mean" divides the sum by the sum of the weights.
+        log_probabilities: of any shape, with the distributions along one of the dimensions.
+        targets: probabilities, or with `log_target` their logarithms, of the same shape.
+        reduction: "batchmean" divides the sum by the number of samples, which is the divergence; "mean", the default as
+            in torch, divides it by the number of elements.
+        log_target: whether the targets are logarithms.
 
-    Equals `torch.nn.functional.mse_loss`.
+    Equals `torch.nn.functional.kl_div`, and does not warn of "mean".
 
-    >>> mse(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
-    tensor(2.)
+    >>> kl_divergence(torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.25, 0.75]]), reduction="batchmean")
+    tensor(0.1308)
     """
-    return F.mse_loss(predictions, targets, weight=weight, reduction=reduction)
+    if log_target:
+        each = targets.exp() * (targets - log_probabilities)
+    else:
+        each = torch.xlogy(targets, targets) - targets * log_probabilities
+    return each.sum() / each.shape[0] if reduction == "batchmean" else reduce(each, reduction)
 
 
 def _smoothed_cross_entropy(
@@ -106,9 +107,7 @@ def _smoothed_cross_entropy(
     by_class = log_probabilities.movedim(class_dim, -1)
     uniform = -(by_class if weight is None else by_class * weight).mean(-1)
     each = (1 - smoothing) * hard + smoothing * torch.where(targets == ignore_index, 0, uniform)
-    if reduction == "none":
-        return each
-    if reduction == "sum":
-        return each.sum()
+    if reduction != "mean":
+        return reduce(each, reduction)
     ones = torch.ones_like(logits)  # their loss is minus the sum of the targets' weights
     return each.sum() / -nll(ones, targets, weight=weight, ignore_index=ignore_index, reduction="sum")

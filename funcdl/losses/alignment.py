@@ -1,0 +1,83 @@
+"""The loss of a sequence of labels at unknown times."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from funcdl.losses.reduction import Reduction, reduce
+
+_IMPOSSIBLE = -1e30  # a log probability; minus infinity would have NaN for its derivative
+
+
+def ctc(
+    log_probabilities: Float[Tensor, "time *batch classes"],
+    targets: Int[Tensor, "*batch labels"],
+    input_lengths: Int[Tensor, "*batch"],
+    target_lengths: Int[Tensor, "*batch"],
+    *,
+    blank: int = 0,
+    reduction: Reduction = "mean",
+    zero_infinity: bool = False,
+) -> Float[Tensor, "*loss"]:
+    """Connectionist temporal classification: minus the log probability of all alignments of the targets.
+
+    An alignment has one class at each time; without repetitions, and then without blanks, it is the targets.
+
+    Args:
+        log_probabilities: (time, batch, classes), or (time, classes) for one sample.
+        targets: class numbers without blanks, (batch, labels), or (labels,) for one sample.
+        input_lengths: how many times of each sample count, from 1 to `time`: (batch,), or ().
+        target_lengths: how many labels of each sample count, from 0 to `labels`, likewise.
+        blank: the class that separates labels.
+        reduction: "mean" divides each sample's loss by its target length (at least 1), and averages.
+        zero_infinity: whether a sample too short for its targets has loss 0 instead of infinity.
+
+    Raises:
+        ValueError: the shapes do not fit, or `blank` is not a class.
+
+    Source: Graves et al., "Connectionist temporal classification", 2006. Equals `torch.nn.functional.ctc_loss` by plain
+    operations, which `vmap` and `jit` can take: a loop over the times, unrolled in a graph, so that hundreds of them
+    take long to compile. It does not take the targets of all samples joined in one dimension; lengths out of range are
+    not noticed; and a loss of infinity has a gradient of zero.
+
+    >>> uniform = torch.full((4, 1, 3), 1 / 3).log()
+    >>> ctc(uniform, torch.tensor([[1, 2]]), torch.tensor([4]), torch.tensor([2]), reduction="sum")
+    tensor(1.6864)
+    """
+    single = log_probabilities.ndim == 2
+    if single:
+        log_probabilities, targets = log_probabilities.unsqueeze(1), targets.unsqueeze(0)
+    time, batch, classes = log_probabilities.shape
+    if targets.ndim != 2 or targets.shape[0] != batch:
+        raise ValueError(
+            f"ctc: expected targets of shape ({batch}, labels), as log_probabilities {tuple(log_probabilities.shape)}, "
+            f"got {tuple(targets.shape)}; fill the rows up with any class"
+        )
+    if not 0 <= blank < classes:
+        raise ValueError(f"ctc: expected a blank from 0 to {classes - 1}, got {blank}")
+    input_lengths, target_lengths = input_lengths.reshape(-1, 1), target_lengths.reshape(-1, 1)
+
+    # States are blank, label 0, blank, label 1, ..., blank; from each to itself, to the next, and from a label to the
+    # next label where they differ.
+    labels = torch.full_like(targets, blank).unsqueeze(2)
+    states = torch.cat([torch.cat([labels, targets.unsqueeze(2)], 2).flatten(1), labels[:, :1, 0]], 1)
+    skips = states[:, 2:] != states[:, :-2]
+    emissions = log_probabilities.clamp_min(_IMPOSSIBLE).gather(2, states.expand(time, *states.shape))
+    positions = torch.arange(states.shape[1], device=states.device)
+    alpha = torch.where(positions < 2, emissions[0], _IMPOSSIBLE)
+    for t in range(1, time):
+        stay_or_step = torch.logaddexp(alpha[:, 1:], alpha[:, :-1])
+        skip = torch.where(skips, alpha[:, :-2], _IMPOSSIBLE)
+        reached = torch.cat([alpha[:, :1], stay_or_step[:, :1], torch.logaddexp(stay_or_step[:, 1:], skip)], 1)
+        alpha = torch.where(t < input_lengths, (reached + emissions[t]).clamp_min(_IMPOSSIBLE), alpha)
+
+    last = 2 * target_lengths
+    ends = (positions == last) | (positions == last - 1)
+    each = -torch.where(ends, alpha, _IMPOSSIBLE).logsumexp(1)
+    infinity = 0.0 if zero_infinity else torch.inf
+    each = torch.where(each > -0.5 * _IMPOSSIBLE, infinity, each)
+    if reduction == "mean":
+        each = each / target_lengths[:, 0].clamp_min(1)
+    return reduce(each[0] if single else each, reduction)

@@ -1,0 +1,141 @@
+"""Losses of yes-or-no questions: one, or many for each sample."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from funcdl.losses.reduction import Reduction, reduce
+
+
+def binary_cross_entropy(
+    probabilities: Float[Tensor, "*shape"],
+    targets: Float[Tensor, "*shape"],
+    *,
+    weight: Float[Tensor, "*shape"] | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "*loss"]:
+    """Cross entropy of predicted probabilities: `-(targets * log(p) + (1 - targets) * log(1 - p))`.
+
+    Args:
+        probabilities: p, from 0 to 1, of any shape. `binary_cross_entropy_with_logits` is more accurate.
+        targets: from 0 to 1, of the same shape.
+        weight: of each element, broadcast; ones by default.
+        reduction: "mean" divides the sum by the number of elements, whatever their weights.
+
+    Logarithms count as -100 where they are lower.
+
+    Raises:
+        ValueError: the shapes differ.
+        RuntimeError: on the CPU and not compiled, when a probability is outside 0 to 1.
+
+    Equals `torch.nn.functional.binary_cross_entropy`.
+
+    >>> binary_cross_entropy(torch.tensor([0.5, 0.25]), torch.tensor([1.0, 0.0]))
+    tensor(0.4904)
+    """
+    return F.binary_cross_entropy(probabilities, targets, weight, reduction=reduction)
+
+
+def binary_cross_entropy_with_logits(
+    logits: Float[Tensor, "*shape"],
+    targets: Float[Tensor, "*shape"],
+    *,
+    weight: Float[Tensor, "*shape"] | None = None,
+    reduction: Reduction = "mean",
+    pos_weight: Float[Tensor, " classes"] | None = None,
+) -> Float[Tensor, "*loss"]:
+    """Cross entropy of probabilities `sigmoid(logits)`.
+
+    Args:
+        logits: of any shape.
+        targets, weight, reduction: as for `binary_cross_entropy`.
+        pos_weight: multiplies the loss of what the targets affirm, broadcast; above 1 it favours recall.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Equals `torch.nn.functional.binary_cross_entropy_with_logits`.
+
+    >>> binary_cross_entropy_with_logits(torch.zeros(2), torch.tensor([1.0, 0.0]))
+    tensor(0.6931)
+    """
+    return F.binary_cross_entropy_with_logits(logits, targets, weight, reduction=reduction, pos_weight=pos_weight)
+
+
+def soft_margin(
+    scores: Float[Tensor, "*shape"], targets: Float[Tensor, "*shape"], *, reduction: Reduction = "mean"
+) -> Float[Tensor, "*loss"]:
+    """Logistic loss of the targets 1 and -1: `log(1 + exp(-targets * scores))`.
+
+    Args:
+        scores: of any shape.
+        targets: 1 or -1, of the same shape.
+        reduction: "mean", "sum" or "none".
+
+    Equals `torch.nn.functional.soft_margin_loss`, and stays finite where that overflows.
+
+    >>> soft_margin(torch.tensor([0.0, 200.0]), torch.tensor([1.0, -1.0]), reduction="none")
+    tensor([  0.6931, 200.0000])
+    """
+    return reduce(F.softplus(-targets * scores, threshold=40), reduction)  # beyond, the rest is below float64's eps
+
+
+def multilabel_soft_margin(
+    logits: Float[Tensor, "*batch classes"],
+    targets: Float[Tensor, "*batch classes"],
+    *,
+    weight: Float[Tensor, " classes"] | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "*loss"]:
+    """The mean over classes of `binary_cross_entropy_with_logits`.
+
+    Args:
+        logits: (batch, classes) or (classes,).
+        targets: 0 or 1, of the same shape.
+        weight: of each class; ones by default.
+        reduction: over the samples: "mean", "sum" or "none".
+
+    Equals `torch.nn.functional.multilabel_soft_margin_loss`.
+
+    >>> multilabel_soft_margin(torch.zeros(2, 3), torch.ones(2, 3), reduction="none")
+    tensor([0.6931, 0.6931])
+    """
+    return F.multilabel_soft_margin_loss(logits, targets, weight, reduction=reduction)
+
+
+def multilabel_margin(
+    scores: Float[Tensor, "*batch classes"], targets: Int[Tensor, "*batch classes"], *, reduction: Reduction = "mean"
+) -> Float[Tensor, "*loss"]:
+    """Hinge loss between every class that a sample has and every one that it has not.
+
+    The sum over labels l and other classes k of `max(0, 1 - scores[l] + scores[k])`, divided by the number of classes.
+
+    Args:
+        scores: (batch, classes) or (classes,).
+        targets: of the same shape: the class numbers of each sample's labels, then -1; what follows is ignored.
+        reduction: over the samples: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Equals `torch.nn.functional.multilabel_margin_loss` by plain operations, which `vmap` can take: of all pairs of a
+    target and a class, so trim columns of `targets` that are -1 in every row.
+
+    >>> multilabel_margin(torch.tensor([0.1, 0.2, 0.4, 0.8]), torch.tensor([3, 0, -1, 1]))
+    tensor(0.8500)
+    """
+    if scores.shape != targets.shape:
+        raise ValueError(
+            f"multilabel_margin: expected targets of shape {tuple(scores.shape)}, as the scores, got "
+            f"{tuple(targets.shape)}; fill the rows up with -1"
+        )
+    is_label = (targets >= 0).int().cumprod(-1).bool()
+    label_scores = scores.gather(-1, targets.clamp(min=0))
+    classes = torch.arange(scores.shape[-1], device=scores.device)
+    absent = ~((targets.unsqueeze(-1) == classes) & is_label.unsqueeze(-1)).any(-2)
+    gaps = F.relu(1 - label_scores.unsqueeze(-1) + scores.unsqueeze(-2))  # (..., label, class)
+    pairs = is_label.unsqueeze(-1) & absent.unsqueeze(-2)
+    return reduce(torch.where(pairs, gaps, 0).sum((-2, -1)) / scores.shape[-1], reduction)

@@ -1,0 +1,170 @@
+"""Losses of distances and of orders: hinges with a margin."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from funcdl.losses.reduction import Reduction, reduce
+
+
+def multi_margin(
+    scores: Float[Tensor, "*batch classes"],
+    targets: Int[Tensor, "*batch"],
+    *,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Float[Tensor, " classes"] | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "*loss"]:
+    """Hinge loss of classes: `max(0, margin - scores[target] + scores[k]) ** p`, summed over the other classes k.
+
+    Args:
+        scores: (batch, classes) or (classes,).
+        targets: class numbers, (batch,) or ().
+        p: 1 or 2.
+        margin: by how much the target's score should exceed the others.
+        weight: of each target class; ones by default.
+        reduction: over the samples: "mean", "sum" or "none".
+
+    The sum is divided by the number of classes.
+
+    Raises:
+        ValueError: `p` is neither 1 nor 2.
+
+    Equals `torch.nn.functional.multi_margin_loss`.
+
+    >>> multi_margin(torch.tensor([[0.1, 0.2, 0.4, 0.8]]), torch.tensor([3]))
+    tensor(0.3250)
+    """
+    if p not in (1, 2):
+        raise ValueError(f"multi_margin: expected p of 1 or 2, got {p}")
+    index = targets.unsqueeze(-1)
+    gaps = F.relu(margin - scores.gather(-1, index) + scores) ** p
+    if weight is not None:
+        gaps = gaps * weight[index]
+    others = torch.arange(scores.shape[-1], device=scores.device) != index
+    return reduce(torch.where(others, gaps, 0).sum(-1) / scores.shape[-1], reduction)
+
+
+def hinge_embedding(
+    distances: Float[Tensor, "*shape"],
+    targets: Float[Tensor, "*shape"],
+    *,
+    margin: float = 1.0,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "*loss"]:
+    """The distance of what is alike, and `max(0, margin - distance)` of what is not.
+
+    Args:
+        distances: of any shape.
+        targets: 1 where the pair is alike, -1 where it is not, of the same shape.
+        margin: how far apart is far enough.
+        reduction: "mean", "sum" or "none".
+
+    Equals `torch.nn.functional.hinge_embedding_loss`.
+
+    >>> hinge_embedding(torch.tensor([0.3, 0.3]), torch.tensor([1.0, -1.0]), reduction="none")
+    tensor([0.3000, 0.7000])
+    """
+    return F.hinge_embedding_loss(distances, targets, margin=margin, reduction=reduction)
+
+
+def margin_ranking(
+    first: Float[Tensor, "*shape"],
+    second: Float[Tensor, "*shape"],
+    targets: Float[Tensor, "*shape"],
+    *,
+    margin: float = 0.0,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "*loss"]:
+    """Hinge loss of the order of two scores: `max(0, margin - targets * (first - second))`.
+
+    Args:
+        first, second: scores, of any shape.
+        targets: 1 where the first should be the higher one, -1 where the second, of the same shape.
+        margin: by how much it should be higher.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: the numbers of dimensions differ.
+
+    Equals `torch.nn.functional.margin_ranking_loss`.
+
+    >>> margin_ranking(torch.tensor([1.0, 1.0]), torch.tensor([3.0, 0.0]), torch.tensor([1.0, 1.0]))
+    tensor(1.)
+    """
+    if not first.ndim == second.ndim == targets.ndim:
+        shapes = " and ".join(str(tuple(x.shape)) for x in (first, second, targets))
+        raise ValueError(f"margin_ranking: expected three tensors of one shape, got {shapes}")
+    return reduce((margin - targets * (first - second)).clamp_min(0), reduction)
+
+
+def triplet_margin(
+    anchor: Float[Tensor, "*batch features"],
+    positive: Float[Tensor, "*batch features"],
+    negative: Float[Tensor, "*batch features"],
+    *,
+    margin: float = 1.0,
+    p: float = 2.0,
+    eps: float = 1e-6,
+    swap: bool = False,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "*loss"]:
+    """Hinge loss of distances: `max(0, |anchor - positive| - |anchor - negative| + margin)`.
+
+    Args:
+        anchor: (..., features).
+        positive: what is like the anchor, of the same shape.
+        negative: what is unlike it, of the same shape.
+        margin: by how much the negative should be farther away, positive.
+        p: the degree of the norm.
+        eps: added to differences, so that the distance of equals has a derivative.
+        swap: whether to take the distance of negative and positive instead, where that is the smaller one.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: `margin` is not positive, or the numbers of dimensions differ.
+
+    Source: Balntas et al., "Learning shallow convolutional feature descriptors with triplet losses", 2016. Equals
+    `torch.nn.functional.triplet_margin_loss`.
+
+    >>> triplet_margin(torch.tensor([[0.0]]), torch.tensor([[2.0]]), torch.tensor([[1.5]]))
+    tensor(1.5000)
+    """
+    if margin <= 0:
+        raise ValueError(f"triplet_margin: expected margin > 0, got {margin}")
+    if not anchor.ndim == positive.ndim == negative.ndim:
+        shapes = " and ".join(str(tuple(x.shape)) for x in (anchor, positive, negative))
+        raise ValueError(f"triplet_margin: expected three tensors of one shape, got {shapes}")
+    near = F.pairwise_distance(anchor, positive, p, eps)
+    far = F.pairwise_distance(anchor, negative, p, eps)
+    if swap:
+        far = torch.minimum(far, F.pairwise_distance(positive, negative, p, eps))
+    return reduce((margin + near - far).clamp_min(0), reduction)
+
+
+def cosine_embedding(
+    first: Float[Tensor, "*batch features"],
+    second: Float[Tensor, "*batch features"],
+    targets: Float[Tensor, "*batch"],
+    *,
+    margin: float = 0.0,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "*loss"]:
+    """`1 - cosine` of the angle between what is alike, and `max(0, cosine - margin)` of what is not.
+
+    Args:
+        first, second: (batch, features) or (features,).
+        targets: 1 where the pair is alike, -1 where it is not, (batch,) or ().
+        margin: the cosine of what is unlike enough, from -1 to 1.
+        reduction: "mean", "sum" or "none".
+
+    Equals `torch.nn.functional.cosine_embedding_loss`.
+
+    >>> cosine_embedding(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), torch.tensor([1.0]))
+    tensor(1.)
+    """
+    return F.cosine_embedding_loss(first, second, targets, margin=margin, reduction=reduction)

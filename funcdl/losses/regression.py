@@ -1,0 +1,178 @@
+"""Losses of predicted numbers."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from funcdl.losses.reduction import Reduction, reduce
+
+
+def mse(
+    predictions: Float[Tensor, "*shape"],
+    targets: Float[Tensor, "*shape"],
+    *,
+    weight: Float[Tensor, "*shape"] | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "*loss"]:
+    """Squared error: `weight * (predictions - targets) ** 2`.
+
+    Args:
+        predictions: of any shape.
+        targets: of the same shape. Another one is broadcast, with torch's warning: (batch, 1) against (batch,) is
+            almost always a mistake.
+        weight: of each element; ones by default.
+        reduction: "mean" divides the sum by the sum of the weights.
+
+    Equals `torch.nn.functional.mse_loss`.
+
+    >>> mse(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
+    tensor(2.)
+    """
+    return F.mse_loss(predictions, targets, weight=weight, reduction=reduction)
+
+
+def l1(
+    predictions: Float[Tensor, "*shape"],
+    targets: Float[Tensor, "*shape"],
+    *,
+    weight: Float[Tensor, "*shape"] | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "*loss"]:
+    """Absolute error: `weight * |predictions - targets|`.
+
+    Args:
+        predictions, targets, weight, reduction: as for `mse`.
+
+    Equals `torch.nn.functional.l1_loss`.
+
+    >>> l1(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0]))
+    tensor(1.5000)
+    """
+    if weight is None:
+        return F.l1_loss(predictions, targets, reduction=reduction)
+    each = F.l1_loss(predictions, targets, reduction="none") * weight  # compiled, torch 2.15 forgets its own `weight`
+    return each.sum() / weight.sum() if reduction == "mean" else reduce(each, reduction)
+
+
+def smooth_l1(
+    predictions: Float[Tensor, "*shape"],
+    targets: Float[Tensor, "*shape"],
+    *,
+    reduction: Reduction = "mean",
+    beta: float = 1.0,
+) -> Float[Tensor, "*loss"]:
+    """Absolute error with a rounded tip: `d**2 / (2 * beta)` where `d < beta`, else `d - beta / 2`, of the distance d.
+
+    Args:
+        predictions, targets, reduction: as for `mse`.
+        beta: the distance below which the loss is quadratic, not negative; 0 gives `l1`.
+
+    Source: Girshick, "Fast R-CNN", 2015. Equals `torch.nn.functional.smooth_l1_loss`, and `huber` divided by `beta`.
+
+    >>> smooth_l1(torch.tensor([0.0, 0.0]), torch.tensor([1.0, 3.0]), reduction="none")
+    tensor([0.5000, 2.5000])
+    """
+    if beta < 0:
+        raise ValueError(f"smooth_l1: expected beta >= 0, got {beta}")
+    return F.smooth_l1_loss(predictions, targets, reduction=reduction, beta=beta)
+
+
+def huber(
+    predictions: Float[Tensor, "*shape"],
+    targets: Float[Tensor, "*shape"],
+    *,
+    reduction: Reduction = "mean",
+    delta: float = 1.0,
+    weight: Float[Tensor, "*shape"] | None = None,
+) -> Float[Tensor, "*loss"]:
+    """Squared error near the target and absolute error far from it: `d**2 / 2` or `delta * (d - delta / 2)`.
+
+    Args:
+        predictions, targets, reduction, weight: as for `mse`.
+        delta: the distance d from which on the loss is linear, positive.
+
+    Source: Huber, "Robust estimation of a location parameter", 1964. Equals `torch.nn.functional.huber_loss`.
+
+    >>> huber(torch.tensor([0.0, 0.0]), torch.tensor([1.0, 3.0]), delta=2.0, reduction="none")
+    tensor([0.5000, 4.0000])
+    """
+    if delta <= 0:
+        raise ValueError(f"huber: expected delta > 0, got {delta}")
+    options = {"reduction": reduction, "delta": delta, "weight": weight}
+    return F.huber_loss(predictions, targets, **options)  # type: ignore[arg-type]
+
+
+def poisson_nll(
+    predictions: Float[Tensor, "*shape"],
+    targets: Float[Tensor, "*shape"],
+    *,
+    log_input: bool = True,
+    full: bool = False,
+    eps: float = 1e-8,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "*loss"]:
+    """Negative log likelihood of counts under Poisson distributions: `rate - targets * log(rate)`.
+
+    Args:
+        predictions: the logarithms of the rates, or the rates themselves, of any shape.
+        targets: counts, of the same shape.
+        log_input: whether the predictions are logarithms.
+        full: whether to add Stirling's approximation of `log(targets!)`, where a target is above 1.
+        eps: added to rates before their logarithm.
+        reduction: "mean", "sum" or "none".
+
+    Equals `torch.nn.functional.poisson_nll_loss`.
+
+    >>> poisson_nll(torch.tensor([0.0]), torch.tensor([2.0]))
+    tensor(1.)
+    """
+    return F.poisson_nll_loss(predictions, targets, log_input=log_input, full=full, eps=eps, reduction=reduction)
+
+
+def gaussian_nll(
+    predictions: Float[Tensor, "*shape"],
+    targets: Float[Tensor, "*shape"],
+    variances: Float[Tensor, "*variance_shape"] | float,
+    *,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "*loss"]:
+    """Negative log likelihood under normal distributions: `(log(variance) + (prediction - target)**2 / variance) / 2`.
+
+    Args:
+        predictions: the means, of any shape.
+        targets: of the same shape.
+        variances: of the same shape; or with a last dimension of 1, or without the last one: one for all its numbers.
+        full: whether to add `log(2 * pi) / 2`.
+        eps: variances below count as `eps`, with the derivative they would have without: they can grow again.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: the variances have another shape, or a number given for all of them is negative.
+
+    Source: Nix and Weigend, "Estimating the mean and variance of the target probability distribution", 1994. Equals
+    `torch.nn.functional.gaussian_nll_loss`, which refuses negative variances, and so cannot be compiled or mapped.
+
+    >>> gaussian_nll(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]), torch.tensor([1.0, 1.0]), reduction="none")
+    tensor([0., 2.])
+    """
+    if not isinstance(variances, Tensor):
+        if variances < 0:
+            raise ValueError(f"gaussian_nll: expected variances >= 0, got {variances}")
+        variances = torch.full_like(predictions, variances)
+    elif variances.ndim < predictions.ndim and variances.shape == predictions.shape[:-1]:
+        variances = variances.unsqueeze(-1)
+    elif variances.shape not in (predictions.shape, (*predictions.shape[:-1], 1)):
+        raise ValueError(
+            f"gaussian_nll: expected variances of shape {tuple(predictions.shape)}, as the predictions, "
+            f"{(*predictions.shape[:-1], 1)} or {tuple(predictions.shape[:-1])}, got {tuple(variances.shape)}"
+        )
+    variances = torch.where(variances < eps, eps + variances - variances.detach(), variances)
+    each = 0.5 * (variances.log() + (predictions - targets) ** 2 / variances)
+    return reduce(each + 0.5 * math.log(2 * math.pi) if full else each, reduction)

@@ -1,0 +1,199 @@
+"""Normalization by the statistics of a batch, with running averages of them for when there is none."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, check_dtype
+from funcdl.nn.initializers import Initializer, ones, weight_and_bias_of_norm, zeros
+from funcdl.nn.layer import Buffers, Layer, Params
+
+
+def batch_norm1d(
+    eps: float = 1e-05,
+    momentum: float | None = 0.1,
+    affine: bool = True,
+    track_running_stats: bool = True,
+    *,
+    bias: bool = True,
+    weight_init: Initializer | None = None,
+    bias_init: Initializer | None = None,
+) -> Layer:
+    """Shifts and scales each channel to mean 0 and variance 1, then by what is learned.
+
+    `y = (x - mean) / sqrt(var + eps) * weight + bias`. While training, `mean` and `var` (biased) are those of the batch
+    over all but the channels, and the buffers move towards them: `running = (1 - momentum) * running + momentum * new`,
+    with the unbiased variance. When not training, they are the running ones.
+
+    Args:
+        eps: added to the variance.
+        momentum: the weight of the new batch; None for the plain average of all batches so far.
+        affine: whether there is a weight, and with `bias` a bias, for each channel.
+        track_running_stats: whether there are buffers `running_mean`, `running_var` and `num_batches_tracked`. Without
+            them the statistics are always those of the batch.
+        bias: whether an affine layer adds one.
+        weight_init: draws the weight, of shape (channels,); ones by default.
+        bias_init: draws the bias, of shape (channels,); zeros by default.
+
+    Input (batch, channels) or (batch, channels, length), output likewise. The new buffers are a result of `apply`, and
+    no gradient flows into them. Under `vmap`, every member has statistics of its own.
+
+    Raises:
+        ValueError: by `init` and `apply`, when the input has the wrong rank or number of channels; or by `apply`, when
+            a batch has only one value per channel to take the variance of.
+        TypeError: by `apply`, when the input has another dtype than the layer.
+
+    Source: Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate
+    shift", 2015. Equals `torch.nn.BatchNorm1d`.
+
+    >>> from funcdl import random
+    >>> layer = batch_norm1d()
+    >>> params, buffers = layer.init(random.key(0), torch.empty(8, 3, device="meta"))
+    >>> y, buffers = layer.apply(params, buffers, torch.arange(24.0).view(8, 3), train=True)
+    >>> buffers["running_mean"]
+    tensor([1.0500, 1.1500, 1.2500])
+    """
+    return channel_norm(
+        "batch_norm1d", LENGTH, eps, momentum, affine, track_running_stats, bias, weight_init, bias_init,
+        of_sample=False,
+    )  # fmt: skip
+
+
+def batch_norm2d(
+    eps: float = 1e-05,
+    momentum: float | None = 0.1,
+    affine: bool = True,
+    track_running_stats: bool = True,
+    *,
+    bias: bool = True,
+    weight_init: Initializer | None = None,
+    bias_init: Initializer | None = None,
+) -> Layer:
+    """As `batch_norm1d`, for images (batch, channels, height, width). Equals `torch.nn.BatchNorm2d`.
+
+    >>> from funcdl import random
+    >>> params, buffers = batch_norm2d().init(random.key(0), torch.empty(1, 3, 8, 8, device="meta"))
+    >>> list(params), list(buffers)
+    (['weight', 'bias'], ['running_mean', 'running_var', 'num_batches_tracked'])
+    """
+    return channel_norm(
+        "batch_norm2d", IMAGE, eps, momentum, affine, track_running_stats, bias, weight_init, bias_init,
+        of_sample=False,
+    )  # fmt: skip
+
+
+def batch_norm3d(
+    eps: float = 1e-05,
+    momentum: float | None = 0.1,
+    affine: bool = True,
+    track_running_stats: bool = True,
+    *,
+    bias: bool = True,
+    weight_init: Initializer | None = None,
+    bias_init: Initializer | None = None,
+) -> Layer:
+    """As `batch_norm1d`, for volumes (batch, channels, depth, height, width). Equals `torch.nn.BatchNorm3d`.
+
+    >>> from funcdl import random
+    >>> params, buffers = batch_norm3d(affine=False).init(random.key(0), torch.empty(1, 3, 8, 8, 8, device="meta"))
+    >>> params
+    {}
+    """
+    return channel_norm(
+        "batch_norm3d", VOLUME, eps, momentum, affine, track_running_stats, bias, weight_init, bias_init,
+        of_sample=False,
+    )  # fmt: skip
+
+
+def channel_norm(
+    constructor: str,
+    axes: tuple[str, ...],
+    eps: float,
+    momentum: float | None,
+    affine: bool,
+    track_running_stats: bool,
+    bias: bool,
+    weight_init: Initializer | None,
+    bias_init: Initializer | None,
+    *,
+    of_sample: bool,
+) -> Layer:
+    """Normalization by the statistics of each channel: those of the batch, or of each sample of it."""
+    name = f"{constructor}()"
+    image = f"channels, {', '.join(axes)}"
+    forms = {len(axes) + 2: f"(batch, {image})"}
+    if of_sample:
+        forms[len(axes) + 1] = f"({image})"
+    elif axes == LENGTH:
+        forms[2] = "(batch, channels)"
+
+    def init(key: Tensor, x: Float[Tensor, "*batch"]) -> tuple[Params, Buffers]:
+        shape = (channels_of(x),)
+        dtype = x.dtype if x.dtype.is_floating_point else torch.get_default_dtype()
+        params: Params = {}
+        buffers: Buffers = {}
+        if affine:
+            params = weight_and_bias_of_norm(key, shape, dtype, bias=bias, weight_init=weight_init, bias_init=bias_init)
+        if track_running_stats:
+            buffers = {
+                "running_mean": zeros(key, shape, dtype),
+                "running_var": ones(key, shape, dtype),
+                "num_batches_tracked": zeros(key, (), torch.int64),
+            }
+        return params, buffers
+
+    def apply(
+        params: Params, buffers: Buffers, x: Float[Tensor, "*batch"], *, key: Tensor | None = None, train: bool = False
+    ) -> tuple[Float[Tensor, "*batch"], Buffers]:
+        channels = channels_of(x)
+        weight = params["weight"] if affine else None
+        offset = params["bias"] if affine and bias else None
+        running = (buffers["running_mean"], buffers["running_var"]) if track_running_stats else ()
+        for leaf in (weight, *running[:1]):
+            if leaf is None:
+                continue
+            check_dtype(name, x, leaf)
+            if leaf.shape[0] != channels:
+                raise ValueError(f"{name}: expected {leaf.shape[0]} channels, got shape {tuple(x.shape)}")
+        batch = x[None] if of_sample and x.ndim == len(axes) + 1 else x
+        if running and not train:
+            return F.batch_norm(batch, *running, weight, offset, False, 0.0, eps).view_as(x), buffers
+
+        samples = batch.shape[0]
+        if of_sample:  # each channel of each sample is a channel by itself
+            batch = batch.reshape(1, samples * channels, *batch.shape[2:])
+            weight, offset = (leaf if leaf is None else leaf.repeat(samples) for leaf in (weight, offset))
+        count = batch.shape[0] * math.prod(batch.shape[2:])
+        if count == 1:
+            raise ValueError(
+                f"{name}: expected more than one value per channel to take the variance of, got shape "
+                f"{tuple(x.shape)}; pass {'larger inputs' if of_sample else 'a larger batch'}"
+            )
+        # Not F.batch_norm, which writes over running statistics; what it knows of the batch comes out here as well.
+        y, mean, inverse_std = torch.native_batch_norm(batch, weight, offset, None, None, True, 0.0, eps)
+        y = y.view_as(x) if of_sample else y
+        if not running:
+            return y, buffers
+        wide = torch.promote_types(inverse_std.dtype, torch.float32)
+        var = torch.relu(inverse_std.to(wide) ** -2 - eps) * (count / (count - 1))  # rounding could make it negative
+        if of_sample:
+            mean, var = mean.view(samples, channels).mean(0), var.view(samples, channels).mean(0)
+        tracked = buffers["num_batches_tracked"] if of_sample else buffers["num_batches_tracked"] + 1
+        share = momentum if momentum is not None else tracked.to(wide).reciprocal()
+        return y, {
+            "running_mean": torch.lerp(running[0].to(wide), mean.to(wide), share).to(running[0].dtype),
+            "running_var": torch.lerp(running[1].to(wide), var, share).to(running[0].dtype),
+            "num_batches_tracked": tracked,
+        }
+
+    def channels_of(x: Tensor) -> int:
+        if x.ndim not in forms:
+            raise ValueError(f"{name}: expected {' or '.join(forms.values())}, got shape {tuple(x.shape)}")
+        return x.shape[-len(axes) - 1] if of_sample else x.shape[1]
+
+    return Layer(init, apply)

@@ -1,0 +1,203 @@
+"""Combinators: layers built from layers.
+
+Recomputing activations in the backward pass is not among them: `torch.utils.checkpoint` does not work inside
+`torch.func`, and an `autograd.Function` that recomputes does not compile there (torch 2.15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from funcdl.nn.layer import Buffers, Layer, Params, stateless
+from funcdl.nn.slots import Slots, apply_slot, as_layer, init_slot, named_slots, on_meta, slot_keys
+from funcdl.tree import Tree
+
+
+def serial(*layers: Layer | Callable[[Any], Any], **named: Layer | Callable[[Any], Any]) -> Layer:
+    """Applies layers one after the other, as `torch.nn.Sequential`.
+
+    Args:
+        *layers: layers or plain functions of a tensor. Their levels are numbered "0", "1", ...; those without
+            parameters count too.
+        **named: the same, with levels of these names. Either all layers are named or none.
+
+    Layer number i receives `fold_in(key, i)` as its key. An error raised inside carries a note with the path to the
+    layer it came from.
+
+    Raises:
+        TypeError: positional and named layers are mixed, or something is neither a layer nor a function.
+
+    >>> from funcdl import nn, random, tree
+    >>> model = serial(nn.linear(4), torch.tanh, nn.linear(1))
+    >>> params, buffers = model.init(random.key(0), torch.empty(8, 3, device="meta"))
+    >>> tree.paths(params)
+    ['0.bias', '0.weight', '2.bias', '2.weight']
+    >>> model(params, torch.ones(8, 3)).shape
+    torch.Size([8, 1])
+    """
+    slots = named_slots("serial", layers, named)
+
+    def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
+        params: Params = {}
+        buffers: Buffers = {}
+        x = on_meta(x)
+        for (name, layer), slot_key in zip(slots, slot_keys(key, len(slots)), strict=True):
+            x = init_slot(name, layer, params, buffers, slot_key, x)
+        return params, buffers
+
+    def apply(
+        params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
+    ) -> tuple[Tree, Buffers]:
+        changed: Buffers = {}
+        for (name, layer), slot_key in zip(slots, slot_keys(key, len(slots)), strict=True):
+            x = apply_slot(name, layer, params, buffers, changed, x, slot_key, train)
+        return x, {**buffers, **changed} if changed else buffers
+
+    return Layer(init, apply)
+
+
+def parallel(
+    *branches: Layer | Callable[[Any], Any],
+    combine: Layer | Callable[[Any], Any] | None = None,
+    **named: Layer | Callable[[Any], Any],
+) -> Layer:
+    """Applies every branch to the same input and returns the tuple of their outputs, or what `combine` makes of it.
+
+    Args:
+        *branches: layers or plain functions of a tensor, at levels "0", "1", ...
+        combine: a layer without parameters, or a function, of the tuple of outputs: `concatenate(1)`, `add()`. It adds
+            no level.
+        **named: branches at levels of these names. Either all branches are named or none.
+
+    Branch number i receives `fold_in(key, i)` as its key, and `combine` the one after the last.
+
+    Raises:
+        TypeError: positional and named branches are mixed, or something is neither a layer nor a function.
+
+    >>> from funcdl import nn, random, tree
+    >>> block = parallel(
+    ...     branch1x1=nn.conv2d(8, 1), branch3x3=nn.conv2d(16, 3, padding=1), combine=concatenate(dim=1)
+    ... )
+    >>> params, buffers = block.init(random.key(0), torch.empty(1, 4, 7, 7, device="meta"))
+    >>> tree.paths(params)
+    ['branch1x1.bias', 'branch1x1.weight', 'branch3x3.bias', 'branch3x3.weight']
+    >>> block(params, torch.ones(1, 4, 7, 7)).shape
+    torch.Size([1, 24, 7, 7])
+    """
+    return _fan_out("parallel", named_slots("parallel", branches, named), combine)
+
+
+def residual(
+    body: Layer | Callable[[Any], Any],
+    *,
+    combine: Layer | Callable[[Any], Any] | None = None,
+    **shortcut: Layer | Callable[[Any], Any],
+) -> Layer:
+    """Adds the input, or a shortcut of it, to the output of `body`: `shortcut(x) + body(x)`.
+
+    Args:
+        body: a layer or a function. It gets no level of its own: its parameters stand at the residual layer's.
+        combine: a layer without parameters, or a function, of the tuple `(shortcut(x), body(x))`; `add()` by default.
+            `serial(add(), relu())` ends a block as ResNet does, `concatenate(1)` as DenseNet does.
+        **shortcut: at most one, the identity by default. Its parameters have a level of the name it is given.
+
+    The shortcut receives `fold_in(key, 0)` as its key, the body 1 and `combine` 2.
+
+    Raises:
+        TypeError: more than one shortcut, or something is neither a layer nor a function.
+        ValueError: by `init`, when the name of the shortcut is also one in the body.
+
+    >>> from funcdl import nn, random, tree
+    >>> block = residual(
+    ...     serial(conv1=nn.conv2d(8, 3, 2, padding=1), relu=nn.relu(), conv2=nn.conv2d(8, 3, padding=1)),
+    ...     downsample=serial(nn.conv2d(8, 1, 2, bias=False)),
+    ...     combine=serial(add(), nn.relu()),
+    ... )
+    >>> params, buffers = block.init(random.key(0), torch.empty(1, 4, 6, 6, device="meta"))
+    >>> tree.paths(params)
+    ['conv1.bias', 'conv1.weight', 'conv2.bias', 'conv2.weight', 'downsample.0.weight']
+    >>> block(params, torch.ones(1, 4, 6, 6)).shape
+    torch.Size([1, 8, 3, 3])
+    """
+    if len(shortcut) > 1:
+        raise TypeError(f"residual: expected at most one shortcut, got {', '.join(shortcut)}; join them by parallel()")
+    slots = named_slots("residual", (), shortcut or {"identity": lambda x: x})
+    slots.append(("", as_layer("residual", "body", body)))
+    return _fan_out("residual", slots, combine or add(), levels=tuple(shortcut))
+
+
+def concatenate(dim: int) -> Layer:
+    """Joins a tuple of tensors along dimension `dim`, as `torch.cat`: an end for `parallel`.
+
+    >>> concatenate(dim=1)({}, (torch.zeros(2, 3), torch.zeros(2, 4))).shape
+    torch.Size([2, 7])
+    """
+    return stateless(lambda xs: torch.cat(tuple(xs), dim))
+
+
+def add() -> Layer:
+    """Adds a tuple of tensors of one shape: the end of `residual`.
+
+    Raises:
+        ValueError: by `apply`, when the shapes differ; they are not broadcast, which in a residual block is a mistake.
+
+    >>> add()({}, (torch.ones(2), torch.ones(2), torch.ones(2)))
+    tensor([3., 3.])
+    """
+
+    def sum_of(xs: tuple[Tensor, ...]) -> Tensor:
+        if any(x.shape != xs[0].shape for x in xs):
+            raise ValueError(
+                f"add: expected tensors of one shape, got {' and '.join(str(tuple(x.shape)) for x in xs)}; "
+                "give the branches the same channels and strides, or the shortcut a layer that does"
+            )
+        total = xs[0]
+        for x in xs[1:]:
+            total = total + x
+        return total
+
+    return stateless(sum_of)
+
+
+def _fan_out(
+    combinator: str, slots: Slots, combine: Layer | Callable[[Any], Any] | None, levels: tuple[str, ...] = ()
+) -> Layer:
+    """All slots applied to one input, then `combine` to the tuple. A slot named "" has everything but `levels`."""
+    join = None if combine is None else as_layer(combinator, "combine", combine)
+
+    def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
+        params: Params = {}
+        buffers: Buffers = {}
+        x = on_meta(x)
+        keys = slot_keys(key, len(slots) + 1)
+        outputs = tuple(
+            init_slot(name, layer, params, buffers, slot_key, x, levels)
+            for (name, layer), slot_key in zip(slots, keys[:-1], strict=True)
+        )
+        of_join: Params = {}
+        if join is not None:
+            init_slot("combine", join, of_join, of_join, keys[-1], outputs)
+        if of_join:
+            raise ValueError(f"{combinator}: expected a combine without parameters; put it after, by serial()")
+        return params, buffers
+
+    def apply(
+        params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
+    ) -> tuple[Tree, Buffers]:
+        changed: Buffers = {}
+        keys = slot_keys(key, len(slots) + 1)
+        y: Tree = tuple(
+            [
+                apply_slot(name, layer, params, buffers, changed, x, slot_key, train, levels)
+                for (name, layer), slot_key in zip(slots, keys[:-1], strict=True)
+            ]
+        )
+        if join is not None:
+            y, _ = join.apply({}, {}, y, key=keys[-1], train=train)
+        return y, {**buffers, **changed} if changed else buffers
+
+    return Layer(init, apply)

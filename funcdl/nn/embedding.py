@@ -1,0 +1,200 @@
+"""Embeddings: rows of a table, looked up by index."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from funcdl.nn.initializers import Initializer, normal
+from funcdl.nn.inputs import named_inputs
+from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.tree import Tree
+
+
+def embedding(
+    num_embeddings: int,
+    embedding_dim: int,
+    padding_idx: int | None = None,
+    *,
+    weight_init: Initializer | None = None,
+) -> Layer:
+    """Looks up rows of a table: `y[..., :] = weight[x[...]]`.
+
+    Args:
+        num_embeddings: the number of rows.
+        embedding_dim: the size of a row.
+        padding_idx: an index whose row starts at zero and gets no gradient; negative ones count from the end.
+        weight_init: draws the table, of shape (num_embeddings, embedding_dim); N(0, 1) by default. It chooses the
+            dtype too, which integer inputs do not tell: it is asked for `torch.get_default_dtype()`.
+
+    Input (...) of int32 or int64 indices in [0, num_embeddings), output (..., embedding_dim).
+
+    Raises:
+        ValueError: `padding_idx` is no index of a row.
+        TypeError: by `apply`, when the indices are not int32 or int64.
+        IndexError: by `apply`, when an index is out of range (on the CPU; on a GPU torch stops the process).
+
+    Equals `torch.nn.Embedding` without its `max_norm`, which changes the table while it is read, its
+    `scale_grad_by_freq`, and its `sparse` gradients, which `torch.func` does not know.
+
+    >>> from funcdl import random
+    >>> layer = embedding(10, 3, padding_idx=0)
+    >>> params, buffers = layer.init(random.key(0), torch.empty(2, 4, dtype=torch.int64, device="meta"))
+    >>> layer(params, torch.tensor([[1, 2, 0, 0]])).shape
+    torch.Size([1, 4, 3])
+    """
+    name = f"embedding({num_embeddings}, {embedding_dim})"
+    padding = _row(name, padding_idx, num_embeddings)
+
+    def init(key: Tensor, x: Int[Tensor, " ..."]) -> tuple[Params, Buffers]:
+        check_indices(name, x)
+        dtype = torch.get_default_dtype()
+        return {"weight": _table(key, num_embeddings, embedding_dim, padding, weight_init, dtype)}, {}
+
+    def apply(
+        params: Params, buffers: Buffers, x: Int[Tensor, " ..."], *, key: Tensor | None = None, train: bool = False
+    ) -> tuple[Float[Tensor, "... embedding_dim"], Buffers]:
+        check_indices(name, x)
+        return F.embedding(x, params["weight"], padding), buffers
+
+    return Layer(init, apply)
+
+
+def embedding_bag(
+    num_embeddings: int,
+    embedding_dim: int,
+    *,
+    mode: Literal["sum", "mean", "max"] = "mean",
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+    weight_init: Initializer | None = None,
+) -> Layer:
+    """Looks up bags of rows of a table and reduces each bag to one row: their sum, mean or maximum.
+
+    Args:
+        num_embeddings: the number of rows.
+        embedding_dim: the size of a row.
+        mode: how a bag is reduced. An empty bag gives zeros.
+        include_last_offset: whether `offsets` ends with one more entry, the number of indices.
+        padding_idx: an index that counts as not being in the bag, whose row starts at zero; negative ones count from
+            the end.
+        weight_init: draws the table, of shape (num_embeddings, embedding_dim); N(0, 1) by default.
+
+    Inputs, as a tensor, a tuple or a dict: `input`, the indices, (bags, size of each) or, with `offsets`, one after the
+    other (indices,); `offsets` (bags,), where each bag starts, in ascending order from 0; `per_sample_weights`, shaped
+    as `input`, factors of the rows, for the sum only. Output (bags, embedding_dim).
+
+    Raises:
+        ValueError: `mode` or `padding_idx` is impossible; by `apply`, shapes that do not fit, or `per_sample_weights`
+            with another mode than the sum.
+        TypeError: by `apply`, when the indices are not int32 or int64.
+
+    Equals `torch.nn.EmbeddingBag` without its `max_norm`, `scale_grad_by_freq` and `sparse`.
+
+    >>> layer = embedding_bag(3, 1, mode="sum")
+    >>> params = {"weight": torch.tensor([[1.0], [10.0], [100.0]])}
+    >>> layer(params, {"input": torch.tensor([0, 1, 1, 2]), "offsets": torch.tensor([0, 1])})
+    tensor([[  1.],
+            [120.]])
+    """
+    name = f"embedding_bag({num_embeddings}, {embedding_dim})"
+    padding = _row(name, padding_idx, num_embeddings)
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError(f"{name}: expected mode sum, mean or max, got {mode!r}")
+
+    def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
+        factors = read(x)[2]
+        dtype = torch.get_default_dtype() if factors is None else factors.dtype
+        return {"weight": _table(key, num_embeddings, embedding_dim, padding, weight_init, dtype)}, {}
+
+    def apply(
+        params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
+    ) -> tuple[Float[Tensor, "bags embedding_dim"], Buffers]:
+        indices, offsets, factors = read(x)
+        rows = F.embedding(indices, params["weight"], padding)
+        counted = torch.ones_like(indices, dtype=torch.bool) if padding is None else indices != padding
+        if factors is not None:
+            rows = rows * factors.unsqueeze(-1)
+        if offsets is None:
+            return _reduce_rows(rows, counted, mode), buffers
+        if include_last_offset:
+            offsets = offsets[:-1]
+        # How many bags start at each index, summed up: the number of those that have started, less one.
+        starts = offsets.new_zeros(indices.shape[0] + 1).index_add(0, offsets, torch.ones_like(offsets))
+        bag = starts.cumsum(0)[:-1] - 1
+        return _reduce_segments(rows, counted, bag, offsets.shape[0], mode), buffers
+
+    def read(x: Tree) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        inputs = named_inputs(name, x, ("input", "offsets", "per_sample_weights"))
+        indices: Tensor = inputs["input"]
+        offsets: Tensor | None = inputs.get("offsets")
+        factors: Tensor | None = inputs.get("per_sample_weights")
+        check_indices(name, indices)
+        if indices.ndim != (2 if offsets is None else 1):
+            raise ValueError(
+                f"{name}: expected input (bags, indices), or (indices,) with offsets, got shape "
+                f"{tuple(indices.shape)} {'without' if offsets is None else 'with'} offsets"
+            )
+        if factors is not None and mode != "sum":
+            raise ValueError(f'{name}: expected mode="sum" with per_sample_weights, got {mode!r}')
+        if factors is not None and factors.shape != indices.shape:
+            raise ValueError(
+                f"{name}: expected per_sample_weights of the shape of input, {tuple(indices.shape)}, got "
+                f"{tuple(factors.shape)}"
+            )
+        return indices, offsets, factors
+
+    return Layer(init, apply)
+
+
+def check_indices(layer: str, x: Tensor) -> None:
+    """Raises a TypeError unless `x` holds indices."""
+    if x.dtype not in (torch.int32, torch.int64):
+        raise TypeError(
+            f"{layer}: expected int32 or int64 indices, got {x.dtype}; convert them, as by x.to(torch.int64)"
+        )
+
+
+def _row(name: str, padding_idx: int | None, rows: int) -> int | None:
+    if padding_idx is None:
+        return None
+    if not -rows <= padding_idx < rows:
+        raise ValueError(f"{name}: expected padding_idx from {-rows} to {rows - 1}, got {padding_idx}")
+    return padding_idx % rows
+
+
+def _table(
+    key: Tensor, rows: int, size: int, padding: int | None, weight_init: Initializer | None, dtype: torch.dtype
+) -> Tensor:
+    weight = (weight_init or normal())(key, (rows, size), dtype)
+    if padding is None:
+        return weight
+    return torch.where(torch.arange(rows, device=weight.device)[:, None] == padding, 0, weight)
+
+
+def _reduce_rows(rows: Tensor, counted: Tensor, mode: str) -> Tensor:
+    """Reduces (bags, indices, size) to (bags, size)."""
+    counted = counted.unsqueeze(-1)
+    if mode == "max":
+        if rows.shape[1] == 0:
+            return rows.sum(1)
+        return torch.where(counted.any(1), rows.where(counted, -torch.inf).max(1).values, 0)
+    total = rows.where(counted, 0).sum(1)
+    return total / counted.sum(1).clamp(min=1) if mode == "mean" else total
+
+
+def _reduce_segments(rows: Tensor, counted: Tensor, bag: Tensor, bags: int, mode: str) -> Tensor:
+    """Reduces (indices, size) to (bags, size), where row i belongs to bag number `bag[i]`."""
+    zeros = rows.new_zeros(bags, rows.shape[-1])
+    counted = counted.unsqueeze(-1)
+    counts = zeros.index_add(0, bag, counted.to(rows.dtype).expand_as(rows))
+    if mode == "max":
+        lowest = torch.full_like(zeros, -torch.inf)
+        largest = lowest.scatter_reduce(0, bag[:, None].expand_as(rows), rows.where(counted, -torch.inf), "amax")
+        return torch.where(counts > 0, largest, 0)
+    total = zeros.index_add(0, bag, rows.where(counted, 0))
+    return total / counts.clamp(min=1) if mode == "mean" else total

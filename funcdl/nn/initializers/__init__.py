@@ -1,0 +1,55 @@
+"""Initial values: an initializer is a function `(key, shape, dtype) -> tensor` on the key's device.
+
+`zeros`, `ones` and `identity` are initializers; the others are functions that make one. A weight has the shape
+(outputs, inputs, *kernel); by `fan_in` is meant the number of inputs that one output sees, `inputs * kernel`, and by
+`fan_out` likewise `outputs * kernel`.
+
+>>> import torch
+>>> from funcdl import nn, random
+>>> from funcdl.nn import initializers
+>>> layer = nn.linear(2, weight_init=initializers.xavier_uniform(), bias_init=initializers.zeros)
+>>> params, buffers = layer.init(random.key(0), torch.empty(1, 3))
+>>> params["bias"]
+tensor([0., 0.])
+"""
+
+from funcdl.nn.initializers.basic import (
+    Initializer,
+    constant,
+    normal,
+    ones,
+    truncated_normal,
+    uniform,
+    weight_and_bias,
+    weight_and_bias_of_norm,
+    zeros,
+)
+from funcdl.nn.initializers.scaled import (
+    calculate_gain,
+    kaiming_normal,
+    kaiming_uniform,
+    xavier_normal,
+    xavier_uniform,
+)
+from funcdl.nn.initializers.structured import dirac, identity, orthogonal, sparse
+
+__all__ = [
+    "Initializer",
+    "calculate_gain",
+    "constant",
+    "dirac",
+    "identity",
+    "kaiming_normal",
+    "kaiming_uniform",
+    "normal",
+    "ones",
+    "orthogonal",
+    "sparse",
+    "truncated_normal",
+    "uniform",
+    "weight_and_bias",
+    "weight_and_bias_of_norm",
+    "xavier_normal",
+    "xavier_uniform",
+    "zeros",
+]

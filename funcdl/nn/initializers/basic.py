@@ -1,0 +1,152 @@
+"""Constants and plain distributions, and the parameters of the usual layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from funcdl import random
+
+Initializer = Callable[[Tensor, tuple[int, ...], torch.dtype], Tensor]
+
+
+def zeros(key: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Returns zeros. Equals `torch.nn.init.zeros_`.
+
+    >>> zeros(random.key(0), (3,), torch.float32)
+    tensor([0., 0., 0.])
+    """
+    return torch.zeros(shape, dtype=dtype, device=key.device)
+
+
+def ones(key: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Returns ones. Equals `torch.nn.init.ones_`.
+
+    >>> ones(random.key(0), (3,), torch.float32)
+    tensor([1., 1., 1.])
+    """
+    return torch.ones(shape, dtype=dtype, device=key.device)
+
+
+def constant(value: float) -> Initializer:
+    """Returns an initializer that fills with `value`. Equals `torch.nn.init.constant_`.
+
+    >>> constant(0.5)(random.key(0), (3,), torch.float32)
+    tensor([0.5000, 0.5000, 0.5000])
+    """
+    return lambda key, shape, dtype: torch.full(shape, value, dtype=dtype, device=key.device)
+
+
+def uniform(a: float = 0.0, b: float = 1.0) -> Initializer:
+    """Draws from the uniform distribution on [a, b). Equals `torch.nn.init.uniform_`.
+
+    Raises:
+        ValueError: `a` is not below `b`, or one is not finite.
+
+    >>> weight = uniform(-0.5, 0.5)(random.key(0), (3, 2), torch.float64)
+    >>> bool((weight.abs() <= 0.5).all())
+    True
+    """
+    if not (math.isfinite(a) and math.isfinite(b) and a < b):
+        raise ValueError(f"uniform({a}, {b}): expected finite numbers with a < b")
+    return lambda key, shape, dtype: random.uniform(key, shape, low=a, high=b, dtype=dtype)
+
+
+def normal(mean: float = 0.0, std: float = 1.0) -> Initializer:
+    """Draws from the normal distribution. Equals `torch.nn.init.normal_`.
+
+    Raises:
+        ValueError: `std` is negative.
+
+    >>> normal(std=0.01)(random.key(0), (3, 2), torch.float32).shape
+    torch.Size([3, 2])
+    """
+    if not std >= 0:
+        raise ValueError(f"normal({mean}, {std}): expected std of at least 0")
+    return lambda key, shape, dtype: random.normal(key, shape, mean=mean, std=std, dtype=dtype)
+
+
+def truncated_normal(mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Initializer:
+    """Draws from the normal distribution on condition that the draw lies in [a, b].
+
+    Args:
+        mean: of the distribution before it is cut.
+        std: likewise, above 0.
+        a: the least value; a value as it comes out, not a number of standard deviations.
+        b: the greatest value, likewise.
+
+    Raises:
+        ValueError: `std` is not above 0, or `a` not below `b`.
+
+    Equals `torch.nn.init.trunc_normal_`.
+
+    >>> weight = truncated_normal(std=0.02, a=-0.04, b=0.04)(random.key(0), (100,), torch.float32)
+    >>> bool((weight.abs() <= 0.04).all())
+    True
+    """
+    if not (std > 0 and a < b):
+        raise ValueError(f"truncated_normal(mean={mean}, std={std}, a={a}, b={b}): expected std > 0 and a < b")
+    lower, upper = (a - mean) / std, (b - mean) / std
+
+    def initializer(key: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        standard = random.truncated_normal(key, shape, lower=lower, upper=upper, dtype=dtype)
+        return (standard * std + mean).clamp(a, b)  # rounding may carry a draw over the edge
+
+    return initializer
+
+
+def weight_and_bias(
+    key: Tensor,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    *,
+    bias: bool,
+    weight_init: Initializer | None = None,
+    bias_init: Initializer | None = None,
+    outputs: int | None = None,
+    fan_in: int | None = None,
+) -> dict[str, Tensor]:
+    """Returns the parameters of a linear or convolution layer, whose weight has `shape` (outputs, inputs, ...).
+
+    Where no initializer is given, both come from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), as in torch; `fan_in` is the
+    product of `shape[1:]`, unless given. The bias has `outputs` elements, `shape[0]` unless given. An input whose dtype
+    is not floating (an image of bytes on its way to a conversion, say) asks for parameters in
+    `torch.get_default_dtype()`.
+    """
+    fan_in = math.prod(shape[1:]) if fan_in is None else fan_in
+    default = uniform(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)) if fan_in else zeros
+    bias_shape = (shape[0] if outputs is None else outputs,)
+    return _weight_and_bias(key, shape, bias_shape, dtype, bias, weight_init or default, bias_init or default)
+
+
+def weight_and_bias_of_norm(
+    key: Tensor,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    *,
+    bias: bool,
+    weight_init: Initializer | None = None,
+    bias_init: Initializer | None = None,
+) -> dict[str, Tensor]:
+    """Returns the parameters of a normalization, a factor and an offset; ones and zeros by default, as in torch."""
+    return _weight_and_bias(key, shape, shape, dtype, bias, weight_init or ones, bias_init or zeros)
+
+
+def _weight_and_bias(
+    key: Tensor,
+    shape: tuple[int, ...],
+    bias_shape: tuple[int, ...],
+    dtype: torch.dtype,
+    bias: bool,
+    weight_init: Initializer,
+    bias_init: Initializer,
+) -> dict[str, Tensor]:
+    dtype = dtype if dtype.is_floating_point else torch.get_default_dtype()
+    weight_key, bias_key = random.split(key)
+    params = {"weight": weight_init(weight_key, shape, dtype)}
+    if bias:
+        params["bias"] = bias_init(bias_key, bias_shape, dtype)
+    return params

@@ -1,0 +1,39 @@
+"""Layers of several inputs: a tensor, a tuple of them by position, or a dict by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from funcdl.tree import Tree
+
+
+def named_inputs(layer: str, x: Tree, names: Sequence[str], required: int = 1) -> dict[str, Any]:
+    """Returns `{name: input}` of what a layer was given, as Python binds the arguments of `forward` in `torch.nn`.
+
+    Args:
+        layer: for errors.
+        x: a tensor, which is the first input; a tuple or list of the first few; or a dict of any.
+        names: all inputs there are, in order.
+        required: how many of them may not be missing.
+
+    >>> named_inputs("gru(8)", (1, 2), ("input", "hx", "lengths"))
+    {'input': 1, 'hx': 2}
+    """
+    if isinstance(x, Tensor):
+        inputs: dict[str, Any] = {names[0]: x}
+    elif isinstance(x, Mapping):
+        inputs = dict(x)
+    else:
+        inputs = dict(zip(names, x, strict=False))
+        if len(x) > len(names):
+            raise ValueError(f"{layer}: expected at most {len(names)} inputs ({', '.join(names)}), got {len(x)}")
+    wrong = [name for name in inputs if name not in names] + [name for name in names[:required] if name not in inputs]
+    if wrong:
+        raise ValueError(
+            f"{layer}: expected the input{'s' * (required > 1)} {', '.join(names[:required])}"
+            f"{' and of ' * (len(names) > required)}{', '.join(names[required:])} any, got {', '.join(inputs)}"
+        )
+    return inputs

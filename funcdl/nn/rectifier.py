@@ -1,0 +1,184 @@
+"""Activations made of straight lines (and of a parabola, in hardswish): rectifiers, shrinkages and thresholds."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from funcdl import random
+from funcdl.nn.checks import check_dtype
+from funcdl.nn.layer import Buffers, Layer, Params, stateless
+
+
+def relu() -> Layer:
+    """Replaces negative elements by zero: `max(x, 0)`. Equals `torch.nn.ReLU`.
+
+    >>> relu()({}, torch.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+    return stateless(torch.relu)
+
+
+def relu6() -> Layer:
+    """Cuts off below 0 and above 6: `min(max(x, 0), 6)`. Equals `torch.nn.ReLU6`.
+
+    >>> relu6()({}, torch.tensor([-1.0, 2.0, 7.0]))
+    tensor([0., 2., 6.])
+    """
+    return stateless(F.relu6)
+
+
+def leaky_relu(negative_slope: float = 0.01) -> Layer:
+    """Multiplies negative elements by `negative_slope`. Equals `torch.nn.LeakyReLU`.
+
+    Source: Maas et al., "Rectifier nonlinearities improve neural network acoustic models", 2013.
+
+    >>> leaky_relu(0.1)({}, torch.tensor([-1.0, 2.0]))
+    tensor([-0.1000,  2.0000])
+    """
+    return stateless(lambda x: F.leaky_relu(x, negative_slope))
+
+
+def prelu(num_parameters: int = 1, init: float = 0.25) -> Layer:
+    """Multiplies negative elements by a slope that is learned, the parameter `weight` of shape (num_parameters,).
+
+    Args:
+        num_parameters: 1, or the number of channels (dimension 1 of the input), for a slope for each of them.
+        init: the slope to begin with.
+
+    Input (batch, ...) with one slope, else (batch, channels, ...); output likewise. Its learning should not be weighed
+    down by a weight decay.
+
+    Raises:
+        ValueError: `num_parameters` is less than 1; or by `init` and `apply`, when it is not the number of channels.
+        TypeError: by `apply`, when the input has another dtype than the parameter.
+
+    Source: He et al., "Delving deep into rectifiers", 2015. Equals `torch.nn.PReLU`.
+
+    >>> layer = prelu()
+    >>> params, buffers = layer.init(random.key(0), torch.empty(2, 3))
+    >>> layer(params, torch.tensor([-1.0, 2.0]))
+    tensor([-0.2500,  2.0000])
+    """
+    name = f"prelu({num_parameters})"
+    if num_parameters < 1:
+        raise ValueError(f"{name}: expected at least 1 parameter")
+
+    def make(key: Tensor, x: Float[Tensor, " ..."]) -> tuple[Params, Buffers]:
+        check_channels(x)
+        dtype = x.dtype if x.dtype.is_floating_point else torch.get_default_dtype()
+        return {"weight": torch.full((num_parameters,), init, dtype=dtype, device=key.device)}, {}
+
+    def apply(
+        params: Params, buffers: Buffers, x: Float[Tensor, " ..."], *, key: Tensor | None = None, train: bool = False
+    ) -> tuple[Float[Tensor, " ..."], Buffers]:
+        check_channels(x)
+        check_dtype(name, x, params["weight"])
+        return F.prelu(x, params["weight"]), buffers
+
+    def check_channels(x: Tensor) -> None:
+        if num_parameters > 1 and (x.ndim < 2 or x.shape[1] != num_parameters):
+            raise ValueError(f"{name}: expected (batch, {num_parameters}, ...), got shape {tuple(x.shape)}")
+
+    return Layer(make, apply)
+
+
+def rrelu(lower: float = 1 / 8, upper: float = 1 / 3) -> Layer:
+    """While training, multiplies each negative element by a random slope from `lower` to `upper`, else by their mean.
+
+    Args:
+        lower: the least slope.
+        upper: the greatest.
+
+    Raises:
+        ValueError: `lower` is above `upper`; or by `apply`, when training without a key.
+
+    Source: Xu et al., "Empirical evaluation of rectified activations in convolutional network", 2015. Equals
+    `torch.nn.RReLU` but for the source of randomness: the slopes follow from `key`.
+
+    >>> rrelu(0.0, 0.5)({}, torch.tensor([-1.0, 2.0]))
+    tensor([-0.2500,  2.0000])
+    """
+    name = f"rrelu({lower}, {upper})"
+    if lower > upper:
+        raise ValueError(f"{name}: expected lower <= upper")
+
+    def apply(
+        params: Params, buffers: Buffers, x: Float[Tensor, " ..."], *, key: Tensor | None = None, train: bool = False
+    ) -> tuple[Float[Tensor, " ..."], Buffers]:
+        if not train or lower == upper:
+            return F.leaky_relu(x, (lower + upper) / 2), buffers
+        if key is None:
+            raise ValueError(f"{name}: train=True needs a key; pass key=random.key(seed) to apply()")
+        slope = random.uniform(key, x.shape, dtype=x.dtype).mul_(upper - lower).add_(lower)
+        return x * slope.masked_fill(x > 0, 1), buffers  # backwards, one product
+
+    return Layer(lambda key, x: ({}, {}), apply)
+
+
+def hardtanh(min_val: float = -1.0, max_val: float = 1.0) -> Layer:
+    """Cuts off below `min_val` and above `max_val`. Equals `torch.nn.Hardtanh`.
+
+    Raises:
+        ValueError: `min_val` is not below `max_val`.
+
+    >>> hardtanh(-0.5, 2.0)({}, torch.tensor([-1.0, 1.0, 3.0]))
+    tensor([-0.5000,  1.0000,  2.0000])
+    """
+    if min_val >= max_val:
+        raise ValueError(f"hardtanh({min_val}, {max_val}): expected min_val < max_val")
+    return stateless(lambda x: F.hardtanh(x, min_val, max_val))
+
+
+def hardsigmoid() -> Layer:
+    """Follows the sigmoid by three lines: `min(max(x + 3, 0), 6) / 6`. Equals `torch.nn.Hardsigmoid`.
+
+    >>> hardsigmoid()({}, torch.tensor([-4.0, 0.0, 4.0]))
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+    return stateless(F.hardsigmoid)
+
+
+def hardswish() -> Layer:
+    """Multiplies by the hard sigmoid: `x * min(max(x + 3, 0), 6) / 6`. Equals `torch.nn.Hardswish`.
+
+    Source: Howard et al., "Searching for MobileNetV3", 2019.
+
+    >>> hardswish()({}, torch.tensor([-4.0, 1.5, 4.0]))
+    tensor([-0.0000,  1.1250,  4.0000])
+    """
+    return stateless(F.hardswish)
+
+
+def hardshrink(lambd: float = 0.5) -> Layer:
+    """Replaces elements between `-lambd` and `lambd` by zero. Equals `torch.nn.Hardshrink`.
+
+    >>> hardshrink()({}, torch.tensor([-1.0, 0.2, 3.0]))
+    tensor([-1.,  0.,  3.])
+    """
+    return stateless(lambda x: F.hardshrink(x, lambd))
+
+
+def softshrink(lambd: float = 0.5) -> Layer:
+    """Moves elements towards zero by `lambd`, but not beyond it. Equals `torch.nn.Softshrink`.
+
+    Raises:
+        ValueError: `lambd` is negative.
+
+    >>> softshrink()({}, torch.tensor([-1.0, 0.2, 3.0]))
+    tensor([-0.5000,  0.0000,  2.5000])
+    """
+    if lambd < 0:
+        raise ValueError(f"softshrink({lambd}): expected lambd of at least 0")
+    return stateless(lambda x: F.softshrink(x, lambd))
+
+
+def threshold(threshold: float, value: float) -> Layer:
+    """Replaces elements not above `threshold` by `value`. Equals `torch.nn.Threshold`.
+
+    >>> threshold(0.1, 20.0)({}, torch.tensor([-1.0, 0.2, 3.0]))
+    tensor([20.0000,  0.2000,  3.0000])
+    """
+    return stateless(lambda x: F.threshold(x, threshold, value))

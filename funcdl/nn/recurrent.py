@@ -1,0 +1,291 @@
+"""Recurrent networks over whole sequences: `rnn`, `gru` and `lstm`."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from funcdl import random
+from funcdl.nn.checks import check_dtype, first_order_only, values_are_known
+from funcdl.nn.dropout import dropout as dropout_layer
+from funcdl.nn.initializers import Initializer
+from funcdl.nn.inputs import named_inputs
+from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.nn.recurrent_cell import GRU, LSTM, Cell, Nonlinearity, State, recurrent_weights, simple_cell, state_tuple
+from funcdl.nn.slots import slot_keys
+from funcdl.tree import Tree
+
+
+def rnn(
+    hidden_size: int,
+    num_layers: int = 1,
+    nonlinearity: Nonlinearity = "tanh",
+    bias: bool = True,
+    batch_first: bool = False,
+    dropout: float = 0.0,
+    bidirectional: bool = False,
+    *,
+    weight_init: Initializer | None = None,
+    bias_init: Initializer | None = None,
+) -> Layer:
+    """Runs `rnn_cell` along sequences: `h_t = tanh(weight_ih x_t + bias_ih + weight_hh h_(t-1) + bias_hh)`.
+
+    Args:
+        hidden_size: the size of the state.
+        num_layers: how many such networks stand on each other, each reading the outputs of the one below.
+        nonlinearity: "tanh" or "relu".
+        bias: whether to add the two biases.
+        batch_first: whether sequences are (batch, time, ...) instead of (time, batch, ...); states are not concerned.
+        dropout: the probability of a zero in the outputs of all layers but the last, while training.
+        bidirectional: whether each layer also runs from the end to the start, with weights of its own; the outputs of
+            both directions are joined.
+        weight_init: draws each weight, of `k hidden_size` rows, where k is the number of gates (1, for a `gru` 3, for
+            an `lstm` 4); U(-1/sqrt(hidden_size), 1/sqrt(hidden_size)) by default.
+        bias_init: draws each bias; as the weights by default.
+
+    Inputs, as a tensor, a tuple or a dict:
+        - `input`, (time, batch, inputs), or (time, inputs) for one sequence;
+        - `hx`, the initial state, (num_layers * directions, batch, hidden_size), or for one sequence without the batch;
+          zeros by default;
+        - `lengths`, int64 (batch,), or () for one sequence: how many of the time steps belong to each. The outputs
+          beyond are zero, the last state is the one at the sequence's own end, and there the reverse direction starts.
+
+    Returns `(output, h_n)`: `output` (time, batch, directions * hidden_size) of the last layer; `h_n`, like `hx`, the
+    last state of each layer and direction.
+
+    Raises:
+        ValueError: an argument is impossible; by `apply`, when a shape is wrong, a length is more than the number of
+            time steps (which is not looked at inside `jit` and `vmap`), or the dropout has no key.
+        TypeError: by `apply`, when the input has another dtype than the parameters, or `lengths` is not of integers.
+
+    Equals `torch.nn.RNN`, which has `lengths` in a packed sequence.
+
+    >>> layer = rnn(4, batch_first=True)
+    >>> params, buffers = layer.init(random.key(0), torch.empty(2, 5, 3, device="meta"))
+    >>> output, h_n = layer(params, {"input": torch.ones(2, 5, 3), "lengths": torch.tensor([5, 2])})
+    >>> output.shape, h_n.shape
+    (torch.Size([2, 5, 4]), torch.Size([1, 2, 4]))
+    >>> output[1, :, 0] != 0
+    tensor([ True,  True, False, False, False])
+    """
+    name = f"rnn({hidden_size})"
+    cell = simple_cell(name, nonlinearity)
+    return _recurrent(
+        name, cell, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, weight_init, bias_init
+    )
+
+
+def gru(
+    hidden_size: int,
+    num_layers: int = 1,
+    bias: bool = True,
+    batch_first: bool = False,
+    dropout: float = 0.0,
+    bidirectional: bool = False,
+    *,
+    weight_init: Initializer | None = None,
+    bias_init: Initializer | None = None,
+) -> Layer:
+    """Runs `gru_cell` along sequences. Arguments, inputs, results and errors are those of `rnn`.
+
+    Source: Cho et al., "Learning phrase representations using RNN encoder-decoder", 2014. Equals `torch.nn.GRU`.
+
+    >>> layer = gru(4, num_layers=2)
+    >>> params, buffers = layer.init(random.key(0), torch.empty(5, 2, 3, device="meta"))
+    >>> output, h_n = layer(params, torch.ones(5, 2, 3))
+    >>> output.shape, h_n.shape
+    (torch.Size([5, 2, 4]), torch.Size([2, 2, 4]))
+    """
+    return _recurrent(
+        f"gru({hidden_size})", GRU, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0,
+        weight_init, bias_init,
+    )  # fmt: skip
+
+
+def lstm(
+    hidden_size: int,
+    num_layers: int = 1,
+    bias: bool = True,
+    batch_first: bool = False,
+    dropout: float = 0.0,
+    bidirectional: bool = False,
+    proj_size: int = 0,
+    *,
+    weight_init: Initializer | None = None,
+    bias_init: Initializer | None = None,
+) -> Layer:
+    """Runs `lstm_cell` along sequences.
+
+    Arguments, inputs and errors are those of `rnn`, but a state is a pair `(h, c)`, and so is the second result:
+    `(output, (h_n, c_n))`. With a `proj_size`, h is projected to this size by a matrix, `weight_hr`.
+
+    Source: Hochreiter and Schmidhuber, "Long short-term memory", 1997; Sak et al., "Long short-term memory based
+    recurrent neural network architectures", 2014. Equals `torch.nn.LSTM`.
+
+    >>> layer = lstm(4, bidirectional=True)
+    >>> params, buffers = layer.init(random.key(0), torch.empty(5, 2, 3, device="meta"))
+    >>> output, (h_n, c_n) = layer(params, torch.ones(5, 2, 3))
+    >>> output.shape, c_n.shape
+    (torch.Size([5, 2, 8]), torch.Size([2, 2, 4]))
+    """
+    name = f"lstm({hidden_size})"
+    if not 0 <= proj_size < hidden_size:
+        raise ValueError(f"{name}: expected a proj_size from 0 (none) to hidden_size - 1, got {proj_size}")
+    return _recurrent(
+        name, LSTM, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size,
+        weight_init, bias_init,
+    )  # fmt: skip
+
+
+def _recurrent(
+    name: str,
+    cell: Cell,
+    hidden_size: int,
+    num_layers: int,
+    bias: bool,
+    batch_first: bool,
+    dropout: float,
+    bidirectional: bool,
+    proj_size: int,
+    weight_init: Initializer | None,
+    bias_init: Initializer | None,
+) -> Layer:
+    if hidden_size < 1 or num_layers < 1:
+        raise ValueError(f"{name}: expected hidden_size and num_layers of at least 1, got {hidden_size}, {num_layers}")
+    between_layers = dropout_layer(dropout)
+    directions = ("", "_reverse") if bidirectional else ("",)
+    out_size = proj_size or hidden_size
+
+    def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
+        x = read(x)[0]
+        keys = random.split(key, num_layers * len(directions)).unbind()
+        params: Params = {}
+        for index, layer_key in enumerate(keys):
+            layer, direction = divmod(index, len(directions))
+            inputs = out_size * len(directions) if layer else x.shape[-1]
+            params |= recurrent_weights(
+                layer_key, cell, f"_l{layer}{directions[direction]}", inputs, hidden_size, x.dtype, bias,
+                weight_init, bias_init, proj_size,
+            )  # fmt: skip
+        return params, {}
+
+    def apply(
+        params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
+    ) -> tuple[tuple[Tensor, Tree], Buffers]:
+        y, hx, lengths = read(x)
+        check_input(y, params["weight_ih_l0"])
+        batched = y.ndim == 3
+        y = y.transpose(0, 1) if batched and batch_first else y
+        shape = (num_layers * len(directions), *y.shape[1:-1])
+        shapes = [(*shape, out_size), (*shape, hidden_size)][: 2 if cell is LSTM else 1]
+        state = state_tuple(name, hx, shapes, y)
+        if lengths is not None:
+            _check_lengths(name, lengths, y)
+        if not batched:  # a batch of one
+            y, state = y.unsqueeze(1), tuple(part.unsqueeze(1) for part in state)
+            lengths = None if lengths is None else lengths.unsqueeze(0)
+        keys = slot_keys(key, num_layers)
+        last: list[State] = []
+        for layer in range(num_layers):
+            if layer:
+                y, _ = between_layers.apply({}, {}, y, key=keys[layer - 1], train=train)
+            outputs = []
+            for suffix in directions:
+                first = tuple(part[len(last)] for part in state)
+                output, final = _run(cell, params, f"_l{layer}{suffix}", y, first, lengths, suffix != "")
+                outputs.append(output)
+                last.append(final)
+            y = torch.cat(outputs, -1) if bidirectional else outputs[0]
+        stacked = tuple(torch.stack(parts) for parts in zip(*last, strict=True))
+        if not batched:
+            y, stacked = y.squeeze(1), tuple(part.squeeze(1) for part in stacked)
+        return (y.transpose(0, 1) if batched and batch_first else y, stacked if cell is LSTM else stacked[0]), buffers
+
+    def read(x: Tree) -> tuple[Tensor, Tree | None, Tensor | None]:
+        inputs = named_inputs(name, x, ("input", "hx", "lengths"))
+        x = inputs["input"]
+        if x.ndim not in (2, 3) or 0 in x.shape:
+            order = "batch, time" if batch_first else "time, batch"
+            raise ValueError(f"{name}: expected ({order}, inputs) or (time, inputs), got shape {tuple(x.shape)}")
+        return x, inputs.get("hx"), inputs.get("lengths")
+
+    def check_input(x: Tensor, weight: Tensor) -> None:
+        if x.shape[-1] != weight.shape[1]:
+            raise ValueError(f"{name}: expected (..., {weight.shape[1]}), as in init(), got shape {tuple(x.shape)}")
+        check_dtype(name, x, weight)
+
+    return Layer(init, apply)
+
+
+def _run(
+    cell: Cell, params: Params, suffix: str, x: Tensor, state: State, lengths: Tensor | None, reverse: bool
+) -> tuple[Tensor, State]:
+    """Runs one layer in one direction over x (time, batch, inputs): its outputs and its last state."""
+    if reverse:
+        x = _reversed(x, lengths)
+    weight_hh, bias_hh = params["weight_hh" + suffix], params.get("bias_hh" + suffix)
+    from_input = cell.project(x, params["weight_ih" + suffix], params.get("bias_ih" + suffix), bias_hh)
+    states = _unroll(cell, from_input, weight_hh, bias_hh, params.get("weight_hr" + suffix), state)
+    if lengths is None:
+        y, last = states[0], tuple(part[-1] for part in states)
+    else:
+        at_end = (lengths - 1).clamp(min=0).view(1, -1, 1)
+        ends = (part.gather(0, at_end.expand(1, *part.shape[1:])).squeeze(0) for part in states)
+        some = (lengths > 0).unsqueeze(-1)
+        last = tuple(torch.where(some, end, first) for end, first in zip(ends, state, strict=True))
+        y = torch.where(_time_of(x).view(-1, 1, 1) < lengths.view(-1, 1), states[0], 0)
+    return _reversed(y, lengths) if reverse else y, last
+
+
+def _unroll(
+    cell: Cell, from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, weight_hr: Tensor | None, state: State
+) -> State:
+    """Returns the states after every step, each (time, batch, hidden).
+
+    The fast loop knows the first derivative alone, so it is for a gradient by `grad` that nothing else differentiates.
+    """
+    recorded = any(_recorded(t) for t in (from_input, weight_hh, *state))
+    once = first_order_only() and not recorded
+    if once and weight_hr is None and from_input.dtype == weight_hh.dtype:  # under autocast these differ
+        return cell.loop(from_input, weight_hh, bias_hh, state)
+    states = []
+    for given in from_input.unbind(0):
+        state = cell.step(given, weight_hh, bias_hh, state)
+        if weight_hr is not None:
+            state = (F.linear(state[0], weight_hr), *state[1:])
+        states.append(state)
+    return tuple(torch.stack(parts) for parts in zip(*states, strict=True))
+
+
+def _recorded(t: Tensor) -> bool:
+    """Whether plain autograd records what is done with `t`; below a transform a trace cannot tell, and says no."""
+    if torch.compiler.is_compiling():
+        return t.requires_grad and torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active()
+    while torch._C._functorch.is_functorch_wrapped_tensor(t):
+        t = torch._C._functorch.get_unwrapped(t)
+    return t.requires_grad and torch.is_grad_enabled()
+
+
+def _reversed(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """The first `lengths` time steps in reverse order; the others stay."""
+    if lengths is None:
+        return x.flip(0)
+    time = _time_of(x).unsqueeze(-1)
+    mirrored = torch.where(time < lengths, lengths - 1 - time, time)
+    return x.gather(0, mirrored.unsqueeze(-1).expand_as(x))
+
+
+def _time_of(x: Tensor) -> Tensor:
+    return torch.arange(x.shape[0], device=x.device)
+
+
+def _check_lengths(name: str, lengths: Tensor, x: Tensor) -> None:
+    if lengths.dtype.is_floating_point or lengths.dtype == torch.bool:
+        raise TypeError(f"{name}: expected lengths of an integer dtype, got {lengths.dtype}")
+    if lengths.shape != x.shape[1:-1]:
+        raise ValueError(f"{name}: expected lengths of shape {tuple(x.shape[1:-1])}, got {tuple(lengths.shape)}")
+    if values_are_known(lengths) and not ((lengths >= 0) & (lengths <= len(x))).all():
+        raise ValueError(
+            f"{name}: expected lengths from 0 to {len(x)}, the time steps of the input, got {lengths.tolist()}"
+        )

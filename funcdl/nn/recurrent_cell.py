@@ -1,0 +1,265 @@
+"""One step of a recurrent network: the maths, and the layers `rnn_cell`, `gru_cell` and `lstm_cell`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from funcdl import random
+from funcdl.nn.checks import check_dtype
+from funcdl.nn.initializers import Initializer, uniform
+from funcdl.nn.inputs import named_inputs
+from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.nn.recurrence import gru_states, lstm_states, simple_states
+from funcdl.tree import Tree
+
+State = tuple[Tensor, ...]  # (h,), or (h, c) of an lstm
+Nonlinearity = Literal["tanh", "relu"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A kind of recurrence.
+
+    Attributes:
+        gates: how many blocks of `hidden_size` rows the weights have.
+        step: `step(from_input, weight_hh, bias_hh, state) -> state`, where `from_input` is what `project` gives.
+        loop: `loop(from_input, weight_hh, bias_hh, state) -> states` does all steps, with a first dimension of time.
+        project: `project(x, weight_ih, bias_ih, bias_hh)`: the input's share of the gates, for all times at once.
+    """
+
+    gates: int
+    project: Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
+    step: Callable[[Tensor, Tensor, Tensor | None, State], State]
+    loop: Callable[[Tensor, Tensor, Tensor | None, State], State]
+
+
+def _project_with_both_biases(x: Tensor, weight: Tensor, bias_ih: Tensor | None, bias_hh: Tensor | None) -> Tensor:
+    return F.linear(x, weight, None if bias_ih is None or bias_hh is None else bias_ih + bias_hh)
+
+
+def _project_with_input_bias(x: Tensor, weight: Tensor, bias_ih: Tensor | None, bias_hh: Tensor | None) -> Tensor:
+    return F.linear(x, weight, bias_ih)
+
+
+def _simple_step(activation: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor, Tensor | None, State], State]:
+    def step(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, state: State) -> State:
+        return (activation(from_input + F.linear(state[0], weight_hh)),)
+
+    return step
+
+
+def _gru_step(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, state: State) -> State:
+    (h,) = state
+    r, z, n = from_input.chunk(3, -1)
+    r_h, z_h, n_h = F.linear(h, weight_hh, bias_hh).chunk(3, -1)
+    r, z = torch.sigmoid(r + r_h), torch.sigmoid(z + z_h)
+    n = torch.tanh(n + r * n_h)
+    return (n + z * (h - n),)
+
+
+def _lstm_step(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, state: State) -> State:
+    h, c = state
+    i, f, g, o = (from_input + F.linear(h, weight_hh)).chunk(4, -1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
+
+
+def _simple_loop(relu: bool) -> Callable[[Tensor, Tensor, Tensor | None, State], State]:
+    def loop(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, state: State) -> State:
+        return (simple_states(from_input, weight_hh, state[0], relu),)
+
+    return loop
+
+
+def _gru_loop(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, state: State) -> State:
+    bias = weight_hh.new_zeros(len(weight_hh)) if bias_hh is None else bias_hh
+    return (gru_states(from_input, weight_hh, bias, state[0]),)
+
+
+def _lstm_loop(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, state: State) -> State:
+    return lstm_states(from_input, weight_hh, *state)
+
+
+SIMPLE = {
+    "tanh": Cell(1, _project_with_both_biases, _simple_step(torch.tanh), _simple_loop(relu=False)),
+    "relu": Cell(1, _project_with_both_biases, _simple_step(torch.relu), _simple_loop(relu=True)),
+}
+GRU = Cell(3, _project_with_input_bias, _gru_step, _gru_loop)  # its bias_hh stands inside a product with the gate r
+LSTM = Cell(4, _project_with_both_biases, _lstm_step, _lstm_loop)
+
+
+def simple_cell(name: str, nonlinearity: str) -> Cell:
+    """Returns the cell of an `rnn`; raises a ValueError when there is none of this nonlinearity."""
+    if nonlinearity not in SIMPLE:
+        raise ValueError(f"{name}: expected nonlinearity tanh or relu, got {nonlinearity!r}")
+    return SIMPLE[nonlinearity]
+
+
+def rnn_cell(
+    hidden_size: int,
+    bias: bool = True,
+    nonlinearity: Nonlinearity = "tanh",
+    *,
+    weight_init: Initializer | None = None,
+    bias_init: Initializer | None = None,
+) -> Layer:
+    """One step of a simple recurrence: `h' = tanh(weight_ih x + bias_ih + weight_hh h + bias_hh)`.
+
+    Args:
+        hidden_size: the size of the state.
+        bias: whether to add the two biases.
+        nonlinearity: "tanh" or "relu".
+        weight_init: draws the weights, of shapes (hidden_size, inputs) and (hidden_size, hidden_size);
+            U(-1/sqrt(hidden_size), 1/sqrt(hidden_size)) by default.
+        bias_init: draws the biases, of shape (hidden_size,); as the weights by default.
+
+    Inputs, as a tensor, a tuple or a dict: `input` (batch, inputs) or (inputs,); `hx` (batch, hidden_size) or
+    (hidden_size,), the state, zeros by default. Output: the next state.
+
+    Raises:
+        ValueError: an argument is impossible; by `apply`, when a shape is wrong.
+        TypeError: by `apply`, when the input has another dtype than the parameters.
+
+    Equals `torch.nn.RNNCell`.
+
+    >>> layer = rnn_cell(4)
+    >>> params, buffers = layer.init(random.key(0), torch.empty(8, 3, device="meta"))
+    >>> layer(params, (torch.ones(8, 3), torch.zeros(8, 4))).shape
+    torch.Size([8, 4])
+    """
+    name = f"rnn_cell({hidden_size})"
+    return _cell(name, simple_cell(name, nonlinearity), hidden_size, bias, weight_init, bias_init)
+
+
+def gru_cell(
+    hidden_size: int,
+    bias: bool = True,
+    *,
+    weight_init: Initializer | None = None,
+    bias_init: Initializer | None = None,
+) -> Layer:
+    """One step of a gated recurrent unit.
+
+    `r, z = sigmoid(...)` and `n = tanh(W_in x + b_in + r * (W_hn h + b_hn))`, then `h' = (1 - z) * n + z * h`.
+
+    Arguments, inputs and output as of `rnn_cell`; the weights have three blocks of `hidden_size` rows, for r, z and n.
+
+    Source: Cho et al., "Learning phrase representations using RNN encoder-decoder", 2014. Equals `torch.nn.GRUCell`.
+
+    >>> layer = gru_cell(4)
+    >>> params, buffers = layer.init(random.key(0), torch.empty(8, 3, device="meta"))
+    >>> params["weight_hh"].shape
+    torch.Size([12, 4])
+    """
+    return _cell(f"gru_cell({hidden_size})", GRU, hidden_size, bias, weight_init, bias_init)
+
+
+def lstm_cell(
+    hidden_size: int,
+    bias: bool = True,
+    *,
+    weight_init: Initializer | None = None,
+    bias_init: Initializer | None = None,
+) -> Layer:
+    """One step of a long short-term memory.
+
+    `i, f, o = sigmoid(...)` and `g = tanh(...)`, each of `W x + b + W' h + b'`; then `c' = f * c + i * g` and
+    `h' = o * tanh(c')`.
+
+    Arguments as of `rnn_cell`; the weights have four blocks of `hidden_size` rows, for i, f, g and o. The state `hx`
+    and the output are pairs (h, c), each (batch, hidden_size) or (hidden_size,).
+
+    Source: Hochreiter and Schmidhuber, "Long short-term memory", 1997. Equals `torch.nn.LSTMCell`.
+
+    >>> layer = lstm_cell(4)
+    >>> params, buffers = layer.init(random.key(0), torch.empty(8, 3, device="meta"))
+    >>> h, c = layer(params, torch.ones(8, 3))
+    >>> h.shape
+    torch.Size([8, 4])
+    """
+    return _cell(f"lstm_cell({hidden_size})", LSTM, hidden_size, bias, weight_init, bias_init)
+
+
+def _cell(
+    name: str,
+    cell: Cell,
+    hidden_size: int,
+    bias: bool,
+    weight_init: Initializer | None,
+    bias_init: Initializer | None,
+) -> Layer:
+    if hidden_size < 1:
+        raise ValueError(f"{name}: expected a hidden_size of at least 1")
+
+    def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
+        x = read(x)[0]
+        if x.ndim not in (1, 2):
+            raise ValueError(f"{name}: expected (batch, inputs) or (inputs,), got shape {tuple(x.shape)}")
+        return recurrent_weights(key, cell, "", x.shape[-1], hidden_size, x.dtype, bias, weight_init, bias_init), {}
+
+    def apply(
+        params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
+    ) -> tuple[Tree, Buffers]:
+        x, hx = read(x)
+        weight = params["weight_ih"]
+        if x.ndim not in (1, 2) or x.shape[-1] != weight.shape[1]:
+            raise ValueError(f"{name}: expected (batch, {weight.shape[1]}), as in init(), got shape {tuple(x.shape)}")
+        check_dtype(name, x, weight)
+        shape = (*x.shape[:-1], hidden_size)
+        state = state_tuple(name, hx, [shape] * (2 if cell is LSTM else 1), weight)
+        biases = (params["bias_ih"], params["bias_hh"]) if bias else (None, None)
+        from_input = cell.project(x, weight, *biases)
+        state = cell.step(from_input, params["weight_hh"], biases[1], state)
+        return state if cell is LSTM else state[0], buffers
+
+    def read(x: Tree) -> tuple[Float[Tensor, "*batch inputs"], Tree | None]:
+        inputs = named_inputs(name, x, ("input", "hx"))
+        return inputs["input"], inputs.get("hx")
+
+    return Layer(init, apply)
+
+
+def state_tuple(name: str, hx: Tree | None, shapes: list[tuple[int, ...]], weight: Tensor) -> State:
+    """Returns the initial state as a tuple: `hx`, or zeros; raises a ValueError when it has other shapes."""
+    if hx is None:
+        return tuple(torch.zeros(shape, dtype=weight.dtype, device=weight.device) for shape in shapes)
+    state = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+    if [tuple(part.shape) for part in state] != shapes:
+        got = " and ".join(str(tuple(part.shape)) for part in state)
+        raise ValueError(f"{name}: expected hx of shape {' and '.join(map(str, shapes))}, got {got}")
+    return state
+
+
+def recurrent_weights(
+    key: Tensor,
+    cell: Cell,
+    suffix: str,
+    inputs: int,
+    hidden_size: int,
+    dtype: torch.dtype,
+    bias: bool,
+    weight_init: Initializer | None,
+    bias_init: Initializer | None,
+    proj_size: int = 0,
+) -> dict[str, Tensor]:
+    """Returns the parameters of one layer and direction, by torch's names for them with `suffix` at the end."""
+    rows = cell.gates * hidden_size
+    shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, inputs), "weight_hh": (rows, proj_size or hidden_size)}
+    if bias:
+        shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+    if proj_size:
+        shapes["weight_hr"] = (proj_size, hidden_size)
+    default = uniform(-1 / math.sqrt(hidden_size), 1 / math.sqrt(hidden_size))
+    dtype = dtype if dtype.is_floating_point else torch.get_default_dtype()
+    return {
+        name + suffix: ((weight_init if name.startswith("weight") else bias_init) or default)(name_key, shape, dtype)
+        for (name, shape), name_key in zip(shapes.items(), random.split(key, len(shapes)), strict=True)
+    }

@@ -1,0 +1,105 @@
+"""Combinators that apply a layer several times: with parameters for each time, or with the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from funcdl import tree
+from funcdl.nn.combinators import serial
+from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.nn.slots import as_layer, init_slot, on_meta, slot_keys
+from funcdl.tree import Tree
+
+
+def repeat(layer: Layer | Callable[[Any], Any], n: int) -> Layer:
+    """Applies `n` layers made alike one after the other, each with parameters of its own: `serial(layer, layer, ...)`.
+
+    Args:
+        layer: a layer or a function of a tensor.
+        n: how many, at least 0. Their levels are "0" to "n-1".
+
+    For one set of parameters used `n` times, see `tied`.
+
+    Raises:
+        ValueError: `n` is negative.
+
+    >>> from funcdl import nn, random
+    >>> params, buffers = repeat(nn.linear(3), 2).init(random.key(0), torch.empty(8, 3, device="meta"))
+    >>> tree.paths(params)
+    ['0.bias', '0.weight', '1.bias', '1.weight']
+    """
+    if n < 0:
+        raise ValueError(f"repeat: expected n >= 0, got {n}")
+    return serial(*[layer] * n)
+
+
+def tied(layer: Layer | Callable[[Any], Any], n: int, *, times: Callable[..., Int[Tensor, ""]] | None = None) -> Layer:
+    """Applies one layer `n` times in a row, always with the same parameters: `y = layer(...layer(layer(x)))`.
+
+    Args:
+        layer: a layer or a function whose output is like its input. It gets no level of its own.
+        n: how often at most, at least 0.
+        times: `times(x, key=key, train=train) -> number`, a 0-dim integer tensor, to apply the layer only that often:
+            the outputs, and the buffers, of further applications are dropped. All `n` are computed, so that the number
+            may depend on the input or on a key, also inside `jit` and `vmap`. All `n` count by default.
+
+    Application number i receives `fold_in(key, i)` as its key, and `times` receives `fold_in(key, n)`.
+
+    Raises:
+        ValueError: `n` is negative; or by `init`, when the layer's output has another shape or dtype than its input.
+
+    >>> from funcdl import nn, random
+    >>> drawn = lambda x, key, train: random.randint(key, (), 0, 4)
+    >>> model = nn.serial(nn.linear(5), tied(nn.serial(nn.linear(5), nn.relu()), 3, times=drawn), nn.linear(1))
+    >>> params, buffers = model.init(random.key(0), torch.empty(8, 3, device="meta"))
+    >>> tree.paths(params)
+    ['0.bias', '0.weight', '1.0.bias', '1.0.weight', '2.bias', '2.weight']
+    >>> model(params, torch.ones(8, 3), key=random.key(1)).shape
+    torch.Size([8, 1])
+    """
+    if n < 0:
+        raise ValueError(f"tied: expected n >= 0, got {n}")
+    shared = as_layer("tied", "layer", layer)
+
+    def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
+        params: Params = {}
+        buffers: Buffers = {}
+        x = on_meta(x)
+        y = init_slot("", shared, params, buffers, key, x)
+        before, after = ([(leaf.shape, leaf.dtype) for leaf in tree.leaves(value)] for value in (x, y))
+        if before != after:
+            raise ValueError(
+                f"tied: expected a layer whose output is like its input, got {_forms(y)} from {_forms(x)}; "
+                "put what changes the shape outside"
+            )
+        return params, buffers
+
+    def apply(
+        params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
+    ) -> tuple[Tree, Buffers]:
+        keys = slot_keys(key, n + 1)
+        shapes_only = any(leaf.is_meta for leaf in tree.leaves(x))  # in `init`, where there is no key
+        count = None if times is None or shapes_only else times(x, key=keys[n], train=train)
+        for i in range(n):
+            y, after = shared.apply(params, buffers, x, key=keys[i], train=train)
+            if count is None:
+                x, buffers = y, after
+            else:
+                x = _choose(i < count, y, x)
+                buffers = _choose(i < count, after, buffers) if after else buffers
+        return x, buffers
+
+    return Layer(init, apply)
+
+
+def _choose(condition: Tensor, yes: Tree, no: Tree) -> Tree:
+    return tree.map(lambda a, b: torch.where(condition, a, b), yes, no)
+
+
+def _forms(x: Tree) -> str:
+    return " and ".join(f"{tuple(leaf.shape)} of {leaf.dtype}" for leaf in tree.leaves(x))

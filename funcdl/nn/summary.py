@@ -1,0 +1,128 @@
+"""A table of a model's layers: shapes, parameters, bytes and multiply-adds."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, NamedTuple
+
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from funcdl import random, tree
+from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.nn.slots import observer, on_meta
+from funcdl.tree import Tree
+
+
+class SummaryRow(NamedTuple):
+    """What `summary` says of one layer, all that it contains included.
+
+    Attributes:
+        path: where it stands in the model, as in the names of its parameters; "" is the model.
+        kind: the constructor that made it.
+        output: the shape of its output, or the tree of shapes.
+        parameters: the number of learned numbers.
+        bytes: what its parameters and buffers take.
+        multiply_adds: of its matrix products, convolutions and attentions, for the example input.
+    """
+
+    path: str
+    kind: str
+    output: Any
+    parameters: int
+    bytes: int
+    multiply_adds: int
+
+
+def summary(layer: Layer, x: Tree) -> list[SummaryRow]:
+    """Prints a table of the layers in a model, and returns its rows.
+
+    Args:
+        layer: the model. Only combinators are looked into.
+        x: an example input; only its shapes and dtypes are read.
+
+    Returns:
+        A row for the model, and one for each layer in it, outer before inner, in the order of their application. The
+        numbers of an outer layer contain those of the inner ones. Nothing but shapes is computed.
+
+    >>> import torch
+    >>> from funcdl import nn
+    >>> model = nn.serial(fc1=nn.linear(4), relu=nn.relu(), fc2=nn.linear(1))
+    >>> rows = summary(model, torch.empty(8, 3, device="meta"))
+    layer   kind    output  parameters  bytes  multiply-adds
+    (all)   serial  (8, 1)          21     84            128
+      fc1   linear  (8, 4)          16     64             96
+      relu  relu    (8, 4)           0      0              0
+      fc2   linear  (8, 1)           5     20             32
+    >>> rows[1].parameters
+    16
+    """
+    rows: list[SummaryRow] = []
+    levels: list[str] = []
+
+    def watch(name: str, layer: Layer, key: Tensor, x: Tree) -> tuple[tuple[Params, Buffers], Tree]:
+        index = len(rows)
+        has_row = bool(name) or not rows  # what has no level of its own, as the body of residual(), is its holder
+        if has_row:
+            rows.append(SummaryRow("", "", (), 0, 0, 0))
+            levels.append(name)
+        params, buffers = layer.init(key, x)
+        with FlopCounterMode(display=False) as counter:
+            y, _ = layer.apply(on_meta(params), on_meta(buffers), x)
+        if has_row:
+            rows[index] = SummaryRow(
+                path=".".join(filter(None, levels)),
+                kind=_kind(layer),
+                output=tree.map(lambda leaf: tuple(leaf.shape), y),
+                parameters=tree.size(params),
+                bytes=sum(leaf.numel() * leaf.element_size() for leaf in tree.leaves((params, buffers))),
+                multiply_adds=counter.get_total_flops() // 2,
+            )
+            levels.pop()
+        return (params, buffers), y
+
+    token = observer.set(watch)
+    try:
+        watch("", layer, random.key(0, device="meta"), on_meta(x))
+    finally:
+        observer.reset(token)
+    print(_table(rows))
+    return rows
+
+
+def _kind(layer: Layer) -> str:
+    """The name that the layer uses in its errors, else that of the function in whose body it was made.
+
+    Layers have no field for it: they are two functions, and both facts are on record in these.
+    """
+    made_of: Any = layer.apply
+    if made_of.__qualname__.startswith("stateless."):
+        made_of = _enclosed(made_of)["f"]
+    known = {**_enclosed(layer.init), **_enclosed(made_of)}
+    name = known.get("name", known.get("combinator"))
+    if isinstance(name, str):
+        return name.split("(")[0]
+    if made_of is layer.apply or str(getattr(made_of, "__module__", None)).startswith("funcdl.nn"):
+        return made_of.__qualname__.split(".<locals>")[0].split(".")[-1].lstrip("_")
+    return getattr(made_of, "__name__", type(made_of).__name__)
+
+
+def _enclosed(f: Any) -> dict[str, Any]:
+    return dict(inspect.getclosurevars(f).nonlocals) if inspect.isfunction(f) else {}
+
+
+def _table(rows: list[SummaryRow]) -> str:
+    def label(path: str) -> str:
+        *above, name = path.split(".")
+        return "  " * (len(above) + 1) + name if path else "(all)"
+
+    cells: list[tuple[str, ...]] = [("layer", "kind", "output", "parameters", "bytes", "multiply-adds")]
+    cells += [(label(r.path), r.kind, str(r.output), *(f"{number:,}" for number in r[3:])) for r in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(6)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i < 3 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    )

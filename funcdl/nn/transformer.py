@@ -1,0 +1,267 @@
+"""Transformers: blocks of attention and a feedforward network, and stacks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from funcdl.nn.attention import multihead_attention
+from funcdl.nn.dropout import dropout as dropout_layer
+from funcdl.nn.initializers import Initializer, weight_and_bias, weight_and_bias_of_norm
+from funcdl.nn.inputs import named_inputs
+from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.nn.slots import slot_keys
+from funcdl.tree import Tree
+
+Activation = Literal["relu", "gelu"] | Callable[[Tensor], Tensor]
+Attend = Callable[[str, Tensor, Tensor | None], Tensor]
+
+ENCODER_INPUTS = ("src", "src_mask", "src_key_padding_mask")
+DECODER_INPUTS = ("tgt", "memory", "tgt_mask", "memory_mask", "tgt_key_padding_mask", "memory_key_padding_mask")
+
+
+def transformer_encoder_layer(
+    nhead: int,
+    dim_feedforward: int = 2048,
+    dropout: float = 0.1,
+    activation: Activation = "relu",
+    layer_norm_eps: float = 1e-05,
+    batch_first: bool = False,
+    norm_first: bool = False,
+    bias: bool = True,
+    *,
+    is_causal: bool = False,
+    weight_init: Initializer | None = None,
+    bias_init: Initializer | None = None,
+) -> Layer:
+    """Self-attention, then a feedforward network at each position, each added to its input and normalized.
+
+    `x = norm1(x + attention(x))`, then `y = norm2(x + linear2(activation(linear1(x))))`; with `norm_first`
+    `x = x + attention(norm1(x))`, then `y = x + linear2(activation(linear1(norm2(x))))`.
+
+    Args:
+        nhead: the number of heads; divides E, the size of a position.
+        dim_feedforward: the size between the two linear maps.
+        dropout: the probability of a zero while training: among the weights of the attention, after the activation and
+            in both of what is added.
+        activation: "relu", "gelu" or a function of a tensor.
+        layer_norm_eps: added to the variance.
+        batch_first: whether sequences are (batch, time, E) instead of (time, batch, E).
+        norm_first: whether to normalize what goes into attention and feedforward, rather than what comes out.
+        bias: whether the linear maps and normalizations add one.
+        is_causal: whether each position sees only itself and those before, besides what the masks say.
+        weight_init: draws the weights; as in `multihead_attention` and `linear` by default.
+        bias_init: draws the biases; likewise.
+
+    Inputs, as a tensor, a tuple or a dict: `src` (time, batch, E) or (time, E); `src_mask` (time, time) or (batch *
+    nhead, time, time), True where not to look, or added to the scores; `src_key_padding_mask` (batch, time) likewise.
+    Output as `src`.
+
+    Raises:
+        ValueError: an argument is impossible; by `init` and `apply`, when E is not divisible by `nhead` or a shape is
+            wrong, or the dropout has no key.
+        TypeError: by `apply`, when the input has another dtype than the parameters.
+
+    Source: Vaswani et al., "Attention is all you need", 2017. Equals `torch.nn.TransformerEncoderLayer`; `is_causal`,
+    there a hint for `forward` that needs the mask as well, here is all it needs.
+
+    >>> import torch
+    >>> from funcdl import random
+    >>> layer = transformer_encoder_layer(2, 16, batch_first=True, is_causal=True)
+    >>> params, buffers = layer.init(random.key(0), torch.empty(5, 7, 4, device="meta"))
+    >>> layer(params, torch.ones(5, 7, 4), key=random.key(1), train=True).shape
+    torch.Size([5, 7, 4])
+    """
+    name = f"transformer_encoder_layer({nhead})"
+    attention = _attention(nhead, dropout, bias, batch_first, is_causal, weight_init, bias_init)
+    init_block, apply_block = _block(
+        name, {"self_attn": attention}, dim_feedforward, dropout, activation, layer_norm_eps, norm_first, bias,
+        weight_init, bias_init,
+    )  # fmt: skip
+
+    def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
+        return init_block(key, [named_inputs(name, x, ENCODER_INPUTS)["src"]]), {}
+
+    def apply(
+        params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
+    ) -> tuple[Tensor, Buffers]:
+        inputs = named_inputs(name, x, ENCODER_INPUTS)
+        masks = _masks(inputs, "src")
+
+        def attend(slot: str, x: Tensor, key: Tensor | None) -> Tensor:
+            return attention.apply(params[slot], {}, {"query": x, **masks}, key=key, train=train)[0]
+
+        return apply_block(params, inputs["src"], attend, key, train), buffers
+
+    return Layer(init, apply)
+
+
+def transformer_decoder_layer(
+    nhead: int,
+    dim_feedforward: int = 2048,
+    dropout: float = 0.1,
+    activation: Activation = "relu",
+    layer_norm_eps: float = 1e-05,
+    batch_first: bool = False,
+    norm_first: bool = False,
+    bias: bool = True,
+    *,
+    tgt_is_causal: bool = False,
+    memory_is_causal: bool = False,
+    weight_init: Initializer | None = None,
+    bias_init: Initializer | None = None,
+) -> Layer:
+    """As `transformer_encoder_layer`, with a second attention in the middle, whose keys and values are a memory.
+
+    Args:
+        nhead: of both attentions, and the other arguments as of `transformer_encoder_layer`.
+        dim_feedforward: likewise.
+        dropout: likewise.
+        activation: likewise.
+        layer_norm_eps: likewise.
+        batch_first: likewise.
+        norm_first: likewise.
+        bias: likewise.
+        tgt_is_causal: whether each position of the target sees only itself and those before.
+        memory_is_causal: whether position i of the target sees the memory only up to position i.
+        weight_init: as of `transformer_encoder_layer`.
+        bias_init: likewise.
+
+    Inputs, as a tuple or a dict: `tgt` (time, batch, E) or (time, E); `memory` (source, batch, E) or (source, E), what
+    an encoder gave; `tgt_mask`, `memory_mask`, `tgt_key_padding_mask`, `memory_key_padding_mask`, as those of
+    `multihead_attention`. Output as `tgt`.
+
+    Raises:
+        ValueError: as of `transformer_encoder_layer`.
+        TypeError: likewise.
+
+    Equals `torch.nn.TransformerDecoderLayer`.
+
+    >>> import torch
+    >>> from funcdl import random
+    >>> layer = transformer_decoder_layer(2, 16, tgt_is_causal=True)
+    >>> x = torch.ones(7, 5, 4), torch.ones(9, 5, 4)
+    >>> params, buffers = layer.init(random.key(0), x)
+    >>> layer(params, x).shape
+    torch.Size([7, 5, 4])
+    """
+    name = f"transformer_decoder_layer({nhead})"
+    attentions = {
+        slot: _attention(nhead, dropout, bias, batch_first, is_causal, weight_init, bias_init)
+        for slot, is_causal in (("self_attn", tgt_is_causal), ("multihead_attn", memory_is_causal))
+    }
+    init_block, apply_block = _block(
+        name, attentions, dim_feedforward, dropout, activation, layer_norm_eps, norm_first, bias, weight_init, bias_init
+    )
+
+    def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
+        inputs = named_inputs(name, x, DECODER_INPUTS, required=2)
+        return init_block(key, [inputs["tgt"], (inputs["tgt"], inputs["memory"])]), {}
+
+    def apply(
+        params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
+    ) -> tuple[Tensor, Buffers]:
+        inputs = named_inputs(name, x, DECODER_INPUTS, required=2)
+        others = {
+            "self_attn": _masks(inputs, "tgt"),
+            "multihead_attn": {"key": inputs["memory"], **_masks(inputs, "memory")},
+        }
+
+        def attend(slot: str, x: Tensor, key: Tensor | None) -> Tensor:
+            return attentions[slot].apply(params[slot], {}, {"query": x, **others[slot]}, key=key, train=train)[0]
+
+        return apply_block(params, inputs["tgt"], attend, key, train), buffers
+
+    return Layer(init, apply)
+
+
+def _attention(
+    nhead: int,
+    dropout: float,
+    bias: bool,
+    batch_first: bool,
+    is_causal: bool,
+    weight_init: Initializer | None,
+    bias_init: Initializer | None,
+) -> Layer:
+    return multihead_attention(
+        nhead, dropout, bias, batch_first=batch_first, need_weights=False, is_causal=is_causal,
+        weight_init=weight_init, bias_init=bias_init,
+    )  # fmt: skip
+
+
+def _masks(inputs: dict[str, Tree], which: str) -> dict[str, Tree]:
+    """The masks of `src`, `tgt` or `memory`, by their names in `multihead_attention`."""
+    names = {"attn_mask": f"{which}_mask", "key_padding_mask": f"{which}_key_padding_mask"}
+    return {name: inputs[given] for name, given in names.items() if given in inputs}
+
+
+def _block(
+    name: str,
+    attentions: dict[str, Layer],
+    dim_feedforward: int,
+    dropout: float,
+    activation: Activation,
+    eps: float,
+    norm_first: bool,
+    bias: bool,
+    weight_init: Initializer | None,
+    bias_init: Initializer | None,
+) -> tuple[
+    Callable[[Tensor, Sequence[Tree]], Params],
+    Callable[[Params, Tensor, Attend, Tensor | None, bool], Tensor],
+]:
+    """Attentions, one after the other, and a feedforward network: the two functions that make and apply them.
+
+    Every one of these branches is added to its input, and has a normalization: number i the parameters `norm<i>`.
+    """
+    if isinstance(activation, str) and activation not in ("relu", "gelu"):
+        raise ValueError(f"{name}: expected activation relu, gelu or a function, got {activation!r}")
+    activate: Callable[[Tensor], Tensor] = getattr(F, activation) if isinstance(activation, str) else activation
+    drop = dropout_layer(dropout)
+    branches = [*attentions, "feedforward"]
+
+    def init(key: Tensor, inputs: Sequence[Tree]) -> Params:
+        keys = slot_keys(key, 2 * len(branches) + 1)
+        x = inputs[0]
+        params = {
+            slot: layer.init(keys.pop(), example)[0]
+            for (slot, layer), example in zip(attentions.items(), inputs, strict=True)
+        }
+        size = x.shape[-1]
+        for slot, shape in (("linear1", (dim_feedforward, size)), ("linear2", (size, dim_feedforward))):
+            params[slot] = weight_and_bias(
+                keys.pop(), shape, x.dtype, bias=bias, weight_init=weight_init, bias_init=bias_init
+            )
+        for number in range(1, len(branches) + 1):
+            params[f"norm{number}"] = weight_and_bias_of_norm(keys.pop(), (size,), x.dtype, bias=bias)
+        return params
+
+    def apply(params: Params, x: Tensor, attend: Attend, key: Tensor | None, train: bool) -> Tensor:
+        inner_keys, outer_keys = (slot_keys(k, len(branches)) for k in slot_keys(key, 2))
+        for number, branch in enumerate(branches):
+            norm = params[f"norm{number + 1}"]
+            y = normalize(x, norm, eps) if norm_first else x
+            if branch == "feedforward":
+                y = activate(_affine(y, params["linear1"]))
+                y, _ = drop.apply({}, {}, y, key=inner_keys[number], train=train)
+                y = _affine(y, params["linear2"])
+            else:
+                y = attend(branch, y, inner_keys[number])
+            y, _ = drop.apply({}, {}, y, key=outer_keys[number], train=train)
+            x = x + y if norm_first else normalize(x + y, norm, eps)
+        return x
+
+    return init, apply
+
+
+def normalize(x: Tensor, params: Params, eps: float) -> Tensor:
+    """Layer normalization of the last dimension."""
+    return F.layer_norm(x, x.shape[-1:], params["weight"], params.get("bias"), eps)
+
+
+def _affine(x: Tensor, params: Params) -> Tensor:
+    return F.linear(x, params["weight"], params.get("bias"))
