@@ -16,7 +16,7 @@ from recipes import pictures, runtime, settings
 from recipes.settings import Outcome
 
 EPOCHS = {"sample": 12, "mnist": 2}
-EVALUATION_BATCH = 500
+EVALUATION_BATCH = 100  # the activations of more images do not stay in the cache
 
 
 @dataclass(frozen=True, kw_only=True)
