@@ -89,7 +89,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         info=runtime.environment(device, compiled, precision=settings.precision),
     )
 
-    shown, truth = test[0][:18], test[1][:18]
+    shown, truth = test[0][:12], test[1][:12]
     probabilities = _probabilities(state.params, shown)
     report.picture("curves", pictures.curves(report.rows, f"digits-convnet on {settings.dataset}"))
     report.picture("predictions", pictures.digit_sheet(shown, truth, probabilities))
