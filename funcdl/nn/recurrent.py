@@ -59,7 +59,8 @@ def rnn(
             time steps (which is not looked at inside `jit` and `vmap`), or the dropout has no key.
         TypeError: by `apply`, when the input has another dtype than the parameters, or `lengths` is not of integers.
 
-    Equals `torch.nn.RNN`, which has `lengths` in a packed sequence.
+    Equals `torch.nn.RNN`, which has `lengths` in a packed sequence. Derivatives of any order and kind work by `grad`
+    and its kin; only inside `jit`, do not differentiate a `grad` once more by plain autograd: use `grad` for both.
 
     >>> layer = rnn(4, batch_first=True)
     >>> params, buffers = layer.init(random.key(0), torch.empty(2, 5, 3, device="meta"))
