@@ -6,7 +6,7 @@ and the maths of one update. `part` owns everything that all of them share: the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,8 @@ def part(
     numbers: Mapping[str, Number],
     remember: Callable[[Tree], dict[str, Tree]],
     update: Callable[..., tuple[Tree, dict[str, Tree]]],
+    *,
+    needs: Sequence[str] = (),
 ) -> Transformation:
     """Makes one part of an optimizer from its maths; all parts of this library are made by it.
 
@@ -104,7 +106,10 @@ def part(
         remember: `params -> memory`, a dict of trees before the first update.
         update: `(grads, memory, params, h, count) -> (updates, memory)`, pure. `h` has the numbers as 0-dim float64
             tensors and `count` is the number of updates before this one. Compute what is one number for all leaves
-            in float64 and pass it through `once`; cast it to each leaf's dtype where it is used, as `scale` does.
+            in float64 and pass it through `once`; cast it to each leaf's dtype where it is used, as `scale` does. A
+            complex leaf comes, and its update goes, as its real view with a last dimension of 2, as torch does it.
+        needs: names of extra arguments that the caller's update must give, such as `value`, the loss; the maths gets
+            them by keyword.
 
     >>> sign = part("sign", {"lr": 0.1}, lambda params: {}, lambda grads, memory, params, h, count: (
     ...     tree.map(lambda g: -h["lr"].to(g.dtype) * g.sign(), grads), memory))
@@ -117,15 +122,17 @@ def part(
 
     def init(params: Tree) -> State:
         for path, leaf in tree.leaves_with_paths(params):
-            if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
+            if not isinstance(leaf, Tensor) or not (leaf.is_floating_point() or leaf.is_complex()):
                 what = f"dtype {leaf.dtype}" if isinstance(leaf, Tensor) else f"type {type(leaf).__name__}"
                 raise ValueError(
-                    f"{name}.init: parameter '{path}' has {what}, expected a floating-point tensor; "
+                    f"{name}.init: parameter '{path}' has {what}, expected a floating-point or complex tensor; "
                     "keep other things in the buffers or split them off with tree.partition()"
                 )
         device = next((leaf.device for leaf in tree.leaves(params)), None)
         count = torch.zeros((), dtype=torch.int64, device=device)
-        return State(count, {key: current_value(number, count) for key, number in numbers.items()}, remember(params))
+        return State(
+            count, {key: current_value(number, count) for key, number in numbers.items()}, remember(_real(params))
+        )
 
     def checked_update(grads: Tree, state: State, params: Tree = None, **extra: Any) -> tuple[Tree, State]:
         if params is None:
@@ -134,12 +141,25 @@ def part(
                 "update(grads, state, params)"
             )
         _check_match(name, grads, params)
+        if missing := [need for need in needs if need not in extra]:
+            raise ValueError(
+                f"{name}.update: got no {missing[0]}; pass it by name: update(grads, state, params, {missing[0]}=...)"
+            )
+        known = {need: extra[need] for need in needs}
         values = {key: current_value(schedule, state.count) for key, schedule in schedules.items()}
         h = {**state.hyperparameters, **{key: once(value) for key, value in values.items()}}
-        updates, memory = update(grads, state.memory, params, h, state.count)
-        return updates, State(state.count + 1, {**state.hyperparameters, **values}, memory)
+        updates, memory = update(_real(grads), state.memory, _real(params), h, state.count, **known)
+        return _complex(updates, params), State(state.count + 1, {**state.hyperparameters, **values}, memory)
 
     return Transformation(init, checked_update)
+
+
+def _real(values: Tree) -> Tree:
+    return tree.map(lambda leaf: torch.view_as_real(leaf) if leaf.is_complex() else leaf, values)
+
+
+def _complex(updates: Tree, params: Tree) -> Tree:
+    return tree.map(lambda u, p: torch.view_as_complex(u.contiguous()) if p.is_complex() else u, updates, params)
 
 
 def _check_match(name: str, grads: Tree, params: Tree) -> None:

@@ -1,43 +1,16 @@
 """What must hold for every optimizer and every part: a new export without a row here fails the first test."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
 import torch
 
 from funcdl import optim, transforms, tree
+from tests.optim.rows import FAMILIES, ROWS
 
-
-class Row(NamedTuple):
-    make: Callable[[], optim.Transformation]  # with numbers that make every branch count
-    descend: Callable[[float], optim.Transformation]  # a whole optimizer, from a learning rate
-    quadratic: float  # learning rates with which it converges
-    rosenbrock: float
-
-
-def followed_by_lr(part):
-    return lambda lr: optim.chain(part, optim.scale_by_learning_rate(lr))
-
-
-ROWS = {
-    "adadelta": Row(lambda: optim.adadelta(weight_decay=0.1), optim.adadelta, 4.0, 1.0),
-    "adam": Row(lambda: optim.adam(weight_decay=0.1, amsgrad=True), optim.adam, 0.05, 0.02),
-    "adamw": Row(optim.adamw, lambda lr: optim.adamw(lr, weight_decay=1e-6), 0.05, 0.02),
-    "add_decayed_weights": Row(
-        lambda: optim.add_decayed_weights(0.1), followed_by_lr(optim.add_decayed_weights(1e-6)), 0.1, 1e-3
-    ),
-    "clip_by_global_norm": Row(
-        lambda: optim.clip_by_global_norm(0.5), followed_by_lr(optim.clip_by_global_norm(1.0)), 0.1, 1e-3
-    ),
-    "scale_by_adadelta": Row(optim.scale_by_adadelta, followed_by_lr(optim.scale_by_adadelta()), 4.0, 1.0),
-    "scale_by_adam": Row(optim.scale_by_adam, followed_by_lr(optim.scale_by_adam()), 0.05, 0.02),
-    "scale_by_learning_rate": Row(lambda: optim.scale_by_learning_rate(0.1), optim.scale_by_learning_rate, 0.1, 1e-3),
-    "sgd": Row(lambda: optim.sgd(0.1, 0.9, weight_decay=0.1, nesterov=True), lambda lr: optim.sgd(lr, 0.9), 0.05, 3e-4),
-    "trace": Row(lambda: optim.trace(0.9, 0.1), followed_by_lr(optim.trace(0.9)), 0.05, 3e-4),
-}
 OPTIMIZERS = {name: row.make() for name, row in ROWS.items()}
 every = pytest.mark.parametrize("name", ROWS)
+each_family = pytest.mark.parametrize("family", FAMILIES)
 
 
 def test_every_exported_optimizer_has_a_row():
@@ -140,8 +113,13 @@ def test_takes_any_tree(name, device):
         assert step(OPTIMIZERS[name], empty, OPTIMIZERS[name].init(empty), empty)[0] == empty
 
 
-def run_all(params, states, grads):
-    return {name: step(transformation, params, states[name], grads) for name, transformation in OPTIMIZERS.items()}
+def runner(family):
+    """One step of every optimizer of the family: one graph instead of one for each."""
+
+    def run_all(params, states, grads):
+        return {name: step(OPTIMIZERS[name], params, states[name], grads) for name in FAMILIES[family]}
+
+    return run_all
 
 
 def scaled(state, factor):
@@ -154,9 +132,11 @@ def compilations():
     return torch._dynamo.utils.counters["stats"]["unique_graphs"]
 
 
-def test_compiled_is_eager_and_compiles_once(device):
+@each_family
+def test_compiled_is_eager_and_compiles_once(family, device):
     params, grads = params_and_grads(device=device)
-    states = {name: transformation.init(params) for name, transformation in OPTIMIZERS.items()}
+    run_all = runner(family)
+    states = {name: OPTIMIZERS[name].init(params) for name in FAMILIES[family]}
     fast = transforms.jit(run_all)
     first = fast(params, states, grads)
     same(first, run_all(params, states, grads))
@@ -168,22 +148,24 @@ def test_compiled_is_eager_and_compiles_once(device):
     assert compilations() == compiled
 
 
-def members(device):
+def members(family, device):
     """Three members with parameters, gradients and numbers of their own, after one step each."""
     trees = [params_and_grads(device=device, seed=seed) for seed in range(3)]
     states = [
         {
-            name: scaled(step(transformation, params, transformation.init(params), grads)[1], 1 - 0.2 * member)
-            for name, transformation in OPTIMIZERS.items()
+            name: scaled(step(OPTIMIZERS[name], params, OPTIMIZERS[name].init(params), grads)[1], 1 - 0.2 * member)
+            for name in FAMILIES[family]
         }
         for member, (params, grads) in enumerate(trees)
     ]
     return [(params, state, grads) for (params, grads), state in zip(trees, states, strict=True)]
 
 
+@each_family
 @pytest.mark.parametrize("compiled", [False, True])
-def test_vmapped_members_are_single_runs(compiled, device):
-    arguments = members(device)
+def test_vmapped_members_are_single_runs(family, compiled, device):
+    run_all = runner(family)
+    arguments = members(family, device)
     together = transforms.vmap(run_all)
     together = transforms.jit(together) if compiled else together
     same(together(*tree.stack(arguments)), tree.stack([run_all(*member) for member in arguments]))

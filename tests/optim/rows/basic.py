@@ -1,0 +1,21 @@
+"""The optimizers of the main job, and the parts that many share."""
+
+from funcdl import optim
+from tests.optim.rows.row import Row, followed_by_lr
+
+ROWS = {
+    "adadelta": Row(lambda: optim.adadelta(weight_decay=0.1), optim.adadelta, 4.0, 1.0),
+    "adam": Row(lambda: optim.adam(weight_decay=0.1, amsgrad=True), optim.adam, 0.05, 0.02),
+    "adamw": Row(optim.adamw, lambda lr: optim.adamw(lr, weight_decay=1e-6), 0.05, 0.02),
+    "add_decayed_weights": Row(
+        lambda: optim.add_decayed_weights(0.1), followed_by_lr(optim.add_decayed_weights(1e-6)), 0.1, 1e-3
+    ),
+    "clip_by_global_norm": Row(
+        lambda: optim.clip_by_global_norm(0.5), followed_by_lr(optim.clip_by_global_norm(1.0)), 0.1, 1e-3
+    ),
+    "scale_by_adadelta": Row(optim.scale_by_adadelta, followed_by_lr(optim.scale_by_adadelta()), 4.0, 1.0),
+    "scale_by_adam": Row(optim.scale_by_adam, followed_by_lr(optim.scale_by_adam()), 0.05, 0.02),
+    "scale_by_learning_rate": Row(lambda: optim.scale_by_learning_rate(0.1), optim.scale_by_learning_rate, 0.1, 1e-3),
+    "sgd": Row(lambda: optim.sgd(0.1, 0.9, weight_decay=0.1, nesterov=True), lambda lr: optim.sgd(lr, 0.9), 0.05, 3e-4),
+    "trace": Row(lambda: optim.trace(0.9, 0.1), followed_by_lr(optim.trace(0.9)), 0.05, 3e-4),
+}
