@@ -12,7 +12,8 @@ from funcdl.nn.dropout import dropout as dropout_layer
 from funcdl.nn.initializers import Initializer
 from funcdl.nn.inputs import named_inputs
 from funcdl.nn.layer import Buffers, Layer, Params
-from funcdl.nn.recurrent_cell import GRU, LSTM, Cell, Nonlinearity, State, recurrent_weights, simple_cell, state_tuple
+from funcdl.nn.recurrent_cell import GRU, LSTM, Cell, Nonlinearity, recurrent_weights, simple_cell, state_tuple
+from funcdl.nn.recurrent_kernels import Biases, State
 from funcdl.nn.slots import slot_keys
 from funcdl.tree import Tree
 
@@ -225,12 +226,12 @@ def _run(
     """Runs one layer in one direction over x (time, batch, inputs): its outputs and its last state."""
     if reverse:
         x = _reversed(x, lengths)
-    weight_hh, bias_hh = params["weight_hh" + suffix], params.get("bias_hh" + suffix)
-    from_input = cell.project(x, params["weight_ih" + suffix], params.get("bias_ih" + suffix), bias_hh)
-    states = _unroll(cell, from_input, weight_hh, bias_hh, params.get("weight_hr" + suffix), state)
+    weights = (params["weight_ih" + suffix], params["weight_hh" + suffix])
+    biases = (params.get("bias_ih" + suffix), params.get("bias_hh" + suffix))
     if lengths is None:
-        y, last = states[0], tuple(part[-1] for part in states)
+        y, last = _whole(cell, x, weights, biases, params.get("weight_hr" + suffix), state)
     else:
+        states = _states(cell, x, weights, biases, params.get("weight_hr" + suffix), state)
         at_end = (lengths - 1).clamp(min=0).view(1, -1, 1)
         ends = (part.gather(0, at_end.expand(1, *part.shape[1:])).squeeze(0) for part in states)
         some = (lengths > 0).unsqueeze(-1)
@@ -239,24 +240,36 @@ def _run(
     return _reversed(y, lengths) if reverse else y, last
 
 
-def _unroll(
-    cell: Cell, from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, weight_hr: Tensor | None, state: State
-) -> State:
-    """Returns the states after every step, each (time, batch, hidden).
+def _whole(
+    cell: Cell, x: Tensor, weights: tuple[Tensor, Tensor], biases: Biases, weight_hr: Tensor | None, state: State
+) -> tuple[Tensor, State]:
+    """Returns the outputs and the last state."""
+    if weight_hr is None and _first_order(x, *weights, *state) and cell.has_kernel(x, weights[0]):
+        return cell.kernel(x, weights, biases, state)
+    states = _states(cell, x, weights, biases, weight_hr, state)
+    return states[0], tuple(part[-1] for part in states)
 
-    The fast loop knows the first derivative alone, so it is for a gradient by `grad` that nothing else differentiates.
-    """
-    recorded = any(_recorded(t) for t in (from_input, weight_hh, *state))
-    once = first_order_only() and not recorded
-    if once and weight_hr is None and from_input.dtype == weight_hh.dtype:  # under autocast these differ
-        return cell.loop(from_input, weight_hh, bias_hh, state)
+
+def _states(
+    cell: Cell, x: Tensor, weights: tuple[Tensor, Tensor], biases: Biases, weight_hr: Tensor | None, state: State
+) -> State:
+    """Returns the states after every step, each (time, batch, hidden)."""
+    weight_ih, weight_hh = weights
+    from_input = cell.project(x, weight_ih, *biases)
+    if weight_hr is None and _first_order(from_input, weight_hh, *state) and from_input.dtype == weight_hh.dtype:
+        return cell.loop(from_input, weight_hh, biases[1], state)  # under autocast the dtypes differ
     states = []
     for given in from_input.unbind(0):
-        state = cell.step(given, weight_hh, bias_hh, state)
+        state = cell.step(given, weight_hh, biases[1], state)
         if weight_hr is not None:
             state = (F.linear(state[0], weight_hr), *state[1:])
         states.append(state)
     return tuple(torch.stack(parts) for parts in zip(*states, strict=True))
+
+
+def _first_order(*tensors: Tensor) -> bool:
+    """Whether at most one gradient is taken, by `grad`: the fast kernels and loops know the first derivative alone."""
+    return first_order_only() and not any(_recorded(t) for t in tensors)
 
 
 def _recorded(t: Tensor) -> bool:

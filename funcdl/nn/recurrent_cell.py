@@ -18,9 +18,17 @@ from funcdl.nn.initializers import Initializer, uniform
 from funcdl.nn.inputs import named_inputs
 from funcdl.nn.layer import Buffers, Layer, Params
 from funcdl.nn.recurrence import gru_states, lstm_states, simple_states
+from funcdl.nn.recurrent_kernels import (
+    Kernel,
+    State,
+    gru_kernel,
+    has_lstm,
+    lstm_kernel,
+    simple_kernel,
+    without_gradient,
+)
 from funcdl.tree import Tree
 
-State = tuple[Tensor, ...]  # (h,), or (h, c) of an lstm
 Nonlinearity = Literal["tanh", "relu"]
 
 
@@ -32,6 +40,7 @@ class Cell:
         gates: how many blocks of `hidden_size` rows the weights have.
         step: `step(from_input, weight_hh, bias_hh, state) -> state`, where `from_input` is what `project` gives.
         loop: `loop(from_input, weight_hh, bias_hh, state) -> states` does all steps, with a first dimension of time.
+        kernel: torch's operator for a whole layer, and `has_kernel(x, weight_ih)` whether it serves.
         project: `project(x, weight_ih, bias_ih, bias_hh)`: the input's share of the gates, for all times at once.
     """
 
@@ -39,6 +48,8 @@ class Cell:
     project: Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
     step: Callable[[Tensor, Tensor, Tensor | None, State], State]
     loop: Callable[[Tensor, Tensor, Tensor | None, State], State]
+    kernel: Kernel
+    has_kernel: Callable[[Tensor, Tensor], bool]
 
 
 def _project_with_both_biases(x: Tensor, weight: Tensor, bias_ih: Tensor | None, bias_hh: Tensor | None) -> Tensor:
@@ -88,12 +99,15 @@ def _lstm_loop(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, st
     return lstm_states(from_input, weight_hh, *state)
 
 
-SIMPLE = {
-    "tanh": Cell(1, _project_with_both_biases, _simple_step(torch.tanh), _simple_loop(relu=False)),
-    "relu": Cell(1, _project_with_both_biases, _simple_step(torch.relu), _simple_loop(relu=True)),
-}
-GRU = Cell(3, _project_with_input_bias, _gru_step, _gru_loop)  # its bias_hh stands inside a product with the gate r
-LSTM = Cell(4, _project_with_both_biases, _lstm_step, _lstm_loop)
+def _simple(name: str, activation: Callable[[Tensor], Tensor]) -> Cell:
+    loop = _simple_loop(relu=name == "relu")
+    return Cell(1, _project_with_both_biases, _simple_step(activation), loop, simple_kernel(name), without_gradient)
+
+
+SIMPLE = {"tanh": _simple("tanh", torch.tanh), "relu": _simple("relu", torch.relu)}
+# the bias_hh of a gru stands inside a product with the gate r
+GRU = Cell(3, _project_with_input_bias, _gru_step, _gru_loop, gru_kernel, without_gradient)
+LSTM = Cell(4, _project_with_both_biases, _lstm_step, _lstm_loop, lstm_kernel, has_lstm)
 
 
 def simple_cell(name: str, nonlinearity: str) -> Cell:

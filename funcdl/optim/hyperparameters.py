@@ -121,13 +121,41 @@ def number(
     return value
 
 
-def current_value(number: Number, count: Int[Tensor, ""]) -> Scalar:
-    """Returns the number after `count` updates as the state holds it: 0-dim, float64, on the device of `count`."""
+def current_value(number: Number, count: Int[Tensor, ""], name: str = "a number") -> Scalar:
+    """Returns the number after `count` updates as the state holds it: 0-dim, float64, on the device of `count`.
+
+    Args:
+        number: a float, a 0-dim tensor or a schedule.
+        count: updates done so far.
+        name: what an error calls the number.
+
+    Raises:
+        ValueError: the schedule returns something else than one number.
+
+    >>> current_value(lambda step: 0.5 ** step, torch.tensor(2))
+    tensor(0.2500, dtype=torch.float64)
+    """
     if callable(number):
         number = number(count)
-    if isinstance(number, Tensor):  # a copy, since a state that shares storage with the caller cannot be donated
-        return number.to(device=count.device, dtype=torch.float64, copy=True)
-    return torch.full((), number, dtype=torch.float64, device=count.device)
+        if not isinstance(number, (int, float)) and (not isinstance(number, Tensor) or number.ndim):
+            what = f"shape {tuple(number.shape)}" if isinstance(number, Tensor) else f"type {type(number).__name__}"
+            raise ValueError(
+                f"{name}: its schedule returned something of {what}, expected a 0-dim tensor; compute one number "
+                "from the 0-dim step that the schedule is given"
+            )
+    if isinstance(number, Tensor):  # a sum is a copy: a state that shares storage with the caller cannot be donated
+        return number.to(device=count.device, dtype=torch.float64) + count.new_zeros((), dtype=torch.float64)
+    return count.new_full((), number, dtype=torch.float64)
+
+
+def zero_beside(params: Tree, dtype: torch.dtype = torch.float64) -> Scalar:
+    """Returns a 0-dim zero on the device of the parameters.
+
+    It is made from one of them, so that under `vmap` each member has its own. A zero that all members share would come
+    out of `vmap` expanded, with a stride of 0, and the first change of it would be another layout and another graph.
+    """
+    leaf = next(iter(tree.leaves(params)), None)
+    return torch.zeros((), dtype=dtype) if leaf is None else leaf.new_zeros((), dtype=dtype)
 
 
 def once(scalar: Scalar) -> Scalar:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, number
+from funcdl.optim.hyperparameters import Number, Scalar, current_value, number, zero_beside
+from funcdl.optim.partition import masked
+from funcdl.optim.selection import Mask
 from funcdl.optim.transformation import Transformation, part
 from funcdl.tree import Tree
 
@@ -29,7 +35,7 @@ def scale_by_learning_rate(lr: Number) -> Transformation:
     return part("scale_by_learning_rate", {"lr": number("scale_by_learning_rate", "lr", lr)}, nothing, update)
 
 
-def add_decayed_weights(weight_decay: Number) -> Transformation:
+def add_decayed_weights(weight_decay: Number, mask: Mask | None = None) -> Transformation:
     """Adds the parameters to the gradients: `u = g + weight_decay p`.
 
     Before the scaling of an optimizer this is an L2 penalty (`torch.optim.Adam`), after it decoupled weight decay
@@ -38,6 +44,7 @@ def add_decayed_weights(weight_decay: Number) -> Transformation:
 
     Args:
         weight_decay: factor of the parameters, at least 0.
+        mask: which parameters decay, as for `masked`; all of them by default.
 
     >>> import torch
     >>> params = {"w": torch.tensor([1.0, 2.0])}
@@ -50,12 +57,43 @@ def add_decayed_weights(weight_decay: Number) -> Transformation:
         return tree.map(lambda g, p: g + scale(h["weight_decay"], p), grads, params), memory
 
     numbers = {"weight_decay": number("add_decayed_weights", "weight_decay", weight_decay)}
-    return part("add_decayed_weights", numbers, nothing, update)
+    decay = part("add_decayed_weights", numbers, nothing, update)
+    return decay if mask is None else masked(decay, mask)
 
 
 def nothing(params: Tree) -> dict[str, Tree]:
     """The memory of a part that remembers no gradients."""
     return {}
+
+
+def scalar(params: Tree) -> Scalar:
+    """A 0-dim float64 zero on the device of the parameters: where a number for all of them starts, in a memory."""
+    return zero_beside(params)
+
+
+def select(condition: Tensor, chosen: Tree, other: Tree) -> Tree:
+    """Returns `chosen` where the 0-dim `condition` holds, else `other`, leaf by leaf and without a branch.
+
+    uint64 leaves, which are keys, are chosen by their int64 view, since compiled `torch.where` does not take them. A
+    leaf that is the same in both, as a number that no schedule governs is, comes back as it is.
+    """
+
+    def where(a: Tensor, b: Tensor) -> Tensor:
+        if a is b:
+            return a
+        if a.dtype == torch.uint64:
+            return torch.where(condition, a.view(torch.int64), b.view(torch.int64)).view(torch.uint64)
+        return torch.where(condition, a, b)
+
+    return tree.map(where, chosen, other)
+
+
+def find(state: Tree, wanted: Callable[[Tree], bool]) -> list[Tree]:
+    """Returns the states of parts and wrappers, within the state of an optimizer, for which `wanted` holds."""
+    if wanted(state):
+        return [state]
+    children = state.values() if isinstance(state, dict) else state if isinstance(state, (tuple, list)) else ()
+    return [found for child in children for found in find(child, wanted)]
 
 
 def scale(scalar: Scalar, leaf: Tensor) -> Tensor:
@@ -69,3 +107,30 @@ def average(old: Tree, new: Tree, weight: Scalar) -> Tree:
     The weight is computed in float64 by the caller: in bfloat16 a decay of 0.999 would be 1.
     """
     return tree.map(lambda o, n: o + scale(weight, n - o), old, new)
+
+
+def filled(params: Tree, value: Number) -> Tree:
+    """A tree like the parameters, each element what `value` is before the first update."""
+
+    def fill(leaf: Tensor) -> Tensor:
+        start = current_value(value, torch.zeros((), dtype=torch.int64, device=leaf.device))
+        return torch.zeros_like(leaf) + start.to(leaf.dtype)  # laid out as the leaf, as all later averages will be
+
+    return tree.map(fill, params)
+
+
+def only_for(
+    transformation: Transformation, name: str, fits: Callable[[Tensor], bool], expected: str
+) -> Transformation:
+    """Returns `transformation` with an `init` that refuses parameters for which the maths is not made."""
+
+    def init(params: Tree) -> Tree:
+        for path, leaf in tree.leaves_with_paths(params):
+            if not fits(leaf):
+                raise ValueError(
+                    f"{name}.init: parameter '{path}' has shape {tuple(leaf.shape)} and dtype {leaf.dtype}, expected "
+                    f"{expected}; give it to another optimizer by optim.partition()"
+                )
+        return transformation.init(params)
+
+    return replace(transformation, init=init)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, State, current_value, once
+from funcdl.optim.hyperparameters import Number, State, current_value, once, zero_beside
 from funcdl.tree import Tree
 
 
@@ -25,6 +25,10 @@ class Transformation:
     - `init(params) -> state`: a tree of tensors.
     - `update(grads, state, params, **extra) -> (updates, state)`: `updates` has the shapes of `params`, and
       `apply_updates(params, updates)` adds it. `extra` reaches every part of a chain; a part takes what it knows.
+
+    A NaN in the gradients makes the element of the parameters that it belongs to NaN, for good; a part that looks at
+    more than single elements says how much of a leaf or of the tree goes with it. `zero_nans` and `apply_if_finite`
+    keep it out.
 
     >>> from funcdl import optim
     >>> optimizer = optim.sgd(lr=0.5)
@@ -97,6 +101,7 @@ def part(
     update: Callable[..., tuple[Tree, dict[str, Tree]]],
     *,
     needs: Sequence[str] = (),
+    as_real: bool = True,
 ) -> Transformation:
     """Makes one part of an optimizer from its maths; all parts of this library are made by it.
 
@@ -110,6 +115,7 @@ def part(
             complex leaf comes, and its update goes, as its real view with a last dimension of 2, as torch does it.
         needs: names of extra arguments that the caller's update must give, such as `value`, the loss; the maths gets
             them by keyword.
+        as_real: False for maths that asks for a leaf's shape, or keeps parameters: complex leaves come as they are.
 
     >>> sign = part("sign", {"lr": 0.1}, lambda params: {}, lambda grads, memory, params, h, count: (
     ...     tree.map(lambda g: -h["lr"].to(g.dtype) * g.sign(), grads), memory))
@@ -119,6 +125,7 @@ def part(
     """
 
     schedules = {key: number for key, number in numbers.items() if callable(number)}
+    enter, leave = (_real, _complex) if as_real else (_same, _same)
 
     def init(params: Tree) -> State:
         for path, leaf in tree.leaves_with_paths(params):
@@ -128,28 +135,25 @@ def part(
                     f"{name}.init: parameter '{path}' has {what}, expected a floating-point or complex tensor; "
                     "keep other things in the buffers or split them off with tree.partition()"
                 )
-        device = next((leaf.device for leaf in tree.leaves(params)), None)
-        count = torch.zeros((), dtype=torch.int64, device=device)
-        return State(
-            count, {key: current_value(number, count) for key, number in numbers.items()}, remember(_real(params))
-        )
+        count = zero_beside(params, torch.int64)
+        values = {key: current_value(number, count, f"{name}: {key}") for key, number in numbers.items()}
+        return State(count, values, remember(enter(params)))
 
     def checked_update(grads: Tree, state: State, params: Tree = None, **extra: Any) -> tuple[Tree, State]:
-        if params is None:
+        check_match(name, grads, params)
+        if not isinstance(state, State):
             raise ValueError(
-                f"{name}.update: got no params; pass the parameters that the gradients belong to: "
-                "update(grads, state, params)"
+                f"{name}: update() got another state than its own; pass what init(params) or the last update() returned"
             )
-        _check_match(name, grads, params)
         if missing := [need for need in needs if need not in extra]:
             raise ValueError(
                 f"{name}.update: got no {missing[0]}; pass it by name: update(grads, state, params, {missing[0]}=...)"
             )
         known = {need: extra[need] for need in needs}
-        values = {key: current_value(schedule, state.count) for key, schedule in schedules.items()}
+        values = {key: current_value(schedule, state.count, f"{name}: {key}") for key, schedule in schedules.items()}
         h = {**state.hyperparameters, **{key: once(value) for key, value in values.items()}}
-        updates, memory = update(_real(grads), state.memory, _real(params), h, state.count, **known)
-        return _complex(updates, params), State(state.count + 1, {**state.hyperparameters, **values}, memory)
+        updates, memory = update(enter(grads), state.memory, enter(params), h, state.count, **known)
+        return leave(updates, params), State(state.count + 1, {**state.hyperparameters, **values}, memory)
 
     return Transformation(init, checked_update)
 
@@ -158,11 +162,26 @@ def _real(values: Tree) -> Tree:
     return tree.map(lambda leaf: torch.view_as_real(leaf) if leaf.is_complex() else leaf, values)
 
 
+def _same(values: Tree, params: Tree = None) -> Tree:
+    return values
+
+
 def _complex(updates: Tree, params: Tree) -> Tree:
     return tree.map(lambda u, p: torch.view_as_complex(u.contiguous()) if p.is_complex() else u, updates, params)
 
 
-def _check_match(name: str, grads: Tree, params: Tree) -> None:
+def check_match(name: str, grads: Tree, params: Tree) -> None:
+    """Refuses missing parameters, and gradients that are no tree like the parameters or of other shapes.
+
+    >>> check_match("adam", {"w": torch.ones(2)}, {"w": torch.ones(3)})
+    Traceback (most recent call last):
+    ValueError: adam.update: the gradient of 'w' has shape (2,), expected (3,); take it by grad() of these params
+    """
+    if params is None:
+        raise ValueError(
+            f"{name}.update: got no params; pass the parameters that the gradients belong to: "
+            "update(grads, state, params)"
+        )
     if tree.structure(grads) != tree.structure(params):
         theirs, mine = tree.paths(grads), tree.paths(params)
         raise ValueError(

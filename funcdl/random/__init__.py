@@ -6,19 +6,27 @@
     noise = random.uniform(random.fold_in(noise_key, step), (64,))
 
 A key is used once, for drawing or for deriving: two draws from one key are the same numbers, and words drawn from a
-key are the very words of its children. Keys are tensors, uint64 of shape (2,) for the generator Philox4x32-10, so they
-go through `jit`, `vmap` and `scan` and lie in checkpoints. Results lie on the key's device and are the same bits eager,
-compiled and vmapped, on every device and version of torch, except where a docstring says otherwise.
+key are the very words of its children. Keys are tensors, so they go through `jit`, `vmap` and `scan` and lie in
+checkpoints. Results lie on the key's device and are the same bits eager, compiled and vmapped, on every device and
+version of torch, except where a docstring says otherwise.
+
+There are two generators, and every function here takes keys of either. `key(seed)` makes a key of Philox4x32-10, a
+uint64 tensor of shape (2,). `key(seed, impl="threefry2x32")` makes an int32 one, whose numbers are those of
+`jax.random` with its defaults, on a CPU: keys, `bits`, `uniform`, `bernoulli`, `randint`, `permutation` and `choice`
+bit for bit; `normal`, `truncated_normal` and `exponential` within 4 ulp, and `gumbel` within 1e-6; `categorical`, and
+`choice` by weights without replacement, but for ties within that. float64 draws are those with `jax_enable_x64`; half
+types are rounded from float32 and are not JAX's.
 """
 
 from funcdl.random.continuous import exponential, gumbel, normal, truncated_normal, uniform
-from funcdl.random.discrete import bernoulli, categorical, permutation, randint
+from funcdl.random.discrete import bernoulli, categorical, choice, permutation, randint
 from funcdl.random.keys import bits, fold_in, key, split
 
 __all__ = [
     "bernoulli",
     "bits",
     "categorical",
+    "choice",
     "exponential",
     "fold_in",
     "gumbel",

@@ -12,7 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl.random.keys import Key, Shape, bits, unsigned_words
+from funcdl.random import xla
+from funcdl.random.keys import Key, Shape, bits, is_threefry, unsigned_wide_words
+from funcdl.random.xla import to_float32
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -45,7 +47,8 @@ def uniform(
     >>> random.uniform(random.key(0), (3,))
     tensor([0.3990, 0.8805, 0.7357])
 
-    Source: `jax.random.uniform`; half types there have draws of their own.
+    Source: `jax.random.uniform`; half types there have draws of their own. With a Threefry key the product and the sum
+    are rounded at once, as there.
     """
     wide = computing_dtype("uniform", dtype)
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
@@ -126,6 +129,11 @@ def truncated_normal(
     wide = computing_dtype("truncated_normal", dtype)
     if not lower < upper:
         raise ValueError(f"random.truncated_normal: lower={lower} and upper={upper}, expected lower < upper")
+    if is_threefry(key):
+        limit = torch.finfo(wide).max
+        low, high = (xla.erf_of_normal(bound, wide) for bound in (lower, upper))
+        draw = _erfinv_of_uniform(key, shape, low, high, wide)
+        return draw.clamp(max(lower, -limit), min(upper, limit)).to(dtype)
     # The open interval (-1, 1), where erfinv is finite.
     edge = 1.0 - torch.finfo(wide).eps / 2
     low, high = (max(-edge, min(edge, math.erf(bound / math.sqrt(2)))) for bound in (lower, upper))
@@ -177,7 +185,8 @@ def exponential(key: Key, shape: Shape = (), *, dtype: torch.dtype = torch.float
     Source: `jax.random.exponential`.
     """
     wide = computing_dtype("exponential", dtype)
-    return -torch.log1p(-_uniform(key, shape, 0.0, 1.0, wide, wide)).to(dtype)
+    u = _uniform(key, shape, 0.0, 1.0, wide, wide)
+    return -(xla.log1p(-u) if is_threefry(key) else torch.log1p(-u)).to(dtype)
 
 
 def computing_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
@@ -189,8 +198,7 @@ def computing_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
 
 def _uniform(key: Key, shape: Shape, low: float, high: float, wide: torch.dtype, dtype: torch.dtype) -> Tensor:
     if wide == torch.float64:
-        words = unsigned_words(key, (*shape, 2))
-        unit = ((words[..., 0] << 20) | (words[..., 1] >> 12)).to(wide) * 2.0**-52
+        unit = unsigned_wide_words(key, shape, 52).to(wide) * 2.0**-52
         span = high - low
     else:
         # Written over the words just drawn: on a million of them fresh memory costs as much as the arithmetic.
@@ -200,7 +208,8 @@ def _uniform(key: Key, shape: Shape, low: float, high: float, wide: torch.dtype,
     if dtype != wide:
         unit = unit.clamp(max=1.0 - torch.finfo(dtype).eps / 2)  # what lies above would be rounded to 1
     if (low, high) != (0.0, 1.0):
-        unit = _scale(unit, span).add(low).clamp(min=low)
+        unit = xla.multiply_add(unit, span, low) if is_threefry(key) else _scale(unit, span).add(low)
+        unit = unit.clamp(min=low)
     return unit.to(dtype)
 
 
@@ -211,11 +220,6 @@ def _scale(unit: Tensor, span: float) -> Tensor:
     return (unit.to(torch.float64) * span).to(unit.dtype)
 
 
-def to_float32(number: float) -> float:
-    """Rounds to the nearest float32 in arithmetic that Dynamo can trace."""
-    mantissa, exponent = math.frexp(number)
-    return math.ldexp(round(math.ldexp(mantissa, 24)), exponent - 24)
-
-
 def _erfinv_of_uniform(key: Key, shape: Shape, low: float, high: float, wide: torch.dtype) -> Tensor:
-    return torch.erfinv(_uniform(key, shape, low, high, wide, wide)) * math.sqrt(2)
+    u = _uniform(key, shape, low, high, wide, wide)
+    return (xla.erfinv(u) if is_threefry(key) else torch.erfinv(u)) * math.sqrt(2)

@@ -1,7 +1,7 @@
 """Discrete distributions, derived from the 32-bit words of a key as JAX derives them.
 
-`bernoulli`, `randint` and `permutation` give the same results eager, compiled and vmapped on every device; so does
-`categorical` but for near ties, since logarithms decide it.
+`bernoulli`, `randint`, `permutation` and `choice` give the same results eager, compiled and vmapped on every device; so
+do `categorical`, and `choice` without replacement by weights, but for near ties, since logarithms decide them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from funcdl.random.continuous import computing_dtype, gumbel, to_float32, uniform
+from funcdl.random import xla
+from funcdl.random.continuous import computing_dtype, gumbel, uniform
 from funcdl.random.keys import Key, Shape, bits, split, unsigned_words
+from funcdl.random.xla import to_float32
 
 
 def bernoulli(
@@ -74,7 +76,8 @@ def randint(key: Key, shape: Shape, low: int, high: int, *, dtype: torch.dtype =
     >>> random.randint(random.key(0), (5,), 0, 10)
     tensor([0, 3, 6, 0, 8])
 
-    Source: `jax.random.randint` for int32, whose values do depend on the dtype when it has 8, 16 or 64 bits.
+    Source: `jax.random.randint` for dtypes of up to 32 bits; for 64 bits, which JAX takes with `jax_enable_x64`, the
+    values there are others.
     """
     if dtype.is_floating_point or dtype.is_complex or dtype == torch.bool:
         raise TypeError(f"random.randint: dtype={dtype}, expected an integer dtype such as torch.int64")
@@ -126,6 +129,61 @@ def permutation(key: Key, x: int | Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "n
         # Adding 2^31 modulo 2^32 turns the order of unsigned words into that of signed ones.
         order = order[torch.argsort(bits(round_key, (n,)) ^ -(2**31), stable=True)]
     return x[order] if isinstance(x, Tensor) else order
+
+
+def choice(
+    key: Key,
+    a: int | Shaped[Tensor, "n ..."],
+    shape: Shape = (),
+    replace: bool = True,
+    p: Float[Tensor, " n"] | None = None,
+) -> Shaped[Tensor, "*shape ..."]:
+    """Draws from 0 ... n - 1, or rows of a tensor, with or without replacement.
+
+    Without weights, numbers from `randint`, or the first of a `permutation`. With weights, the first numbers whose
+    cumulated weights reach `total (1 - uniform)`, or without replacement those with the greatest `log(p) + gumbel`.
+
+    Args:
+        key: a key not used before.
+        a: the number n of integers to draw from, at least 1, or a tensor whose first axis is drawn from.
+        shape: of the draws.
+        replace: whether a number may be drawn more than once.
+        p: weights, at least 0, which need not sum to 1; equal ones if None. Without replacement at least as many as
+            are drawn must be above 0.
+
+    Returns:
+        int64 numbers of this shape, or the rows of the tensor in it, `(*shape, *a.shape[1:])`.
+
+    Raises:
+        ValueError: n is less than 1, less than the number of draws without replacement, or not the length of `p`.
+        TypeError: `p` has no floating dtype.
+
+    >>> from funcdl import random
+    >>> random.choice(random.key(0), 5, (3,), replace=False)
+    tensor([3, 0, 1])
+    >>> random.choice(random.key(0), torch.tensor([10, 20, 30]), (4,), p=torch.tensor([0.0, 0.5, 0.5]))
+    tensor([30, 20, 20, 20])
+
+    Source: `jax.random.choice`.
+    """
+    if isinstance(a, Tensor) and a.ndim == 0:
+        raise ValueError("random.choice: a is a 0-dim tensor, expected an int or a tensor with rows")
+    n, draws = a.shape[0] if isinstance(a, Tensor) else a, math.prod(shape)
+    if n < 1:
+        raise ValueError(f"random.choice: a has n={n} to draw from, expected at least 1")
+    if not replace and draws > n:
+        raise ValueError(f"random.choice: shape={tuple(shape)} asks for more than n={n} draws; pass replace=True")
+    if p is not None and p.shape != (n,):
+        raise ValueError(f"random.choice: p has shape {tuple(p.shape)}, expected ({n},), a weight for each of a")
+    if p is None:
+        indices = randint(key, shape, 0, n) if replace else permutation(key, n)[:draws].view(tuple(shape))
+    elif replace:
+        cumulated = xla.cumsum(p.to(computing_dtype("choice", p.dtype)))
+        indices = torch.searchsorted(cumulated, cumulated[-1] * (1.0 - uniform(key, shape, dtype=cumulated.dtype)))
+    else:
+        scores = gumbel(key, (n,), dtype=computing_dtype("choice", p.dtype)) + p.log()
+        indices = torch.argsort(scores, descending=True, stable=True)[:draws].view(tuple(shape))
+    return a[indices] if isinstance(a, Tensor) else indices
 
 
 def categorical(

@@ -1,7 +1,8 @@
 """Keys: made from a seed, derived from each other, and read as 32-bit words.
 
-A generator is a module with three functions, `split(key, num)`, `fold_in(key, data)` and `bits(key, shape)`, giving
-a fresh tensor that distributions write over; a key tells by its dtype which generator it belongs to.
+A generator is a module with the functions `from_seed(seed, device)`, `split(key, num)`, `fold_in(key, data)` for data
+in the range `DATA`, `bits(key, shape)`, which gives a fresh tensor that distributions write over, and
+`pairs(key, shape)`, the words of 64 bits in two halves. A key tells by its dtype which generator it belongs to.
 """
 
 from __future__ import annotations
@@ -10,43 +11,52 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import torch
-from jaxtyping import Int32, Int64, UInt64
+from jaxtyping import Int32, Int64, Shaped
 from torch import Tensor
 
-from funcdl.random import philox
+from funcdl.random import philox, threefry
 
-Key = UInt64[Tensor, "2"]
+Key = Shaped[Tensor, "2"]
 Shape = Sequence[int]
 
-_GENERATORS = {torch.uint64: philox}
+_GENERATORS = {torch.uint64: philox, torch.int32: threefry}
+_NAMES = {"philox": philox, "threefry2x32": threefry}
 
 
-def key(seed: int, *, device: torch.device | str | None = None) -> Key:
-    """Makes a key of the Philox4x32-10 generator from a seed.
+def key(seed: int, impl: str = "philox", *, device: torch.device | str | None = None) -> Key:
+    """Makes a key from a seed.
 
     Args:
         seed: an integer in [0, 2^64).
+        impl: the generator. "philox" is Philox4x32-10. "threefry2x32" is the one of `jax.random`, for numbers that must
+            be those of a JAX program; its words take several times as long.
         device: where the key lies and everything drawn from it will; torch's default device if None.
 
     Returns:
-        The key `(seed, 0)`, equal to `torch.func._random.key(seed)`.
+        For Philox the uint64 key `(seed, 0)`, equal to `torch.func._random.key(seed)`. For Threefry the int32 key
+        `(seed >> 32, seed mod 2^32)`, which is `jax.random.key_data(jax.random.key(seed))` viewed as int32 (JAX
+        without `jax_enable_x64` drops the upper half of the seed).
 
     Raises:
         TypeError: the seed is not an integer.
-        ValueError: the seed is outside [0, 2^64).
+        ValueError: the seed is outside [0, 2^64), or there is no generator of that name.
 
     >>> from funcdl import random
     >>> random.key(42)
     tensor([42,  0], dtype=torch.uint64)
+    >>> random.key(42, impl="threefry2x32")
+    tensor([ 0, 42], dtype=torch.int32)
     """
+    if impl not in _NAMES:
+        raise ValueError(f"random.key: impl is {impl!r}, expected one of {', '.join(map(repr, _NAMES))}")
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise TypeError(f"random.key: the seed is {seed!r}, expected an int; for a tensor use fold_in(key(0), tensor)")
     if not 0 <= seed < 2**64:
         raise ValueError(f"random.key: the seed is {seed}, expected 0 <= seed < 2**64; take seed % 2**64")
-    return philox.from_seed(seed, device)
+    return _NAMES[impl].from_seed(seed, device)
 
 
-def split(key: Key, num: int = 2) -> UInt64[Tensor, "num 2"]:
+def split(key: Key, num: int = 2) -> Shaped[Tensor, "num 2"]:
     """Derives `num` keys whose streams are independent of each other; `key` is spent.
 
     Args:
@@ -55,7 +65,8 @@ def split(key: Key, num: int = 2) -> UInt64[Tensor, "num 2"]:
 
     Returns:
         The keys as rows of a (num, 2) tensor, which unpacks: `a, b = split(key)`. Row `i` does not depend on `num` and
-        is `fold_in(key, i)`. Equal to `torch.func._random.split(key, num)`.
+        is `fold_in(key, i)`. Equal to `torch.func._random.split(key, num)` for Philox, and to
+        `jax.random.split(key, num)` for Threefry.
 
     >>> from funcdl import random
     >>> a, b = random.split(random.key(42))
@@ -76,11 +87,16 @@ def fold_in(key: Key, data: int | Int64[Tensor, ""]) -> Key:
 
     Args:
         key: a key not used before, other than by `fold_in` with other numbers.
-        data: an int in [-2^63, 2^64), or a 0-dim int64 tensor, which can vary inside one compiled graph; negative
-            numbers count modulo 2^64.
+        data: an int, or a 0-dim int64 tensor, which can vary inside one compiled graph. For Philox in [-2^63, 2^64),
+            negative numbers counting modulo 2^64; for Threefry an int in [0, 2^32), or any tensor, which counts
+            modulo 2^32 as in JAX.
 
     Returns:
-        The derived key. Equal to `torch.func._random.fold_in(key, data)`.
+        The derived key. Equal to `torch.func._random.fold_in(key, data)` for Philox, and to
+        `jax.random.fold_in(key, data)` for Threefry.
+
+    Raises:
+        ValueError: an int outside the range, or a tensor of another dtype or shape.
 
     >>> from funcdl import random
     >>> parent = random.key(42)
@@ -89,8 +105,9 @@ def fold_in(key: Key, data: int | Int64[Tensor, ""]) -> Key:
     """
     generator = _generator(key)
     if not isinstance(data, Tensor):
-        if not -(2**63) <= data < 2**64:
-            raise ValueError(f"random.fold_in: data is {data}, expected -2**63 <= data < 2**64")
+        low, high = generator.DATA.start, generator.DATA.stop
+        if not low <= data < high:
+            raise ValueError(f"random.fold_in: data is {data}, expected {low} <= data < {high} for this kind of key")
         data = torch.full((), data - 2**64 if data >= 2**63 else data, dtype=torch.int64, device=key.device)
     elif data.dtype != torch.int64 or data.ndim != 0:
         raise ValueError(
@@ -108,7 +125,8 @@ def bits(key: Key, shape: Shape = ()) -> Int32[Tensor, "*shape"]:
         shape: of the result.
 
     Returns:
-        The bit patterns of uint32 words as int32. For Philox equal to `torch.func._random.bits(key, shape)`.
+        The bit patterns of uint32 words as int32. Equal to `torch.func._random.bits(key, shape)` for Philox, and to
+        `jax.random.bits(key, shape, "uint32")` for Threefry.
 
     >>> from funcdl import random
     >>> [hex(word & 0xFFFFFFFF) for word in random.bits(random.key(42), (3,)).tolist()]
@@ -122,13 +140,24 @@ def unsigned_words(key: Key, shape: Shape) -> Int64[Tensor, "*shape"]:
     return bits(key, shape).to(torch.int64) & 0xFFFFFFFF
 
 
+def unsigned_wide_words(key: Key, shape: Shape, kept: int) -> Int64[Tensor, "*shape"]:
+    """Draws words of 64 bits and gives their upper `kept` bits, at most 63, as numbers in [0, 2^kept)."""
+    high, low = (_generator(key).pairs(key, shape).to(torch.int64) & 0xFFFFFFFF).unbind(-1)
+    return high << (kept - 32) | low >> (64 - kept)
+
+
+def is_threefry(key: Key) -> bool:
+    """Tells whether draws from this key are to be those of `jax.random`."""
+    return _generator(key) is threefry
+
+
 def _generator(key: Tensor) -> ModuleType:
     if isinstance(key, Tensor) and key.dtype in _GENERATORS and key.shape == (2,):
         return _GENERATORS[key.dtype]
     if isinstance(key, Tensor) and key.dtype in _GENERATORS and key.shape[-1:] == (2,):
         raise ValueError(f"random: got keys of shape {tuple(key.shape)}, expected one key; use vmap over the keys")
     raise TypeError(
-        f"random: the key is {_describe(key)}, expected a uint64 tensor of shape (2,) from random.key(seed)"
+        f"random: the key is {_describe(key)}, expected a uint64 or int32 tensor of shape (2,) from random.key(seed)"
     )
 
 

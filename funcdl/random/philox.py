@@ -6,9 +6,7 @@ key `(seed mod 2^32, seed >> 32)`. `bits` reads the blocks in a row. The key tha
 `fold_in(key, i)` gives alone, is block `i` read as (seed low, seed high, offset low, offset high).
 
 These are the words of PyTorch's own Philox operators. Where torch has them for the key's device and they give the known
-answer, they do the work; elsewhere plain tensor operations give the same words, more slowly. Both stand behind
-operators of our own: a compiled graph holds one node per draw however the words are made, and `vmap` carries a whole
-batch of keys `(*batch, 2)` into one call.
+answer, they do the work; elsewhere plain tensor operations give the same words, more slowly.
 """
 
 from __future__ import annotations
@@ -16,10 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from funcdl.random.operators import register
+
+DATA = range(-(2**63), 2**64)  # what `fold_in` takes, modulo 2^64
 
 _MASK = 0xFFFFFFFF
 _ROUNDS = 10
@@ -34,37 +35,15 @@ def from_seed(seed: int, device: torch.device | str | None) -> Tensor:
     return torch.tensor([seed % 2**64, 0], dtype=torch.uint64, device=device)
 
 
-def split(key: Tensor, num: int) -> Tensor:
-    """Returns the first `num` derived keys, stacked."""
-    return torch.ops.funcdl.philox_split.default(key, num)
+def pairs(key: Tensor, shape: Sequence[int]) -> Tensor:
+    """Returns the pairs of words, int32 (*shape, 2), that make words of 64 bits."""
+    return bits(key, (*shape, 2))
 
 
-def fold_in(key: Tensor, data: Tensor) -> Tensor:
-    """Returns derived key number `data`, an int64 counted modulo 2^64."""
-    return torch.ops.funcdl.philox_fold_in.default(key, data)
-
-
-def bits(key: Tensor, shape: Sequence[int]) -> Tensor:
-    """Returns the first words of the stream in row-major order, as int32 bit patterns."""
-    return torch.ops.funcdl.philox_bits.default(key, shape)
-
-
-# `Library` and not `custom_op`, which does the same registrations and costs 6 us more a call.
-_library = torch.library.Library("funcdl", "FRAGMENT")
-for _schema in (
-    "philox_split(Tensor key, SymInt num) -> Tensor",
-    "philox_fold_in(Tensor key, Tensor data) -> Tensor",
-    "philox_bits(Tensor key, SymInt[] shape) -> Tensor",
-):
-    _library.define(_schema, tags=(torch.Tag.pt2_compliant_tag,))
-
-
-@torch.library.impl(_library, "philox_split", "CompositeExplicitAutograd")
 def _split(key: Tensor, num: int) -> Tensor:
     return words(key, 4 * num).view(torch.uint64).view(*key.shape[:-1], num, 2)
 
 
-@torch.library.impl(_library, "philox_fold_in", "CompositeExplicitAutograd")
 def _fold_in(key: Tensor, data: Tensor) -> Tensor:
     # Block `data` of a stream is block 0 of the stream that starts `data` blocks later (int64 addition wraps).
     seed, offset = key.view(torch.int64).unbind(-1)
@@ -72,44 +51,11 @@ def _fold_in(key: Tensor, data: Tensor) -> Tensor:
     return words(later, 4).view(torch.uint64)
 
 
-@torch.library.impl(_library, "philox_bits", "CompositeExplicitAutograd")
 def _bits(key: Tensor, shape: Sequence[int]) -> Tensor:
     return words(key, math.prod(shape)).view((*key.shape[:-1], *shape))
 
 
-@torch.library.register_fake("funcdl::philox_split", lib=_library)
-def _split_fake(key: Tensor, num: int) -> Tensor:
-    return key.new_empty((*key.shape[:-1], num, 2))
-
-
-@torch.library.register_fake("funcdl::philox_fold_in", lib=_library)
-def _fold_in_fake(key: Tensor, data: Tensor) -> Tensor:
-    return key.new_empty(key.shape)
-
-
-@torch.library.register_fake("funcdl::philox_bits", lib=_library)
-def _bits_fake(key: Tensor, shape: Sequence[int]) -> Tensor:
-    return key.new_empty((*key.shape[:-1], *shape), dtype=torch.int32)
-
-
-def _split_vmap(info: Any, in_dims: Any, key: Tensor, num: int) -> tuple[Tensor, int]:
-    return split(key.movedim(in_dims[0], 0), num), 0
-
-
-def _fold_in_vmap(info: Any, in_dims: Any, key: Tensor, data: Tensor) -> tuple[Tensor, int]:
-    n = info.batch_size
-    key = key.expand(n, *key.shape) if in_dims[0] is None else key.movedim(in_dims[0], 0)
-    data = data.expand(n, *data.shape) if in_dims[1] is None else data.movedim(in_dims[1], 0)
-    return fold_in(key, data), 0
-
-
-def _bits_vmap(info: Any, in_dims: Any, key: Tensor, shape: Sequence[int]) -> tuple[Tensor, int]:
-    return bits(key.movedim(in_dims[0], 0), shape), 0
-
-
-torch.library.register_vmap("funcdl::philox_split", _split_vmap, lib=_library)
-torch.library.register_vmap("funcdl::philox_fold_in", _fold_in_vmap, lib=_library)
-torch.library.register_vmap("funcdl::philox_bits", _bits_vmap, lib=_library)
+split, fold_in, bits = register("philox", _split, _fold_in, _bits)
 
 
 def words(key: Tensor, count: int) -> Tensor:

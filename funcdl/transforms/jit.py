@@ -169,7 +169,8 @@ def _plan_donation(
     storages = {leaf.untyped_storage()._cdata for leaf in inputs}
     by_form: dict[Any, list[int]] = {}
     for index in free.values():
-        if inputs[index].is_contiguous():
+        # torch 2.11 loses what a graph writes over a 0-dim float64 input on the CPU, and such a leaf is not worth it.
+        if inputs[index].is_contiguous() and inputs[index].ndim:
             by_form.setdefault(_form(inputs[index]), []).append(index)
     overwrites: list[tuple[int, int]] = []
     copies: list[int] = []

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from funcdl import nn, random, testing, transforms, tree
+from funcdl import interop, nn, random, testing, transforms, tree
 from funcdl.nn import recurrent
 from tests.twins.sequences import packed
 
@@ -183,3 +183,23 @@ def test_impossible_options():
         nn.lstm(4, proj_size=4)
     with pytest.raises(ValueError, match=r"lstm_cell\(4\): expected hx of shape \(2, 4\) and \(2, 4\), got \(2, 4\)"):
         nn.lstm_cell(4)(nn.lstm_cell(4).init(KEY, torch.ones(2, 3))[0], (torch.ones(2, 3), torch.ones(2, 4)))
+
+
+@every_kind
+def test_float32_in_a_graph_and_in_both_directions(constructor, twin):
+    """Float32 has kernels of its own, which the battery's compiled rows in float64 do not reach."""
+    layer, x = constructor(4, 2, bidirectional=True), draw(5, 2, 3).float()
+    params, _ = layer.init(KEY, x)
+    module = twin(3, 4, 2, bidirectional=True, device="meta").to_empty(device="cpu")
+    module.load_state_dict(interop.to_state_dict(params, {}))
+
+    def f(params, x):
+        return (layer(params, x)[0] ** 2).sum()
+
+    leaf = x.clone().requires_grad_()
+    expected = torch.autograd.grad((module(leaf)[0] ** 2).sum(), [*module.parameters(), leaf])
+    by_name = {name: grad for (name, _), grad in zip(module.named_parameters(), expected, strict=False)}
+    for gradient in (transforms.grad(f, (0, 1)), transforms.jit(transforms.grad(f, (0, 1)))):
+        by_params, by_x = gradient(params, x)
+        torch.testing.assert_close(by_params, by_name)
+        torch.testing.assert_close(by_x, expected[-1])

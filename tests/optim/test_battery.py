@@ -7,6 +7,7 @@ import torch
 
 from funcdl import optim, transforms, tree
 from tests.optim.rows import FAMILIES, ROWS
+from tests.optim.rows.row import SHAPES
 
 OPTIMIZERS = {name: row.make() for name, row in ROWS.items()}
 every = pytest.mark.parametrize("name", ROWS)
@@ -20,21 +21,22 @@ def test_every_exported_optimizer_has_a_row():
     assert set(ROWS) == makers
 
 
-def params_and_grads(dtype=torch.float64, device="cpu", seed=0):
+def params_and_grads(dtype=torch.float64, device="cpu", seed=0, shapes=SHAPES):
     generator = torch.Generator().manual_seed(seed)
-    shapes = {"scalar": (), "empty": (0, 3), "one": (1,), "matrix": (5, 3)}
 
     def draw():
+        wide = torch.complex128 if dtype.is_complex else torch.float64
         return {
-            name: torch.randn(shape, generator=generator, dtype=torch.float64).to(device, dtype)
+            name: torch.randn(shape, generator=generator, dtype=wide).to(device, dtype)
             for name, shape in shapes.items()
         }
 
     return draw(), draw()
 
 
-def step(transformation, params, state, grads):
-    updates, state = transformation.update(grads, state, params)
+def step(transformation, params, state, grads, value=None):
+    value = torch.zeros(()) if value is None else value
+    updates, state = transformation.update(grads, state, params, value=value)
     return optim.apply_updates(params, updates), state
 
 
@@ -50,7 +52,7 @@ def same(actual, expected, **tolerance):
 @every
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_the_form_of_params_and_state_never_changes(name, dtype, device):
-    params, grads = params_and_grads(dtype, device)
+    params, grads = params_and_grads(dtype, device, shapes=ROWS[name].shapes)
     state = OPTIMIZERS[name].init(params)
     before = form(params), form(state)
     for _ in range(3):
@@ -60,16 +62,18 @@ def test_the_form_of_params_and_state_never_changes(name, dtype, device):
     for path, leaf in tree.leaves_with_paths(state):
         keys = path.split(".")
         if "count" in keys:
-            assert (leaf.item(), leaf.shape, leaf.dtype) == (3, (), torch.int64)
+            assert (leaf.shape, leaf.dtype) == ((), torch.int64)
+            assert leaf.item() in (3, ROWS[name].inner_steps), path
         elif "hyperparameters" in keys:
             assert (leaf.shape, leaf.dtype) == ((), torch.float64)
         else:
-            assert leaf.dtype == dtype
+            own = [ROWS[name].own_dtypes[key] for key in keys if key in ROWS[name].own_dtypes]
+            assert [leaf.dtype] == (own or [dtype]), path
 
 
 @every
 def test_update_leaves_its_arguments_as_they_are(name, device):
-    params, grads = params_and_grads(device=device)
+    params, grads = params_and_grads(device=device, shapes=ROWS[name].shapes)
     _, state = step(OPTIMIZERS[name], params, OPTIMIZERS[name].init(params), grads)
     arguments = (params, state, grads)
     copies, versions = tree.map(torch.clone, arguments), [leaf._version for leaf in tree.leaves(arguments)]
@@ -79,17 +83,62 @@ def test_update_leaves_its_arguments_as_they_are(name, device):
     same(step(OPTIMIZERS[name], *arguments), first, rtol=0, atol=0)
 
 
+def without(state, names):
+    numbers = [path for path in optim.get_hyperparameters(state) if path.split(".")[-1] in names]
+    return optim.replace_hyperparameters(state, dict.fromkeys(numbers, 0.0))
+
+
 @every
 def test_zero_gradients_are_harmless(name, device):
-    params, grads = params_and_grads(device=device)
+    params, grads = params_and_grads(device=device, shapes=ROWS[name].shapes)
     transformation = ROWS[name].make()
     state, zeros = transformation.init(params), tree.zeros_like(grads)
-    if any(path.endswith("weight_decay") for path in optim.get_hyperparameters(state)):
-        state = optim.replace_hyperparameters(state, weight_decay=0.0)
+    state = without(state, ROWS[name].idle)
     after = params
     for _ in range(3):
         after, state = step(transformation, after, state, zeros)
     same(after, params, rtol=0, atol=0)
+
+
+@every
+def test_a_nan_in_the_gradients_does_what_the_documentation_says(name, device):
+    params, grads = params_and_grads(device=device, shapes=ROWS[name].shapes)
+    spoilt = tree.map(torch.clone, grads)
+    spoilt["matrix"][2, 1] = torch.nan
+    state = OPTIMIZERS[name].init(params)
+    for gradients in (grads, spoilt, grads, grads):
+        params, state = step(OPTIMIZERS[name], params, state, gradients)
+    element = {key: torch.zeros_like(leaf, dtype=torch.bool) for key, leaf in params.items()}
+    element["matrix"][2, 1] = True
+    expected = {
+        "element": element,
+        "unit": {**element, "matrix": element["matrix"].any(1, keepdim=True).expand(5, 3)},
+        "leaf": {key: torch.full_like(mask, key == "matrix") for key, mask in element.items()},
+        "tree": tree.map(torch.ones_like, element),
+        "nothing": tree.map(torch.zeros_like, element),
+    }
+    same(tree.map(torch.isnan, params), expected[ROWS[name].nan])
+    assert ROWS[name].nan != "nothing" or all(leaf.isfinite().all() for leaf in tree.leaves(state))
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.complex128, torch.complex64])
+def test_a_complex_parameter_moves_as_the_pair_of_its_parts(name, dtype, device):
+    params, grads = params_and_grads(dtype, device, shapes=ROWS[name].shapes)
+    if not ROWS[name].takes_complex:
+        with pytest.raises(ValueError, match=f"init: parameter '.*dtype {dtype}, expected a real"):
+            OPTIMIZERS[name].init(params)
+        return
+    state = OPTIMIZERS[name].init(params)
+    real_params, real_grads = tree.map(torch.view_as_real, params), tree.map(torch.view_as_real, grads)
+    real_state = OPTIMIZERS[name].init(real_params)
+    before = form(params), form(state)
+    for _ in range(3):
+        params, state = step(OPTIMIZERS[name], params, state, grads)
+        real_params, real_state = step(OPTIMIZERS[name], real_params, real_state, real_grads)
+        assert (form(params), form(state)) == before
+        if not ROWS[name].asks_shape:
+            same(tree.map(torch.view_as_real, params), real_params)
 
 
 class Weights(NamedTuple):
@@ -99,27 +148,42 @@ class Weights(NamedTuple):
 
 @every
 def test_takes_any_tree(name, device):
-    params, grads = params_and_grads(device=device)
-    expected, _ = step(OPTIMIZERS[name], params, OPTIMIZERS[name].init(params), grads)
+    params, grads = params_and_grads(device=device, shapes=ROWS[name].shapes)
+
+    def after(params, grads):
+        state = without(OPTIMIZERS[name].init(params), ROWS[name].by_place)
+        return step(OPTIMIZERS[name], params, state, grads)[0]
+
+    expected = after(params, grads)
     shapes = [
         lambda t: (t["empty"], [t["matrix"]], {"deep": {"one": t["one"], "nothing": {}}}, t["scalar"]),
         lambda t: Weights(t["matrix"], (t["empty"], t["one"], t["scalar"])),
     ]
     for shape in shapes:
-        params_, grads_ = shape(params), shape(grads)
-        after, _ = step(OPTIMIZERS[name], params_, OPTIMIZERS[name].init(params_), grads_)
-        same(after, shape(expected))
+        same(after(shape(params), shape(grads)), shape(expected))
     for empty in ({}, ()):
-        assert step(OPTIMIZERS[name], empty, OPTIMIZERS[name].init(empty), empty)[0] == empty
+        assert after(empty, empty) == empty
 
 
 def runner(family):
     """One step of every optimizer of the family: one graph instead of one for each."""
 
     def run_all(params, states, grads):
-        return {name: step(OPTIMIZERS[name], params, states[name], grads) for name in FAMILIES[family]}
+        return {name: step(OPTIMIZERS[name], params[name], states[name], grads[name]) for name in FAMILIES[family]}
 
     return run_all
+
+
+def family_params_and_grads(family, device, seed=0):
+    trees = {
+        name: params_and_grads(device=device, seed=seed, shapes=row.shapes) for name, row in FAMILIES[family].items()
+    }
+    return {name: params for name, (params, _) in trees.items()}, {name: grads for name, (_, grads) in trees.items()}
+
+
+def all_same(actual, expected):
+    for name, result in expected.items():
+        same(actual[name], result, **ROWS[name].tolerance)
 
 
 def scaled(state, factor):
@@ -134,26 +198,29 @@ def compilations():
 
 @each_family
 def test_compiled_is_eager_and_compiles_once(family, device):
-    params, grads = params_and_grads(device=device)
+    params, grads = family_params_and_grads(family, device)
     run_all = runner(family)
-    states = {name: OPTIMIZERS[name].init(params) for name in FAMILIES[family]}
+    states = {name: OPTIMIZERS[name].init(params[name]) for name in FAMILIES[family]}
     fast = transforms.jit(run_all)
     first = fast(params, states, grads)
-    same(first, run_all(params, states, grads))
+    all_same(first, run_all(params, states, grads))
     compiled = compilations()
     states = {name: state for name, (_, state) in first.items()}
-    same(fast(params, states, grads), run_all(params, states, grads))
+    all_same(fast(params, states, grads), run_all(params, states, grads))
     states = {name: scaled(state, 0.5) for name, state in states.items()}
-    same(fast(params, states, grads), run_all(params, states, grads))
+    all_same(fast(params, states, grads), run_all(params, states, grads))
     assert compilations() == compiled
 
 
 def members(family, device):
     """Three members with parameters, gradients and numbers of their own, after one step each."""
-    trees = [params_and_grads(device=device, seed=seed) for seed in range(3)]
+    trees = [family_params_and_grads(family, device, seed=seed) for seed in range(3)]
     states = [
         {
-            name: scaled(step(OPTIMIZERS[name], params, OPTIMIZERS[name].init(params), grads)[1], 1 - 0.2 * member)
+            name: scaled(
+                step(OPTIMIZERS[name], params[name], OPTIMIZERS[name].init(params[name]), grads[name])[1],
+                1 - 0.2 * member,
+            )
             for name in FAMILIES[family]
         }
         for member, (params, grads) in enumerate(trees)
@@ -168,7 +235,7 @@ def test_vmapped_members_are_single_runs(family, compiled, device):
     arguments = members(family, device)
     together = transforms.vmap(run_all)
     together = transforms.jit(together) if compiled else together
-    same(together(*tree.stack(arguments)), tree.stack([run_all(*member) for member in arguments]))
+    all_same(together(*tree.stack(arguments)), tree.stack([run_all(*member) for member in arguments]))
 
 
 def test_an_ensemble_takes_a_learning_rate_per_member(device):
@@ -181,14 +248,15 @@ def test_an_ensemble_takes_a_learning_rate_per_member(device):
         same(member, step(exact, params, exact.init(params), grads)[0])
 
 
-def minimize(f, optimizer, start, steps):
-    params = {"x": torch.tensor(start, dtype=torch.float64)}
+def minimize(f, name, lr, start, steps):
+    optimizer = ROWS[name].descend(lr)
+    params = {"x": torch.tensor(start, dtype=torch.float64).reshape(ROWS[name].point)}
     state = optimizer.init(params)
     for _ in range(steps):
         x = params["x"].clone().requires_grad_()
-        (grad,) = torch.autograd.grad(f(x), x)
-        params, state = step(optimizer, params, state, {"x": grad})
-    return params["x"]
+        (grad,) = torch.autograd.grad(value := f(x.flatten()), x)
+        params, state = step(optimizer, params, state, {"x": grad}, value.detach())
+    return params["x"].flatten()
 
 
 @every
@@ -198,7 +266,7 @@ def test_converges_on_a_quadratic(name):
     def f(x):
         return ((x - target) ** 2 * torch.tensor([1.0, 3.0])).sum()
 
-    assert f(minimize(f, ROWS[name].descend(ROWS[name].quadratic), [0.0, 0.0], 600)) < 1e-3
+    assert f(minimize(f, name, ROWS[name].quadratic, [0.0, 0.0], 600)) < 1e-3
 
 
 @every
@@ -206,4 +274,4 @@ def test_converges_on_rosenbrocks_valley(name):
     def f(x):
         return (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
 
-    assert f(minimize(f, ROWS[name].descend(ROWS[name].rosenbrock), [-1.0, 1.0], 3000)) < 0.8  # from 4
+    assert f(minimize(f, name, ROWS[name].rosenbrock, [-1.0, 1.0], 3000)) < 0.8  # from 4

@@ -125,6 +125,22 @@ def test_bad_replacements_are_refused(value, message):
         (lambda: optim.adadelta(lr="1"), "lr='1' is no number; pass a float, a 0-dim tensor or a schedule"),
         (lambda: optim.adam(lr=torch.ones(2)), r"lr is a tensor of shape \(2,\), expected a 0-dim one"),
         (lambda: optim.clip_by_global_norm(-1.0), "max_norm=-1.0 is out of range"),
+        (lambda: optim.adagrad(lr_decay=-0.1), "scale_by_inverse_time: decay=-0.1 is out of range"),
+        (lambda: optim.adagrad(initial_accumulator_value=-1.0), "initial_accumulator_value=-1.0 is out of range"),
+        (lambda: optim.rmsprop(alpha=1.5), r"alpha=1.5 is out of range; expected a number in \[0, 1\]"),
+        (lambda: optim.rprop(etas=(1.0, 1.2)), r"etas\[0\]=1.0 is out of range; expected a number in \[0, 1\)"),
+        (lambda: optim.rprop(etas=(0.5, 0.9)), r"etas\[1\]=0.9 is out of range; expected a number in \[1, inf\)"),
+        (lambda: optim.asgd(lambd=-1.0), "lambd=-1.0 is out of range"),
+        (lambda: optim.nadam(momentum_decay=-1.0), "momentum_decay=-1.0 is out of range"),
+        (lambda: optim.adafactor(beta2_decay=0.1), "beta2_decay=0.1 is out of range"),
+        (lambda: optim.adafactor(d=0.5), r"d=0.5 is out of range; expected a number in \[1, inf\)"),
+        (lambda: optim.muon(ns_steps=100), "ns_steps=100 is out of range; expected an int from 0 to 99"),
+        (lambda: optim.muon(ns_coefficients=(1.0, 2.0)), "are not three numbers; pass"),
+        (
+            lambda: optim.muon(adjust_lr_fn="moonshot"),
+            "adjust_lr_fn='moonshot' is unknown; pass one of original, match",
+        ),
+        (lambda: optim.lbfgs(history_size=0), "history_size=0 is out of range; expected 1, 2, "),
     ],
 )
 def test_bad_numbers_are_refused_when_the_optimizer_is_made(make, message):
@@ -143,6 +159,11 @@ def test_rho_may_be_one():
 def test_only_floating_parameters_are_taken(leaf, message):
     with pytest.raises(ValueError, match=message):
         optim.adam().init({"n": leaf})
+
+
+def test_muon_takes_matrices_only():
+    with pytest.raises(ValueError, match=r"orthogonalize.init: parameter 'b' has shape \(3,\) .* optim.partition\(\)"):
+        optim.muon().init({"w": torch.ones(2, 3), "b": torch.ones(3)})
 
 
 def test_wrong_arguments_of_update_are_named():

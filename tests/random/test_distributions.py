@@ -210,6 +210,41 @@ def test_permutation_of_a_tensor_shuffles_its_rows():
     assert torch.equal(rows, before)
 
 
+def test_choice_draws_rows_with_and_without_replacement(device):
+    key, rows = random.key(3, device=device), torch.arange(12.0, device=device).view(6, 2)
+    numbers = random.choice(key, 6, (2, 5))
+    assert torch.equal(random.choice(key, rows, (2, 5)), rows[numbers])
+    assert torch.equal(numbers, random.randint(key, (2, 5), 0, 6))
+    assert random.choice(key, 6).shape == ()
+    assert random.choice(key, rows, (3, 0)).shape == (3, 0, 2)
+    weights = torch.tensor([0.0, 1, 2, 3, 0, 4], device=device)
+    for p in (None, weights):
+        kept = random.choice(key, 6, (2, 2), replace=False, p=p)
+        assert kept.shape == (2, 2)
+        assert len(kept.unique()) == 4
+    assert sorted(random.choice(key, 6, (4,), replace=False, p=weights).tolist()) == [1, 2, 3, 5]
+
+
+@pytest.mark.parametrize("n", [3, 100])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_choice_follows_its_weights(n, dtype):
+    weights = 2.0 * torch.arange(n).to(dtype)
+    expected = weights.double() / weights.double().sum()
+    counts = torch.bincount(random.choice(random.key(5), n, (N,), p=weights), minlength=n).double()
+    assert counts[0] == 0
+    assert abs(chi_square_score(counts[1:], N * expected[1:])) < 4.5
+
+
+def test_choice_without_replacement_follows_its_weights():
+    p = torch.tensor([0.5, 0.3, 0.2])
+    pairs = torch.func.vmap(lambda key: random.choice(key, 3, (2,), False, p))(random.split(random.key(6), 2**14))
+    counts = torch.bincount(3 * pairs[:, 0] + pairs[:, 1], minlength=9).double()
+    expected = torch.tensor([[0 if a == b else p[a] * p[b] / (1 - p[a]) for b in range(3)] for a in range(3)])
+    seen = expected.flatten() > 0
+    assert counts[~seen].sum() == 0
+    assert abs(chi_square_score(counts[seen], 2**14 * expected.flatten()[seen].double())) < 4.5
+
+
 def test_categorical_follows_the_softmax():
     logits = torch.tensor([0.0, 1.0, 2.0, -math.inf])
     counts = torch.bincount(random.categorical(random.key(5), logits, shape=(N,)), minlength=4).double()
@@ -260,6 +295,23 @@ KEY = random.key(0)
         (TypeError, r"randint: dtype=torch.float32", lambda: random.randint(KEY, (), 0, 2, dtype=torch.float32)),
         (ValueError, r"permutation: n=0, expected at least 1", lambda: random.permutation(KEY, 0)),
         (ValueError, r"permutation: x is a 0-dim tensor", lambda: random.permutation(KEY, torch.tensor(3))),
+        (ValueError, r"choice: a has n=0 to draw from, expected at least 1", lambda: random.choice(KEY, 0)),
+        (ValueError, r"choice: a is a 0-dim tensor", lambda: random.choice(KEY, torch.tensor(3))),
+        (
+            ValueError,
+            r"choice: shape=\(2, 2\) asks for more than n=3 draws; pass replace=True",
+            lambda: random.choice(KEY, 3, (2, 2), replace=False),
+        ),
+        (
+            ValueError,
+            r"choice: p has shape \(2,\), expected \(3,\)",
+            lambda: random.choice(KEY, 3, p=torch.ones(2)),
+        ),
+        (
+            TypeError,
+            r"choice: dtype=torch.int64, expected one of float32",
+            lambda: random.choice(KEY, 3, p=torch.ones(3, dtype=torch.int64)),
+        ),
         (
             ValueError,
             r"categorical: dim=2, expected an axis",

@@ -9,11 +9,12 @@ from torch._subclasses import FakeTensorMode
 from funcdl import random
 from funcdl.transforms import grad, jit, scan, vmap
 
-KEPT_TO_A_FEW_ULP = {"normal", "truncated_normal", "gumbel"}
+KEPT_TO_A_FEW_ULP = {"normal", "normal64", "truncated_normal", "gumbel", "exponential"}
 
 
 def draws(key, step):
-    keys = iter(random.split(random.fold_in(key, step), 12))
+    keys = iter(random.split(random.fold_in(key, step), 18))
+    weights = torch.arange(1.0, 21.0, device=key.device)
     return {
         "fold_in_int": random.fold_in(next(keys), 5),
         "split": random.split(next(keys), 3),
@@ -27,6 +28,12 @@ def draws(key, step):
         "normal": random.normal(next(keys), (33,)),
         "truncated_normal": random.truncated_normal(next(keys), (33,), lower=-2.0, upper=2.0),
         "gumbel": random.gumbel(next(keys), (33,)),
+        "exponential": random.exponential(next(keys), (33,)),
+        "normal64": random.normal(next(keys), (5,), dtype=torch.float64),
+        "bounded64": random.uniform(next(keys), (5,), low=-0.3, high=1.6, dtype=torch.float64),
+        "choice": random.choice(next(keys), 9, (4,), replace=False),
+        "weighted_choice": random.choice(next(keys), 20, (4,), p=weights),
+        "few_of_many": random.choice(next(keys), 20, (4,), replace=False, p=weights),
     }
 
 
@@ -43,9 +50,9 @@ def stack(each):
     return {name: torch.stack([draw[name] for draw in each]) for name in each[0]}
 
 
-@pytest.fixture
-def keys(device):
-    return random.split(random.key(8, device=device), 3)
+@pytest.fixture(params=["philox", "threefry2x32"])
+def keys(device, request):
+    return random.split(random.key(8, request.param, device=device), 3)
 
 
 @pytest.fixture
@@ -69,7 +76,7 @@ def test_vmapped_draws_are_the_draws_of_each_key(keys, steps):
 def test_vmap_takes_keys_alone_and_steps_alone(keys, steps):
     assert_same(vmap(draws, (0, None))(keys, steps[1]), stack([draws(key, steps[1]) for key in keys]))
     assert_same(vmap(draws, (None, 0))(keys[0], steps), stack([draws(keys[0], step) for step in steps]))
-    columns = keys.view(torch.int64).T.contiguous().view(torch.uint64)
+    columns = torch.stack(keys.unbind(), dim=1)
     assert_same(vmap(draws, (1, None))(columns, steps[0]), stack([draws(key, steps[0]) for key in keys]))
 
 

@@ -11,7 +11,7 @@ ROWS = {
         lambda: optim.add_decayed_weights(0.1), followed_by_lr(optim.add_decayed_weights(1e-6)), 0.1, 1e-3
     ),
     "clip_by_global_norm": Row(
-        lambda: optim.clip_by_global_norm(0.5), followed_by_lr(optim.clip_by_global_norm(1.0)), 0.1, 1e-3
+        lambda: optim.clip_by_global_norm(0.5), followed_by_lr(optim.clip_by_global_norm(1.0)), 0.1, 1e-3, nan="tree"
     ),
     "scale_by_adadelta": Row(optim.scale_by_adadelta, followed_by_lr(optim.scale_by_adadelta()), 4.0, 1.0),
     "scale_by_adam": Row(optim.scale_by_adam, followed_by_lr(optim.scale_by_adam()), 0.05, 0.02),

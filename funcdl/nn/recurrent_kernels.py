@@ -1,0 +1,108 @@
+"""Torch's own operators for a whole layer of `rnn`, `gru` or `lstm` in one direction, with their conditions.
+
+Each is `kernel(x, weights, biases, state) -> (y, last_state)`: x (time, batch, inputs), y (time, batch, hidden) and
+the parts of a state (batch, hidden). They know the first derivative alone, and no `vmap`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+State = tuple[Tensor, ...]  # (h,), or (h, c) of an lstm
+Biases = tuple[Tensor | None, Tensor | None]
+Kernel = Callable[[Tensor, tuple[Tensor, Tensor], Biases, State], tuple[Tensor, State]]
+
+_LSTM = 2  # oneDNN's number of the mode
+_HAS_ONEDNN = torch.backends.mkldnn.is_available()  # a trace cannot ask
+
+
+def without_gradient(x: Tensor, weight: Tensor) -> bool:
+    """Whether `simple_kernel` and `gru_kernel` serve.
+
+    A trace would write out their loops, a minute for 64 steps; below `grad` the loops of `recurrence.py` are faster.
+    """
+    traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    return not traced and _of_one_dtype(x, weight)
+
+
+def simple_kernel(activation: str) -> Kernel:
+    """Returns the kernel of an rnn with this activation."""
+    operator = {"tanh": torch.rnn_tanh, "relu": torch.rnn_relu}[activation]
+
+    def kernel(x: Tensor, weights: tuple[Tensor, Tensor], biases: Biases, state: State) -> tuple[Tensor, State]:
+        parameters = [*weights, *(bias for bias in biases if bias is not None)]
+        y, last = operator(x, state[0].unsqueeze(0), parameters, len(parameters) == 4, 1, 0.0, False, False, False)
+        return y, (last.squeeze(0),)
+
+    return kernel
+
+
+def gru_kernel(x: Tensor, weights: tuple[Tensor, Tensor], biases: Biases, state: State) -> tuple[Tensor, State]:
+    """Runs a gru."""
+    parameters = [*weights, *(bias for bias in biases if bias is not None)]
+    y, last = torch.gru(x, state[0].unsqueeze(0), parameters, len(parameters) == 4, 1, 0.0, False, False, False)
+    return y, (last.squeeze(0),)
+
+
+def has_lstm(x: Tensor, weight: Tensor) -> bool:
+    """Whether `lstm_kernel` serves: oneDNN's, for one dtype and processor."""
+    return _HAS_ONEDNN and x.device.type == "cpu" and x.dtype == torch.float32 and _of_one_dtype(x, weight)
+
+
+def lstm_kernel(x: Tensor, weights: tuple[Tensor, Tensor], biases: Biases, state: State) -> tuple[Tensor, State]:
+    """Runs an lstm by the operators behind `torch.lstm`, which a trace would take apart."""
+    zeros = x.new_zeros(len(weights[0]))
+    both = (zeros if bias is None else bias for bias in biases)
+    h, c = state
+    below_grad = torch._C._are_functorch_transforms_active()
+    if below_grad and not torch.compiler.is_compiling():
+        y, *last, _ = _Lstm.apply(x, *weights, *both, h, c)
+    elif below_grad:  # a trace derives the operator itself
+        y, *last, _ = _lstm(x, *weights, *both, h, c, for_gradient=True)
+    else:
+        with torch.no_grad():
+            y, *last, _ = _lstm(x, *weights, *both, h, c, for_gradient=False)
+    return y, tuple(last)
+
+
+def _lstm(x: Tensor, *weights_and_state: Tensor, for_gradient: bool) -> Any:
+    tensors = [tensor.contiguous() for tensor in weights_and_state]
+    h = weights_and_state[-2]
+    return torch.ops.aten.mkldnn_rnn_layer(
+        x.contiguous(), *tensors, reverse=False, batch_sizes=[], mode=_LSTM, hidden_size=h.shape[-1], num_layers=1,
+        has_biases=True, bidirectional=False, batch_first=False, train=for_gradient,
+    )  # fmt: skip
+
+
+class _Lstm(torch.autograd.Function):
+    """`_lstm` with its gradient, which `grad` by itself takes in three times the time."""
+
+    @staticmethod
+    def forward(*inputs: Tensor) -> Any:
+        with torch.enable_grad():  # without, oneDNN keeps nothing for a gradient
+            return _lstm(*inputs, for_gradient=True)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.save_for_backward(*inputs, *output)
+        ctx.set_materialize_grads(False)  # the one of the workspace would be large
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:
+        *inputs, y, h, c, workspace = ctx.saved_tensors
+        return torch.ops.aten.mkldnn_rnn_layer_backward(
+            *(tensor.contiguous() for tensor in inputs), y, h, c,
+            *(grad if grad is None else grad.contiguous() for grad in grads[:3]),
+            reverse=False, mode=_LSTM, hidden_size=h.shape[-1], num_layers=1, has_biases=True, train=True,
+            bidirectional=False, batch_sizes=[], batch_first=False, workspace=workspace,
+        )  # fmt: skip
+
+
+def _of_one_dtype(x: Tensor, weight: Tensor) -> bool:
+    return x.dtype == weight.dtype and not torch.is_autocast_enabled(x.device.type)

@@ -1,0 +1,100 @@
+"""Rprop: a step size for each weight that grows while the gradient keeps its sign and shrinks when it turns."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from funcdl import tree
+from funcdl.optim.hyperparameters import Number, Scalar, number
+from funcdl.optim.parts import filled
+from funcdl.optim.transformation import Transformation, chain, part
+from funcdl.tree import Tree
+
+
+def rprop(
+    lr: Number = 1e-2,
+    etas: tuple[Number, Number] = (0.5, 1.2),
+    step_sizes: tuple[Number, Number] = (1e-6, 50.0),
+    *,
+    maximize: bool = False,
+) -> Transformation:
+    """Resilient backpropagation: `p <- p - s sign(g)`, the step sizes `s` and the rest by `scale_by_rprop`.
+
+    For gradients of the whole data set: the noise of batches turns signs and shrinks every step.
+
+    Args:
+        lr: where the step sizes start, at least 0. Only `init` reads it, so it cannot be replaced later.
+        etas: what shrinks and what stretches a step size, in [0, 1) and at least 1.
+        step_sizes: the smallest and the largest step size, at least 0.
+        maximize: whether to ascend.
+
+    Returns:
+        A transformation, the numbers of which are `etaminus`, `etaplus`, `step_size_min` and `step_size_max`.
+
+    Raises:
+        ValueError: a number is out of range.
+
+    >>> import torch
+    >>> from funcdl import optim
+    >>> optimizer, params = optim.rprop(lr=0.1), {"w": torch.ones(2)}
+    >>> updates, state = optimizer.update({"w": torch.tensor([1.0, -20.0])}, optimizer.init(params), params)
+    >>> optim.apply_updates(params, updates)
+    {'w': tensor([0.9000, 1.1000])}
+
+    Riedmiller and Braun, "A Direct Adaptive Method for Faster Backpropagation Learning: The RPROP Algorithm" (1993),
+    https://doi.org/10.1109/ICNN.1993.298623. Equals `torch.optim.Rprop`.
+    """
+    return chain(scale_by_rprop(lr, etas, step_sizes), maximize=maximize)
+
+
+def scale_by_rprop(
+    lr: Number = 1e-2,
+    etas: tuple[Number, Number] = (0.5, 1.2),
+    step_sizes: tuple[Number, Number] = (1e-6, 50.0),
+) -> Transformation:
+    """Replaces each gradient by a step of descent whose size depends on the signs of its gradients only.
+
+    `s <- s etaplus` where the gradient has the sign of the one before, `s <- s etaminus` where it has the other sign,
+    then `s` is cut to the range of `step_sizes`; `u = -s sign(g)`. Where the sign turned, `u = 0` and the gradient is
+    remembered as 0. The sign of NaN is 0: a NaN gradient leaves its parameter and its step size as they are.
+
+    Args:
+        lr: where the step sizes start, at least 0; only `init` reads it.
+        etas: `etaminus`, in [0, 1), and `etaplus`, at least 1.
+        step_sizes: the smallest and the largest `s`, at least 0.
+
+    Raises:
+        ValueError: a number is out of range.
+
+    >>> import torch
+    >>> params = {"w": torch.ones(2)}
+    >>> transformation = scale_by_rprop(lr=0.5)
+    >>> _, state = transformation.update({"w": torch.tensor([3.0, 3.0])}, transformation.init(params), params)
+    >>> transformation.update({"w": torch.tensor([4.0, -4.0])}, state, params)[0]
+    {'w': tensor([-0.6000, -0.0000])}
+    """
+    start = number("scale_by_rprop", "lr", lr)
+    numbers = {
+        "etaminus": number("scale_by_rprop", "etas[0]", etas[0], high=1.0),
+        "etaplus": number("scale_by_rprop", "etas[1]", etas[1], low=1.0),
+        "step_size_min": number("scale_by_rprop", "step_sizes[0]", step_sizes[0]),
+        "step_size_max": number("scale_by_rprop", "step_sizes[1]", step_sizes[1], open=False),
+    }
+
+    def init(params: Tree) -> dict[str, Tree]:
+        return {"prev": tree.zeros_like(params), "step_size": filled(params, start)}
+
+    def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
+        def resize(size: Tensor, turn: Tensor) -> Tensor:
+            eta = {name: value.to(size.dtype) for name, value in h.items()}
+            factor = torch.where(turn > 0, eta["etaplus"], torch.where(turn < 0, eta["etaminus"], 1.0))
+            return (size * factor).clamp(eta["step_size_min"], eta["step_size_max"])
+
+        turns = tree.map(torch.mul, grads, memory["prev"])
+        step_size = tree.map(resize, memory["step_size"], turns)
+        prev = tree.map(lambda g, turn: torch.where(turn < 0, 0.0, g), grads, turns)
+        updates = tree.map(lambda g, size: -g.sign() * size, prev, step_size)
+        return updates, {"prev": prev, "step_size": step_size}
+
+    return part("scale_by_rprop", numbers, init, update)
