@@ -13,10 +13,13 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from recipes import registry
 from recipes.settings import SESSION_ONLY, Settings, SettingsError
+
+if TYPE_CHECKING:
+    from recipes.lesson import Lesson
 
 DONE, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -127,7 +130,7 @@ def _run(name: str, flags: list[str]) -> None:
     if settings.json:
         print(json.dumps(result))
     else:
-        _print_table(report.rows, result)
+        _print_tables(report.rows, outcome.lesson, result)
 
 
 def _predict(run_dir: Path, inputs: list[str], as_json: bool) -> None:
@@ -238,19 +241,31 @@ def _latest(name: str) -> Path:
     return runs[-1]
 
 
-def _print_table(rows: Sequence[dict[str, float]], result: dict[str, Any]) -> None:
+def _print_tables(rows: Sequence[dict[str, float]], lesson: Lesson | None, result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
-    table = Table(title=f"{result['recipe']} on {result['dataset']}, seed {result['seed']}")
-    for name in rows[-1] if rows else ():
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(*[f"{value:g}" if name == "epoch" else f"{value:.4f}" for name, value in row.items()])
-    console.print(table)
+    title = f"{result['recipe']} on {result['dataset']}, seed {result['seed']}"
+    if rows:
+        table = Table(title=title)
+        for name in rows[-1]:
+            table.add_column(name, justify="right")
+        for row in rows:
+            table.add_row(*[f"{value:g}" if name == "epoch" else f"{value:.4f}" for name, value in row.items()])
+        console.print(table)
+    if lesson:
+        table = Table(title=title, show_lines=any("\n" in line.result for line in lesson.lines))
+        for name in ("expression", "result", "tutorial"):
+            table.add_column(name)
+        for line in lesson.lines:
+            table.add_row(Text(line.expression), Text(line.result), Text(line.tutorial))
+        console.print(table)
+        for remark in lesson.remarks:
+            console.print(Text(f"- {remark}"))
     print(f"{result['seconds']} s on {result['device']}, {'compiled' if result['compiled'] else 'not compiled'}")
-    print(f"pictures, TensorBoard events and the checkpoint are in {result['run_dir']}")
+    print(f"what the run leaves behind is in {result['run_dir']}")
 
 
 def _is_for_the_user(error: Exception) -> bool:

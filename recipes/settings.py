@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from recipes.lesson import Lesson
 
 Device = Literal["auto", "cpu", "cuda"]
 Compile = Literal["auto", "on", "off"]
@@ -64,7 +67,8 @@ SESSION_ONLY = ("out", "resume", "json", "data_dir")  # may differ between the s
 class Outcome:
     """What a recipe found, and how it was computed."""
 
-    metrics: dict[str, float]
+    metrics: dict[str, Any]
     epochs: int = 0
     device: str = "cpu"
     compiled: bool = False
+    lesson: Lesson | None = None

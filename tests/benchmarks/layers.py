@@ -13,29 +13,79 @@ T = torch.nn
 IMAGES = (32, 64, 28, 28)
 TEXT = (32, 128, 256)  # batch, time, features
 
-# name: (layer, twin, shape of the input): sizes at which the arithmetic, not the call, takes the time
+SIGNALS, VOLUMES = (32, 64, 784), (8, 32, 16, 16, 16)
+BATCHES = {1: SIGNALS, 2: IMAGES, 3: VOLUMES}
+
+ACTIVATIONS = """CELU ELU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid LogSoftmax Mish PReLU
+    ReLU ReLU6 RReLU SELU Sigmoid SiLU Softmax Softmin Softplus Softshrink Softsign Tanh Tanhshrink""".split()  # noqa: SIM905
+
+
+def snake(name):
+    for old, new in (("PReLU", "prelu"), ("ReLU", "relu"), ("SiLU", "silu"), ("RReLU", "rrelu")):
+        if name == old:
+            return new
+    if name.isupper():
+        return name.lower()
+    name = name.replace("RReLU", "rrelu").replace("ReLU6", "relu6").replace("LeakyReLU", "Leaky_relu")
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def over_axes(ours, theirs, *arguments, axes=(1, 2, 3), channels=False, **options):
+    """Rows for the versions of a layer in one to three dimensions."""
+
+    def row(n):
+        first = (BATCHES[n][1],) if channels else ()
+        layer, twin = getattr(nn, f"{ours}{n}d"), getattr(T, f"{theirs}{n}d")
+        return layer(*arguments, **options), twin(*first, *arguments, **options), BATCHES[n]
+
+    return {f"{ours}{n}d": lambda n=n: row(n) for n in axes}
+
+
+def activation(name):
+    dim = (-1,) if "Softm" in name or "LogSoftm" in name else ()
+    return getattr(nn, snake(name))(*dim), getattr(T, name)(*dim), TEXT
+
+
+# name: (layer, twin, shape of the input, or what makes it): sizes at which the arithmetic, not the call, takes the time
 CASES = {
     "linear": lambda: (nn.linear(1024), T.Linear(1024, 1024), (256, 1024)),
-    "conv1d": lambda: (nn.conv1d(64, 5), T.Conv1d(64, 64, 5), (64, 64, 512)),
+    "embedding": lambda: (nn.embedding(10000, 256), T.Embedding(10000, 256), words),
+    "embedding_bag": lambda: (nn.embedding_bag(10000, 256), T.EmbeddingBag(10000, 256), words),
+    "conv1d": lambda: (nn.conv1d(64, 5), T.Conv1d(64, 64, 5), SIGNALS),
     "conv2d": lambda: (nn.conv2d(64, 3, padding=1), T.Conv2d(64, 64, 3, padding=1), IMAGES),
-    "conv3d": lambda: (nn.conv3d(16, 3), T.Conv3d(16, 16, 3), (8, 16, 16, 16, 16)),
+    "conv3d": lambda: (nn.conv3d(16, 3), T.Conv3d(32, 16, 3), VOLUMES),
+    "conv_transpose1d": lambda: (nn.conv_transpose1d(32, 2, 2), T.ConvTranspose1d(64, 32, 2, 2), SIGNALS),
     "conv_transpose2d": lambda: (nn.conv_transpose2d(32, 2, 2), T.ConvTranspose2d(64, 32, 2, 2), IMAGES),
-    "max_pool2d": lambda: (nn.max_pool2d(2), T.MaxPool2d(2), IMAGES),
-    "avg_pool2d": lambda: (nn.avg_pool2d(2), T.AvgPool2d(2), IMAGES),
-    "adaptive_avg_pool2d": lambda: (nn.adaptive_avg_pool2d(1), T.AdaptiveAvgPool2d(1), IMAGES),
-    "batch_norm2d": lambda: (nn.batch_norm2d(), T.BatchNorm2d(64), IMAGES),
+    "conv_transpose3d": lambda: (nn.conv_transpose3d(16, 2, 2), T.ConvTranspose3d(32, 16, 2, 2), VOLUMES),
+    **over_axes("max_pool", "MaxPool", 2),
+    **over_axes("avg_pool", "AvgPool", 2),
+    **over_axes("lp_pool", "LPPool", 2, 2),
+    **over_axes("adaptive_avg_pool", "AdaptiveAvgPool", 1),
+    **over_axes("adaptive_max_pool", "AdaptiveMaxPool", 1),
+    **over_axes("batch_norm", "BatchNorm", channels=True),
+    **over_axes("instance_norm", "InstanceNorm", channels=True),
+    **over_axes("dropout", "Dropout", 0.5),
+    **over_axes("zero_pad", "ZeroPad", 1),
+    **over_axes("reflection_pad", "ReflectionPad", 1),
+    **over_axes("replication_pad", "ReplicationPad", 1),
+    **over_axes("circular_pad", "CircularPad", 1),
     "layer_norm": lambda: (nn.layer_norm(256), T.LayerNorm(256), TEXT),
     "rms_norm": lambda: (nn.rms_norm(256), T.RMSNorm(256), TEXT),
     "group_norm": lambda: (nn.group_norm(8), T.GroupNorm(8, 64), IMAGES),
-    "instance_norm2d": lambda: (nn.instance_norm2d(), T.InstanceNorm2d(64), IMAGES),
+    "local_response_norm": lambda: (nn.local_response_norm(5), T.LocalResponseNorm(5), IMAGES),
     "dropout": lambda: (nn.dropout(0.5), T.Dropout(0.5), TEXT),
-    "relu": lambda: (nn.relu(), T.ReLU(), IMAGES),
-    "gelu": lambda: (nn.gelu(), T.GELU(), TEXT),
-    "softmax": lambda: (nn.softmax(-1), T.Softmax(-1), TEXT),
-    "prelu": lambda: (nn.prelu(), T.PReLU(), IMAGES),
+    "alpha_dropout": lambda: (nn.alpha_dropout(0.5), T.AlphaDropout(0.5), TEXT),
+    "feature_alpha_dropout": lambda: (nn.feature_alpha_dropout(0.5), T.FeatureAlphaDropout(0.5), IMAGES),
+    "pixel_shuffle": lambda: (nn.pixel_shuffle(2), T.PixelShuffle(2), IMAGES),
+    "pixel_unshuffle": lambda: (nn.pixel_unshuffle(2), T.PixelUnshuffle(2), IMAGES),
     "upsample": lambda: (nn.upsample(scale_factor=2), T.Upsample(scale_factor=2), IMAGES),
+    **{snake(name): lambda name=name: activation(name) for name in ACTIVATIONS},
+    "softmax2d": lambda: (nn.softmax2d(), T.Softmax2d(), IMAGES),
+    "threshold": lambda: (nn.threshold(0.1, 0.0), T.Threshold(0.1, 0.0), TEXT),
+    "rnn_cell": lambda: (nn.rnn_cell(256), T.RNNCell(256, 256), (256, 256)),
+    "gru_cell": lambda: (nn.gru_cell(256), T.GRUCell(256, 256), (256, 256)),
     "multihead_attention": lambda: (
-        nn.multihead_attention(8, batch_first=True),
+        nn.multihead_attention(8, batch_first=True, need_weights=False),
         SelfAttention(256, 8),
         TEXT,
     ),
@@ -76,10 +126,11 @@ def main(arguments):
 
 def measure_layer(layer, twin, shape, arguments):
     key = random.key(0)
-    x = random.normal(random.fold_in(key, 1), shape)
+    x = shape(key) if callable(shape) else random.normal(random.fold_in(key, 1), shape)
     params, buffers = interop.from_state_dict(twin.state_dict(), *layer.init(key, x))
-    twin_x = x.clone().requires_grad_()
-    wanted = [*twin.parameters(), twin_x]
+    floating = x.is_floating_point()
+    twin_x = x.clone().requires_grad_(floating)
+    wanted = [*twin.parameters(), *([twin_x] if floating else [])]
 
     def twin_forward():
         with torch.no_grad():
@@ -91,7 +142,7 @@ def measure_layer(layer, twin, shape, arguments):
     def forward(params, x):
         return layer.apply(params, buffers, x, key=key, train=True)[0]
 
-    both = fd.grad(lambda params, x: forward(params, x).sum(), argnums=(0, 1))
+    both = fd.grad(lambda params, x: forward(params, x).sum(), argnums=(0, 1) if floating else 0)
     pairs = [(twin_forward, lambda: forward(params, x)), (twin_both, lambda: both(params, x))]
     if not arguments.eager:
         compiled = fd.jit(both)
@@ -114,6 +165,10 @@ def interleaved(functions, rounds):
                 f()
             values.append((time.perf_counter() - started) / count)
     return [statistics.median(values) for values in seconds]
+
+
+def words(key):
+    return random.randint(random.fold_in(key, 1), (64, 128), 0, 10000)
 
 
 def first(layer):

@@ -1,0 +1,63 @@
+"""A lesson: what was computed, beside what the tutorial says, and remarks where the tutorial is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: the expression as a learner would type it, its result, and the tutorial's figure."""
+
+    expression: str
+    result: str
+    tutorial: str
+
+
+@dataclass
+class Lesson:
+    """Collects the lines of a table and, under the same names, the metrics of `--json`.
+
+    >>> lesson = Lesson()
+    >>> _ = lesson.show("dot", "torch.dot(a, b)", torch.tensor(30.0), tutorial="30.0")
+    >>> lesson.metrics, lesson.lines[0].result
+    ({'dot': 30.0}, '30')
+    """
+
+    lines: list[Line] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    def show(self, name: str, expression: str, value: Any, tutorial: str = "") -> Any:
+        """Adds a line, and `value` to the metrics as `name`: a tensor as lists of numbers. Returns `value`."""
+        if name in self.metrics:
+            raise ValueError(f"lesson: '{name}' is shown twice; give each line a name of its own")
+        self.metrics[name] = plain(value)
+        self.lines.append(Line(expression, written(value), tutorial))
+        return value
+
+    def remark(self, text: str) -> None:
+        """Adds a sentence below the table, such as a correction of the tutorial."""
+        self.remarks.append(text)
+
+
+def plain(value: Any) -> Any:
+    """Returns `value` as JSON has it: numbers, text, truth values and lists of them."""
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    if isinstance(value, (tuple, list)):
+        return [plain(part) for part in value]
+    return value if isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def written(value: Any) -> str:
+    """Returns `value` as a person reads it: numbers to six significant digits, a matrix row by row."""
+    value = plain(value)
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        return "\n".join(written(row) for row in value)
+    if isinstance(value, list):
+        return " ".join(written(part) for part in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
