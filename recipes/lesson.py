@@ -23,8 +23,8 @@ class Lesson:
 
     >>> lesson = Lesson()
     >>> _ = lesson.show("dot", "torch.dot(a, b)", torch.tensor(30.0), tutorial="30.0")
-    >>> lesson.metrics, lesson.lines[0].result
-    ({'dot': 30.0}, '30')
+    >>> lesson.metrics["dot"], lesson.lines[0].result
+    (30.0, '30')
     """
 
     lines: list[Line] = field(default_factory=list)
