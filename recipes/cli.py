@@ -144,9 +144,12 @@ def _predict(run_dir: Path, inputs: list[str], as_json: bool) -> None:
         print(json.dumps(predictions))
         return
     for one in predictions:
-        print(f"{one['input']}: {one['prediction']}")
-        for label, probability in enumerate(one["probabilities"]):
-            print(f"  {label}  {probability:7.2%}  {'#' * round(40 * probability)}")
+        print(f"{one['input']}: {one['prediction']}{''.join(f' ({note})' for note in one.get('notes', []))}")
+        probabilities = one["probabilities"]
+        by_label = probabilities if isinstance(probabilities, dict) else dict(enumerate(probabilities))
+        width = max(len(str(label)) for label in by_label)
+        for label, probability in by_label.items():
+            print(f"  {label:<{width}}  {probability:7.2%}  {'#' * round(40 * probability)}")
 
 
 def _parse(settings_class: type[Settings], name: str, flags: list[str], default: Settings | None = None) -> Any:

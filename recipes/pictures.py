@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
@@ -11,16 +11,21 @@ from torch import Tensor
 from funcdl.train.report import Row
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"  # Okabe and Ito's colours, told apart by the colour-blind
+COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", GREY)  # for lines, with their styles
+STYLES = ("-", "--", "-.", ":")
+HELD_OUT = {"test": "test", "val": "validation"}
 
 
-def curves(rows: Sequence[Row], title: str) -> Figure:
-    """Loss and accuracy by epoch, in training and on the test data."""
+def curves(rows: Sequence[Row], title: str, held_out: str = "test") -> Figure:
+    """Loss and accuracy by epoch, in training and on the data held out ("test" or "val"), where there is any."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     figure.suptitle(title)
     epochs = [row["epoch"] for row in rows]
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for key, label, colour, style in ((name, "training", BLUE, "o-"), (f"test_{name}", "test", ORANGE, "s--")):
-            axes.plot(epochs, [row[key] for row in rows], style, color=colour, label=label, markersize=4)
+        measured = (name, "training", BLUE, "o-"), (f"{held_out}_{name}", HELD_OUT[held_out], ORANGE, "s--")
+        for key, label, colour, style in measured:
+            if key in rows[0]:
+                axes.plot(epochs, [row[key] for row in rows], style, color=colour, label=label, markersize=4)
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
@@ -54,4 +59,56 @@ def digit_sheet(
         bars.set(ylim=(0, 1), yticks=[], xticks=range(10))
         bars.tick_params(labelsize=6, length=0)
         bars.spines[["top", "left", "right"]].set_visible(False)
+    return figure
+
+
+def confusion(counts: Float[Tensor, "classes classes"], names: Sequence[str], title: str) -> Figure:
+    """How often each class (row) is taken for each (column): the numbers, and in blue the share of the row."""
+    size = len(names)
+    figure = Figure(figsize=(2.4 + 0.5 * size, 1.9 + 0.45 * size), layout="constrained")
+    axes = figure.subplots()
+    shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    image = axes.imshow(shares.numpy(force=True), cmap="Blues", vmin=0, vmax=1)
+    for row in range(size):
+        for column in range(size):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=8)
+    axes.set(xlabel="predicted class", ylabel="true class", title=title, xticks=range(size), yticks=range(size))
+    axes.set_xticklabels(names, rotation=45 if max(map(len, names)) > 2 else 0, ha="center")
+    axes.set_yticklabels(names)
+    figure.colorbar(image, ax=axes, label="share of the true class")
+    return figure
+
+
+def descents(courses: Mapping[str, Sequence[float]], title: str, xlabel: str = "epoch") -> Figure:
+    """The loss of several runs before each step, on a logarithmic axis."""
+    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    axes = figure.subplots()
+    for index, (name, losses) in enumerate(courses.items()):
+        axes.plot(range(1, len(losses) + 1), losses, color=COLOURS[index % 8], ls=STYLES[index % 4], label=name)
+    axes.set(xlabel=xlabel, ylabel="loss", yscale="log", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def fitted(
+    points: Mapping[str, tuple[Tensor, Tensor]],
+    lines: Mapping[str, tuple[Tensor, Tensor]],
+    title: str,
+    xlabel: str = "x",
+    ylabel: str = "y",
+) -> Figure:
+    """Points as they were measured, and over them the lines that were fitted; all by name."""
+    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    axes = figure.subplots()
+    for index, (name, (x, y)) in enumerate(points.items()):
+        marker, colour = "osD^"[index % 4], (GREY, COLOURS[6], COLOURS[4])[index % 3]
+        axes.scatter(x.numpy(force=True), y.numpy(force=True), s=18, color=colour, marker=marker, label=name)
+    for index, (name, (x, y)) in enumerate(lines.items()):
+        style = STYLES[index % 4]
+        axes.plot(x.numpy(force=True), y.numpy(force=True), color=COLOURS[index % 8], ls=style, label=name)
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
     return figure

@@ -33,6 +33,11 @@ RECIPES = {
         Recipe(
             "digits-convnet", "vision", "Handwritten digits by a convolutional network: train, evaluate, look, predict"
         ),
+        Recipe("digits-rows", "sequence", "Handwritten digits, read row by row by an LSTM"),
+        Recipe("hello", "sequence", "Letters of hello to ohlol by an RNN, with and without embedding, LSTM or GRU"),
+        Recipe("names", "sequence", "The country of a surname, by its letters and a bidirectional GRU: train, predict"),
+        Recipe("sentiment", "sequence", "What a phrase of a film review thinks of the film, by an LSTM or a transformer"),
+        Recipe("sine", "sequence", "From the sine to the cosine, ten points at a time, with the state carried on"),
     )
 }
 

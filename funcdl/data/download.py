@@ -1,4 +1,4 @@
-"""Fetching one file so that it is there complete and checked, or not there at all."""
+"""Finding a file of a data set, and fetching one so that it is there complete and checked, or not there at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
-from funcdl.data.source import DataError
+from funcdl.data.source import DataError, data_dir
 
 CHUNK = 1 << 18  # bytes
 
@@ -66,6 +66,29 @@ def download(
         f"could not download {path.name}: {'; '.join(failures) or 'no address was given'}; "
         f"get it by other means and put it at {path}"
     )
+
+
+def locate(
+    name: str, path: str | os.PathLike[str] | None = None, *, urls: str | Sequence[str] = (), sha256: str | None = None
+) -> Path:
+    """Returns where the file `name`, or `name` gzipped as `name.gz`, lies below the folder with data sets.
+
+    A file that lies in neither place is downloaded there.
+
+    Args:
+        name: the file, such as "wine/winequality-white.csv".
+        path: the folder with data sets; None means what `data_dir` says.
+        urls: where the file is published, in order of preference.
+        sha256: the checksum of what is published there, in hexadecimal digits.
+
+    Raises:
+        DataError: the file is not there and cannot be downloaded; says where to put it.
+    """
+    wanted = data_dir(path) / name
+    for candidate in (wanted, wanted.with_name(f"{wanted.name}.gz")):
+        if candidate.exists():
+            return candidate
+    return download(urls, wanted, sha256=sha256)
 
 
 def _fetch(url: str, path: Path, checksums: dict[str, str | None], timeout: float) -> None:

@@ -1,4 +1,4 @@
-"""Reading a picture of one digit so that a network trained on MNIST understands it."""
+"""Reading pictures: any as it is, and one of a digit so that a network trained on MNIST understands it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,31 @@ SIDE = 28  # pixels of an MNIST image
 BOX = 20  # pixels of the longest side of the digit in it
 FAINTEST = 16 / 255  # contrast below which a picture counts as blank
 NOISE = 0.1  # of the contrast; what is closer to the background than that is background
+
+
+def load_image(path: str | os.PathLike[str]) -> UInt8[Tensor, "channels height width"]:
+    """Reads a picture, upright, in torch's layout: the channels first.
+
+    Args:
+        path: a file in a format that Pillow reads.
+
+    Returns:
+        uint8 (channels, height, width): 1 channel of grey, 3 of red, green and blue, or 4 with opacity last.
+
+    Raises:
+        DataError: the file is missing, is not an image, or is damaged.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "night.png"
+    >>> Image.new("RGB", (4, 2), "navy").save(path)
+    >>> load_image(path).shape, load_image(path)[:, 0, 0]
+    (torch.Size([3, 2, 4]), tensor([  0,   0, 128], dtype=torch.uint8))
+    """
+    picture = _open(Path(path))
+    if picture.mode not in ("L", "RGB", "RGBA"):
+        picture = picture.convert("RGBA" if "transparency" in picture.info or "A" in picture.getbands() else "RGB")
+    pixels = torch.from_numpy(np.array(picture))
+    return pixels.reshape(*pixels.shape[:2], -1).movedim(-1, 0).contiguous()
 
 
 def load_digit(path: str | os.PathLike[str]) -> UInt8[Tensor, "1 28 28"]:
@@ -85,19 +110,25 @@ def centre(ink: Float[Tensor, "n 20 20"]) -> Float[Tensor, "n 28 28"]:
     return wide[torch.arange(len(ink))[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def _brightness(path: Path) -> np.ndarray:
-    """The picture as float32 (height, width) in [0, 1], dark to light."""
+def _open(path: Path) -> Image.Image:
+    """The picture as its file has it, turned upright."""
     try:
         with Image.open(path) as file:
             picture = ImageOps.exif_transpose(file)
             picture.load()
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist; pass the path of a picture of a digit") from None
+        raise DataError(f"{path} does not exist; pass the path of a picture") from None
     except UnidentifiedImageError:
         raise DataError(f"{path} is not an image that Pillow can read; pass a PNG or JPEG file") from None
     # Pillow's decoders raise SyntaxError and ValueError, too, on damaged files.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as an image ({error}); save it again as PNG") from None
+    return picture
+
+
+def _brightness(path: Path) -> np.ndarray:
+    """The picture as float32 (height, width) in [0, 1], dark to light."""
+    picture = _open(path)
     if picture.mode.startswith("I;16"):
         return np.asarray(picture, dtype=np.float32) / 65535
     if picture.mode in ("I", "F"):  # of no stated range

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
-import zlib
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from funcdl.data.download import download
-from funcdl.data.source import DataError, Split, data_dir
+from funcdl.data.source import DataError, Split, data_dir, read_bytes
 
 COUNTS = {"train": 60_000, "t10k": 10_000}
 
@@ -65,7 +63,7 @@ def read_idx(path: str | os.PathLike[str], dimensions: int) -> Tensor:
     tensor([5, 0, 4], dtype=torch.uint8)
     """
     path = Path(path)
-    content = _read(path)
+    content = read_bytes(path)
     magic, header = bytes([0, 0, 8, dimensions]), 4 + 4 * dimensions
     if content[:4] != magic[: len(content)]:
         raise DataError(
@@ -102,14 +100,3 @@ def _file(folder: Path, name: str) -> Path:
 
     checksum = dict(MNIST.resources)[f"{name}.gz"]
     return download([f"{mirror}{name}.gz" for mirror in MNIST.mirrors], candidates[1], md5=checksum)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except gzip.BadGzipFile as error:
-        raise DataError(f"{path} is not a gzip file ({error}); delete it and get it again") from None
-    except (EOFError, zlib.error) as error:
-        raise DataError(f"{path} is a damaged gzip file ({error}); delete it and get it again") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None

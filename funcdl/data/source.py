@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,3 +38,19 @@ def data_dir(path: str | os.PathLike[str] | None = None) -> Path:
     'data'
     """
     return Path(path or os.environ.get("FUNCDL_DATA") or "~/.cache/funcdl").expanduser()
+
+
+def read_bytes(path: Path) -> bytes:
+    """Returns what a file holds, uncompressed if its name ends in `.gz`.
+
+    Raises:
+        DataError: the file is missing or cannot be read, or is not gzip where its name says so.
+    """
+    try:
+        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except gzip.BadGzipFile as error:
+        raise DataError(f"{path} is not a gzip file ({error}); delete it and get it again") from None
+    except (EOFError, zlib.error) as error:
+        raise DataError(f"{path} is a damaged gzip file ({error}); delete it and get it again") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None

@@ -1,5 +1,50 @@
-"""Models: functions that return a `Layer`, with the parameter names of their `nn.Module` twins."""
+"""Models: functions that return a `Layer`, with the parameter names of their `nn.Module` twins.
 
+Those of photographs have torchvision's names, so that its weights can be read: `interop.from_state_dict`.
+"""
+
+from funcdl.models.alexnet import alexnet
+from funcdl.models.autoencoder import autoencoder
 from funcdl.models.convnet import convnet
+from funcdl.models.densenet import dense_block, dense_transition, densenet, densenet121
+from funcdl.models.ensemble import ensemble
+from funcdl.models.googlenet import googlenet
+from funcdl.models.inception import inception_block, inception_net
+from funcdl.models.lenet import cnn, handbook_cnn, lenet
+from funcdl.models.mlp import mlp
+from funcdl.models.residual import residual_block, residual_net
+from funcdl.models.resnet import resnet18, resnet34, resnet50
+from funcdl.models.sequences import at, letter_model, name_classifier, phrase_classifier, row_classifier, unrolled
+from funcdl.models.transformer import transformer_classifier
+from funcdl.models.vgg import vgg
 
-__all__ = ["convnet"]
+__all__ = [
+    "alexnet",
+    "at",
+    "autoencoder",
+    "cnn",
+    "convnet",
+    "dense_block",
+    "dense_transition",
+    "densenet",
+    "densenet121",
+    "ensemble",
+    "googlenet",
+    "handbook_cnn",
+    "inception_block",
+    "inception_net",
+    "lenet",
+    "letter_model",
+    "mlp",
+    "name_classifier",
+    "phrase_classifier",
+    "residual_block",
+    "residual_net",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "row_classifier",
+    "transformer_classifier",
+    "unrolled",
+    "vgg",
+]

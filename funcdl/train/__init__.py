@@ -1,6 +1,7 @@
 """Training: the state, one step, evaluation, the loop over epochs, checkpoints, and what a run leaves behind."""
 
 from funcdl.train.checkpoint import CheckpointError, load, read_info, save
+from funcdl.train.descent import descend
 from funcdl.train.loop import Interrupted, NonFiniteLossError, fit
 from funcdl.train.report import Report
 from funcdl.train.state import TrainState, make_state
@@ -13,6 +14,7 @@ __all__ = [
     "Precision",
     "Report",
     "TrainState",
+    "descend",
     "fit",
     "load",
     "make_evaluate",

@@ -7,9 +7,10 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,12 +19,13 @@ from torch import Tensor
 from funcdl import random, tree
 from funcdl.data import epoch_indices, length, steps_per_epoch, take
 from funcdl.train.checkpoint import CheckpointError
-from funcdl.train.report import Report
+from funcdl.train.report import Report, Row
 from funcdl.train.state import TrainState
 from funcdl.train.step import Step
 from funcdl.tree import Tree
 
 SAVE_SECONDS = 60.0  # between checkpoints inside an epoch
+BEST = "best"  # the folder beside the checkpoint
 LOOK_STEPS = 50  # between looks at the loss, each of which waits for the device
 
 
@@ -44,12 +46,15 @@ def fit(
     epochs: int,
     batch_size: int,
     drop_last: bool = True,
+    every: int = 1,
+    order: Callable[[Tensor], Sequence[Tensor]] | None = None,
     evaluate: Callable[[Tree, Tree], dict[str, Tensor]] | None = None,
+    best: str | None = None,
     report: Report | None = None,
     resume: bool = False,
     info: Mapping[str, Any] | None = None,
 ) -> TrainState:
-    """Trains for a number of epochs and returns the last state.
+    """Trains for a number of epochs and returns the last state, or the best.
 
     The order of the rows in epoch e follows from `fold_in(key, e)` and nothing else is random outside the steps, so a
     run that was stopped anywhere and resumed ends with the same bits as one that never was.
@@ -62,8 +67,15 @@ def fit(
         epochs: how many times to go through the data, 1 or more.
         batch_size: rows per step.
         drop_last: whether to leave out a last batch that is short; keeping it costs a compiled step a second graph.
-        evaluate: `(params, buffers) -> measured`, called after each epoch.
-        report: where rows, progress and checkpoints go. A checkpoint is saved at the start, after each epoch, every
+        every: epochs from one row to the next, for those that take a moment; the last epoch always has a row, and a row
+            is about its own epoch only.
+        order: `(key) -> row numbers of each batch` for one epoch, as many batches as without it: shuffled by default, or
+            for instance `data.epoch_indices_by_width`.
+        evaluate: `(params, buffers) -> measured`, called for each row.
+        best: a name in the rows. Then the state of the row with the highest such value (the lowest, if the name ends in
+            "loss"), the first if several, is saved beside the checkpoint, under "best", and returned instead of the
+            last one.
+        report: where rows, progress and checkpoints go. A checkpoint is saved at the start, after each row, every
             minute, and when Ctrl-C is pressed.
         resume: whether to go on from the report's checkpoint.
         info: what else decides the bits of the run (precision, threads, ...), in JSON's terms: it is saved in the
@@ -72,7 +84,7 @@ def fit(
     Raises:
         Interrupted: Ctrl-C was pressed; the state is saved. (A second Ctrl-C does not wait for the step to end.)
         NonFiniteLossError: the loss or a parameter is NaN or infinite; both are looked at before each checkpoint.
-        ValueError: `epochs` or `batch_size` is out of range.
+        ValueError: `epochs`, `every` or `batch_size` is out of range.
         CheckpointError: `resume` with a checkpoint that is missing, damaged or another run's, or under another `info`.
 
     >>> from funcdl import losses, nn, optim, train
@@ -85,11 +97,13 @@ def fit(
     >>> state.step, report.rows[-1]["loss"] < 1e-3
     (tensor(160), True)
     """
-    if epochs < 1:
-        raise ValueError(f"epochs={epochs}: must be 1 or more")
+    for name, number in (("epochs", epochs), ("every", every)):
+        if number < 1:
+            raise ValueError(f"{name}={number}: must be 1 or more")
     report = report or Report()
     rows = length(data)
     steps = steps_per_epoch(rows, batch_size, drop_last=drop_last)
+    shuffle = order or partial(epoch_indices, n=rows, batch_size=batch_size, drop_last=drop_last)
     drawn = {"rows": rows, "batch_size": batch_size, "drop_last": drop_last, "key": key.tolist()}
     run = json.loads(json.dumps({**(info or {}), **drawn}))  # as it will be read back: JSON has no tuples
     if resume:
@@ -98,16 +112,18 @@ def fit(
         progress = _Progress.at(state, steps, saved["totals"])
         report.say(f"resuming at step {int(state.step)} of {steps * epochs}")
         report.restore_rows(progress.epoch - 1)
+        kept = report.load(state, BEST)[0] if best and report.rows else None
     else:
         progress = _Progress(epoch=1, step=0)
+        kept = None
         _save(report, state, progress, run)
         report.restore_rows(0)
 
     with _deferred_interrupt() as interrupt:
         while progress.epoch <= epochs:
-            order = epoch_indices(random.fold_in(key, progress.epoch), rows, batch_size, drop_last=drop_last)
+            batches = shuffle(random.fold_in(key, progress.epoch))
             with report.bar(f"epoch {progress.epoch}/{epochs}", steps, progress.step) as bar:
-                for indices in order[progress.step :]:
+                for indices in batches[progress.step :]:
                     state, measured = step(state, take(data, indices))
                     progress.add(measured, len(indices))
                     bar.update(1)
@@ -119,17 +135,30 @@ def fit(
                         _save(report, state, progress, run)
                     if interrupt.is_set():
                         raise Interrupted(_where(report, state))
-            means = progress.means()
             _check_finite(report, state, progress)
-            if evaluate is not None:
-                means |= evaluate(state.params, state.buffers)
-            values = {name: value.item() for name, value in means.items()}
-            report.row({"epoch": progress.epoch, **values, "seconds": time.monotonic() - progress.started})
-            progress = _Progress(epoch=progress.epoch + 1, step=0)
-            _save(report, state, progress, run)
-            if interrupt.is_set():
+            done = progress
+            progress = _Progress(epoch=done.epoch + 1, step=0)
+            row_due = done.epoch % every == 0 or done.epoch == epochs
+            if row_due:
+                means = done.means() | (evaluate(state.params, state.buffers) if evaluate else {})
+                values = {name: value.item() for name, value in means.items()}
+                if best and _is_better(best, values, report.rows):
+                    kept = tree.map(torch.clone, state)  # a step may be given the memory of the state
+                    report.save(kept, {"epoch": done.epoch}, BEST)
+                report.row({"epoch": done.epoch, **values, "seconds": time.monotonic() - done.started})
+            else:
+                progress.started, progress.saved = done.started, done.saved
+            save = row_due or interrupt.is_set()
+            if save:
+                _save(report, state, progress, run)
+            if save and interrupt.is_set():
                 raise Interrupted(_where(report, state))
-    return state
+    return state if kept is None else kept
+
+
+def _is_better(name: str, values: Row, rows: Sequence[Row]) -> bool:
+    sign = -1 if name.endswith("loss") else 1
+    return all(sign * values[name] > sign * row[name] for row in rows)
 
 
 @dataclass

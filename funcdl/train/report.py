@@ -95,12 +95,17 @@ class Report:
         pixels = np.asarray(Image.open(png).convert("RGB"))  # drawn once, and not again by add_figure
         self._writer().add_image(name, pixels, dataformats="HWC")
 
-    def save(self, values: Tree, info: dict[str, Any]) -> None:
+    def text(self, name: str, content: str) -> None:
+        """Saves a text file that belongs to the run, such as the words that its numbers stand for."""
+        if self.directory is not None:
+            checkpoint.write_atomically(self.directory / name, content.encode())
+
+    def save(self, values: Tree, info: dict[str, Any], folder: str = "checkpoint") -> None:
         """Saves a checkpoint, if there is a directory for it."""
         if self.directory is not None:
-            checkpoint.save(self.directory / "checkpoint", values, info)
+            checkpoint.save(self.directory / folder, values, info)
 
-    def load(self, like: Tree) -> tuple[Tree, dict[str, Any]]:
+    def load(self, like: Tree, folder: str = "checkpoint") -> tuple[Tree, dict[str, Any]]:
         """Loads the checkpoint, a tree like `like`, and what was saved beside it.
 
         Raises:
@@ -108,7 +113,7 @@ class Report:
         """
         if self.directory is None:
             raise checkpoint.CheckpointError("a report without a directory has no checkpoint; pass Report(directory)")
-        return checkpoint.load(self.directory / "checkpoint", like)
+        return checkpoint.load(self.directory / folder, like)
 
     def close(self) -> None:
         """Writes out what TensorBoard still holds back."""

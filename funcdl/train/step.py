@@ -90,7 +90,8 @@ def make_evaluate(
 
     Returns:
         `evaluate(params, buffers, batches) -> measured`. `batches` is `(inputs, targets, weights)` with all batches
-        stacked along a first dimension, as `data.stacked_batches` makes them; the whole pass is one scan.
+        stacked along a first dimension, as `data.stacked_batches` makes them; the whole pass is one scan. A list of such
+        stacks, as `data.stacked_batches_by_width` makes them, is one data set.
 
     >>> from funcdl import data, losses, metrics, nn
     >>> model = nn.linear(1)
@@ -110,9 +111,11 @@ def make_evaluate(
         def add(totals: Tree, batch: Tree) -> tuple[Tree, Tree]:
             return tree.map(torch.add, totals, accumulate(params, buffers, batch)), {}
 
+        stacks = batches if isinstance(batches, list) else [batches]
         # Only the shapes of this first pass are used: a compiler drops the rest of it.
-        zeros = tree.zeros_like(accumulate(params, buffers, tree.map(lambda leaf: leaf[0], batches)))
-        statistics, _ = scan(add, zeros, batches)
+        statistics = tree.zeros_like(accumulate(params, buffers, tree.map(lambda leaf: leaf[0], stacks[0])))
+        for stack in stacks:
+            statistics, _ = scan(add, statistics, stack)
         return {name: metric.compute(statistics[name]) for name, metric in metrics.items()}
 
     return evaluate

@@ -185,7 +185,7 @@ def test_noise_alone_is_blank(tmp_path):
 
 
 def test_files_that_are_no_images(tmp_path):
-    with pytest.raises(DataError, match=r"absent.png does not exist; pass the path of a picture of a digit"):
+    with pytest.raises(DataError, match=r"absent.png does not exist; pass the path of a picture"):
         load_digit(tmp_path / "absent.png")
     (tmp_path / "text.png").write_text("not a picture")
     with pytest.raises(DataError, match=r"text.png is not an image that Pillow can read; pass a PNG or JPEG file"):

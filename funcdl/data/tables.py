@@ -1,0 +1,233 @@
+"""Text files of rows and columns (CSV, TSV, white space), plain or gzipped, with errors that name the place."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from funcdl.data.source import DataError, read_bytes
+
+Conversion = Mapping[str, float] | Callable[[str], float]
+
+
+class Table(NamedTuple):
+    """Numbers in rows and columns, and the names of the columns (none for a file without a header)."""
+
+    values: Float[Tensor, "rows columns"]
+    names: tuple[str, ...]
+
+    def column(self, name: str) -> Float[Tensor, " rows"]:
+        """Returns the column of that name."""
+        return self.values[:, self.names.index(name)]
+
+
+class TextTable(NamedTuple):
+    """Text in rows and columns, the names of the columns, and the line of the file on which each row ends."""
+
+    rows: list[list[str]]
+    names: tuple[str, ...]
+    lines: list[int]
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    *,
+    delimiter: str | None = ",",
+    header: bool = True,
+    columns: int | Sequence[str] | None = None,
+    convert: Mapping[str, Conversion] | None = None,
+    missing: float | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Table:
+    """Reads a table of numbers.
+
+    Args:
+        path: the file, UTF-8, gzipped if its name ends in `.gz`.
+        delimiter: the character between columns; None is any run of white space.
+        header: whether the first line names the columns.
+        columns: how many columns the file must have, or the names of those to return, in this order; None is all of
+            them, however many the first line has.
+        convert: for a column's name, how its text becomes a number: a dict of the texts there are, or a function
+            that raises ValueError for others. Other columns must hold finite numbers.
+        missing: the number for an empty cell; None refuses empty cells.
+        dtype: of the values.
+
+    Returns:
+        `Table(values, names)`: (rows, columns) and the names of the columns.
+
+    Raises:
+        DataError: the file is missing, damaged, empty or not UTF-8, a row has another number of columns than the
+            first, a named column is not there, or a cell is not a number; with file, line and column.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "wine.csv"
+    >>> _ = path.write_text('"colour";"alcohol"\\nwhite;9.5\\nred;12\\n')
+    >>> read_table(path, delimiter=";", convert={"colour": {"white": 0, "red": 1}})
+    Table(values=tensor([[ 0.0000,  9.5000],
+            [ 1.0000, 12.0000]]), names=('colour', 'alcohol'))
+    """
+    path, convert = Path(path), convert or {}
+    text = read_text_table(path, delimiter=delimiter, header=header, columns=columns)
+    strict = [_reader(convert.get(name), missing) for name in text.names or text.rows[0]]
+    readers = [
+        float if missing is None and name not in convert else read
+        for name, read in zip(text.names or text.rows[0], strict, strict=True)
+    ]
+    numbers = array("d")
+    for row, line in zip(text.rows, text.lines, strict=True):
+        try:
+            numbers.extend([read(cell) for read, cell in zip(readers, row, strict=True)])
+        except ValueError:
+            raise DataError(f"{path}, line {line}, {_fault(row, text.names, strict)}") from None
+    values = torch.tensor(numbers, dtype=torch.float64).reshape(len(text.rows), -1)
+    infinite = (~values.isfinite()).any(1).nonzero()
+    if missing is None and len(infinite):
+        index = int(infinite[0])
+        raise DataError(f"{path}, line {text.lines[index]}, {_fault(text.rows[index], text.names, strict)}")
+    return Table(values.to(dtype), text.names)
+
+
+def read_text_table(
+    path: str | os.PathLike[str],
+    *,
+    delimiter: str | None = ",",
+    header: bool = True,
+    columns: int | Sequence[str] | None = None,
+    quoted: bool = True,
+) -> TextTable:
+    """Reads a table of text; blank lines are skipped.
+
+    Args:
+        path: the file, UTF-8, gzipped if its name ends in `.gz`.
+        delimiter: the character between columns; None is any run of white space.
+        header: whether the first line names the columns.
+        columns: how many columns the file must have, or the names of those to return, in this order; None is all of
+            them, however many the first line has.
+        quoted: whether double quotes enclose a cell, which may then hold delimiters; False takes them as they are.
+
+    Returns:
+        `TextTable(rows, names, lines)`.
+
+    Raises:
+        DataError: as `read_table`, for all but the cells.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "passengers.csv"
+    >>> _ = path.write_text('Id,Name\\n1,"Braund, Mr. Owen"\\n')
+    >>> read_text_table(path, columns=["Name"])
+    TextTable(rows=[['Braund, Mr. Owen']], names=('Name',), lines=[2])
+    """
+    path = Path(path)
+    named = columns if isinstance(columns, Sequence) else None
+    if named and not header:
+        raise ValueError("read_text_table: columns can be chosen by name only in a file with a header")
+    found = _split(path, delimiter, quoted)
+    line, first = next(found, (1, []))
+    if not first:
+        raise DataError(f"{path}, line 1, column 1: the file is empty; get it again")
+    if isinstance(columns, int) and len(first) != columns:
+        raise DataError(_wrong_count(path, line, len(first), columns, delimiter))
+    names = tuple(name.strip() for name in first) if header else ()
+    rows, lines = ([], []) if header else ([first], [line])
+    for line, row in found:
+        if len(row) != len(first):
+            raise DataError(_wrong_count(path, line, len(row), len(first), delimiter))
+        rows.append(row)
+        lines.append(line)
+    if not rows:
+        raise DataError(f"{path}, line {line + 1}, column 1: no rows follow the header; get the file again")
+    if named:
+        absent = [name for name in named if name not in names]
+        if absent:
+            raise DataError(
+                f"{path}, line 1: there is no column '{absent[0]}' among {', '.join(names)}; get the right file"
+            )
+        chosen = [names.index(name) for name in named]
+        rows, names = [[row[index] for index in chosen] for row in rows], tuple(named)
+    return TextTable(rows, names, lines)
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Reads a text file, UTF-8 with or without a byte order mark, gzipped if its name ends in `.gz`.
+
+    Raises:
+        DataError: the file is missing, damaged, empty or not UTF-8.
+    """
+    content = read_bytes(Path(path))
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        column = error.start - content.rfind(b"\n", 0, error.start)
+        raise DataError(
+            f"{path}, line {line}, column {column}: byte 0x{content[error.start]:02x} is not UTF-8 text; "
+            "get the file again or save it as UTF-8"
+        ) from None
+    if not text.strip():
+        raise DataError(f"{path}, line 1, column 1: the file is empty; get it again")
+    return text
+
+
+def _split(path: Path, delimiter: str | None, quoted: bool) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not blank, each with the number of the line on which it ends."""
+    lines = io.StringIO(read_text(path), newline="")
+    if delimiter is None:
+        yield from ((number, cells) for number, line in enumerate(lines, 1) if (cells := line.split()))
+        return
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+    try:
+        yield from ((reader.line_num, cells) for cells in reader if cells)
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}; correct it or get the file again") from None
+
+
+def _reader(conversion: Conversion | None, missing: float | None) -> Callable[[str], float]:
+    """How one column is read; raises ValueError, which says what is expected."""
+
+    def read(cell: str) -> float:
+        if missing is not None and not cell.strip():
+            return missing
+        if isinstance(conversion, Mapping):
+            if cell not in conversion:
+                raise ValueError(f"one of {', '.join(conversion)}")
+            return conversion[cell]
+        try:
+            number = (conversion or float)(cell)
+        except ValueError as error:
+            raise ValueError(f"what is expected there: {error}" if conversion else "a number") from None
+        if not math.isfinite(number):
+            raise ValueError("a finite number")
+        return number
+
+    return read
+
+
+def _fault(row: list[str], names: Sequence[str], readers: Sequence[Callable[[str], float]]) -> str:
+    """Says what is wrong with the first cell that cannot be read."""
+    for index, (cell, read) in enumerate(zip(row, readers, strict=True)):
+        try:
+            read(cell)
+        except ValueError as expected:
+            column = f"column {index + 1}" + (f" '{names[index]}'" if names else "")
+            return f"{column}: '{cell}' is not {expected}; correct it or get the file again"
+    raise AssertionError("every cell can be read")
+
+
+def _wrong_count(path: Path, line: int, found: int, expected: int, delimiter: str | None) -> str:
+    by = "white space" if delimiter is None else repr(delimiter)
+    place = f"column {min(found, expected) + 1}"
+    return (
+        f"{path}, line {line}, {place}: the row has {found} column{'s'[: found != 1]}, expected {expected} separated "
+        f"by {by}; correct it or get the file again"
+    )

@@ -1,0 +1,37 @@
+"""An autoencoder of linear layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from funcdl import nn
+from funcdl.models.mlp import mlp
+from funcdl.nn import Layer
+
+
+def autoencoder(shape: Sequence[int] = (1, 28, 28), widths: Sequence[int] = (128, 64, 12, 3)) -> Layer:
+    """Squeezes images through a few numbers, and makes images of these again: `decoder(encoder(x))`.
+
+    Args:
+        shape: of one image.
+        widths: of the encoder's layers, the last of them the code's; the decoder has the same ones backwards.
+
+    Input (batch, *shape), output likewise, with values in (0, 1). A tanh stands between the layers. Levels: `encoder`
+    and `decoder`, each as of `mlp`; `mlp(*widths, activation=torch.tanh)(params["encoder"], images)` is the code.
+
+    Source: Hinton and Salakhutdinov, "Reducing the dimensionality of data with neural networks", 2006.
+
+    >>> import torch
+    >>> from funcdl import random
+    >>> model, images = autoencoder(), torch.zeros(5, 1, 28, 28)
+    >>> params, buffers = model.init(random.key(0), images)
+    >>> model(params, images).shape, params["encoder"]["7"]["weight"].shape
+    (torch.Size([5, 1, 28, 28]), torch.Size([3, 12]))
+    """
+    return nn.serial(
+        encoder=mlp(*widths, activation=nn.tanh()),
+        decoder=mlp(*reversed(widths[:-1]), math.prod(shape), activation=nn.tanh()),
+        sigmoid=nn.sigmoid(),
+        unflatten=nn.unflatten(1, shape),
+    )

@@ -1,0 +1,57 @@
+"""Several models of one form, trained as one."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from funcdl import random, tree
+from funcdl.nn import Layer
+from funcdl.nn.layer import Buffers, Params
+from funcdl.transforms import vmap
+from funcdl.tree import Tree
+
+
+def ensemble(layer: Layer, members: int) -> Layer:
+    """Makes a layer of `members` layers side by side, each with parameters of its own and inputs of its own.
+
+    All members are computed at once, under `vmap`. Trained on the sum of their losses, by an optimizer that treats every
+    number alone, each learns what it would learn alone: the gradient of the sum by one member's parameters is that of
+    its own loss.
+
+    Args:
+        layer: what each member is.
+        members: how many, at least 1.
+
+    Inputs and outputs are trees of tensors (batch, members, ...); every leaf of the parameters and buffers has the
+    members as its first dimension. Member i is initialised with `split(key, members)[i]`, and draws from that of the
+    key it is applied with.
+
+    Raises:
+        ValueError: `members` is less than 1.
+
+    >>> import torch
+    >>> from funcdl import nn
+    >>> model = ensemble(nn.linear(1), 5)
+    >>> params, buffers = model.init(random.key(0), torch.empty(1, 5, 3, device="meta"))
+    >>> params["weight"].shape, model(params, torch.ones(8, 5, 3)).shape
+    (torch.Size([5, 1, 3]), torch.Size([8, 5, 1]))
+    """
+    if members < 1:
+        raise ValueError(f"ensemble: expected members >= 1, got {members}")
+
+    def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
+        example = tree.map(lambda leaf: leaf.to("meta")[:, 0], x)
+        made = [layer.init(member_key, example) for member_key in random.split(key, members).unbind()]
+        return tree.stack([params for params, _ in made]), tree.stack([buffers for _, buffers in made])
+
+    def apply(
+        params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
+    ) -> tuple[Tree, Buffers]:
+        def one(params: Params, buffers: Buffers, x: Tree, keys: dict[str, Tensor]) -> tuple[Tree, Buffers]:
+            return layer.apply(params, buffers, x, key=keys.get("key"), train=train)
+
+        keys = {} if key is None else {"key": random.split(key, members)}
+        y, after = vmap(one, in_dims=(0, 0, 1, 0), out_dims=(1, 0))(params, buffers, x, keys)
+        return y, after or buffers
+
+    return Layer(init, apply)

@@ -1,0 +1,143 @@
+"""GoogLeNet: the network of Inception modules for photographs."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from funcdl import nn
+from funcdl.nn import Layer
+from funcdl.nn.initializers import truncated_normal
+from funcdl.nn.layer import Buffers, Params
+from funcdl.nn.slots import Slots, apply_slot, init_slot, on_meta, slot_keys
+from funcdl.tree import Tree
+
+MODULES = {  # channels: 1x1; 3x3, reduced and after; twice 3x3 again, reduced and after; after the pool
+    "3a": (64, 96, 128, 16, 32, 32),
+    "3b": (128, 128, 192, 32, 96, 64),
+    "4a": (192, 96, 208, 16, 48, 64),
+    "4b": (160, 112, 224, 24, 64, 64),
+    "4c": (128, 128, 256, 24, 64, 64),
+    "4d": (112, 144, 288, 32, 64, 64),
+    "4e": (256, 160, 320, 32, 128, 128),
+    "5a": (256, 160, 320, 32, 128, 128),
+    "5b": (384, 192, 384, 48, 128, 128),
+}
+AUXILIARY = {"inception4a": "aux1", "inception4d": "aux2"}  # which classifier stands after which module
+
+_drawn = truncated_normal(std=0.01)
+
+
+def googlenet(
+    classes: int = 1000, *, aux_logits: bool = False, transform_input: bool = False, dropout: float = 0.2
+) -> Layer:
+    """Nine Inception modules between two convolutions and a linear layer: photographs in, logits out.
+
+    Args:
+        classes: the number of classes.
+        aux_logits: whether there are two more classifiers in the middle, whose losses help to train. With `train=True`
+            the output then is `(logits, logits of aux2, logits of aux1)`; without, they have parameters only.
+        transform_input: whether inputs normalised by ImageNet's means and deviations are turned to those normalised by
+            0.5 and 0.5, for which torchvision's published weights are made.
+        dropout: the probability of a zero, before the last linear layer.
+
+    Input (batch, 3, height, width), 224 x 224 in the paper and any size from 15; output (batch, classes). 6,624,904
+    parameters for 1,000 classes; 13,004,888 with `aux_logits`.
+
+    Source: Szegedy et al., "Going deeper with convolutions", 2015. Equals `torchvision.models.googlenet`, initial
+    distributions too, which has a batch norm after each convolution, and 3 x 3 where the paper has 5 x 5. There
+    `aux_logits` is True by default.
+
+    >>> import torch
+    >>> from funcdl import random, tree
+    >>> images = torch.empty(1, 3, 224, 224, device="meta")
+    >>> params, buffers = googlenet().init(random.key(0, device="meta"), images)
+    >>> tree.size(params)
+    6624904
+    """
+    modules = {f"inception{name}": _module(*channels) for name, channels in MODULES.items()}
+    layers: dict[str, Layer] = {
+        "transform_input": nn.stateless(_transform) if transform_input else nn.identity(),
+        "conv1": _conv(64, 7, 2),
+        "maxpool1": nn.max_pool2d(3, 2, ceil_mode=True),
+        "conv2": _conv(64, 1),
+        "conv3": _conv(192, 3),
+        "maxpool2": nn.max_pool2d(3, 2, ceil_mode=True),
+        **{name: layer for name, layer in modules.items() if "3" in name},
+        "maxpool3": nn.max_pool2d(3, 2, ceil_mode=True),
+        **{name: layer for name, layer in modules.items() if "4" in name},
+        "maxpool4": nn.max_pool2d(2, 2, ceil_mode=True),
+        **{name: layer for name, layer in modules.items() if "5" in name},
+        "avgpool": nn.adaptive_avg_pool2d(1),
+        "flatten": nn.flatten(),
+        "dropout": nn.dropout(dropout),
+        "fc": nn.linear(classes, weight_init=_drawn),
+    }
+    return _with_auxiliary(layers, classes) if aux_logits else nn.serial(**layers)
+
+
+def _with_auxiliary(layers: dict[str, Layer], classes: int) -> Layer:
+    """The layers one after the other, and from two of them a way to a classifier of its own."""
+    slots: Slots = []
+    for name, layer in layers.items():
+        slots.append((name, layer))
+        if name in AUXILIARY:
+            slots.append((AUXILIARY[name], _auxiliary(classes)))
+
+    def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
+        params: Params = {}
+        buffers: Buffers = {}
+        x = on_meta(x)
+        for (name, layer), slot_key in zip(slots, slot_keys(key, len(slots)), strict=True):
+            y = init_slot(name, layer, params, buffers, slot_key, x)
+            x = x if name in AUXILIARY.values() else y
+        return params, buffers
+
+    def apply(
+        params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
+    ) -> tuple[Tree, Buffers]:
+        changed: Buffers = {}
+        auxiliary: list[Tensor] = []
+        for (name, layer), slot_key in zip(slots, slot_keys(key, len(slots)), strict=True):
+            aside = name in AUXILIARY.values()
+            if aside and not train:
+                continue
+            y = apply_slot(name, layer, params, buffers, changed, x, slot_key, train)
+            if aside:
+                auxiliary.append(y)
+            else:
+                x = y
+        return (x, *reversed(auxiliary)) if train else x, {**buffers, **changed} if changed else buffers
+
+    return Layer(init, apply)
+
+
+def _module(ch1x1: int, ch3x3red: int, ch3x3: int, ch5x5red: int, ch5x5: int, pool: int) -> Layer:
+    return nn.parallel(
+        branch1=_conv(ch1x1, 1),
+        branch2=nn.serial(_conv(ch3x3red, 1), _conv(ch3x3, 3)),
+        branch3=nn.serial(_conv(ch5x5red, 1), _conv(ch5x5, 3)),
+        branch4=nn.serial(nn.max_pool2d(3, 1, padding=1, ceil_mode=True), _conv(pool, 1)),
+        combine=nn.concatenate(dim=1),
+    )
+
+
+def _auxiliary(classes: int) -> Layer:
+    return nn.serial(
+        avgpool=nn.adaptive_avg_pool2d(4),
+        conv=_conv(128, 1),
+        flatten=nn.flatten(),
+        fc1=nn.linear(1024, weight_init=_drawn),
+        relu=nn.relu(),
+        dropout=nn.dropout(0.7),
+        fc2=nn.linear(classes, weight_init=_drawn),
+    )
+
+
+def _conv(channels: int, kernel_size: int, stride: int = 1) -> Layer:
+    conv = nn.conv2d(channels, kernel_size, stride, padding=kernel_size // 2, bias=False, weight_init=_drawn)
+    return nn.serial(conv=conv, bn=nn.batch_norm2d(eps=0.001), relu=nn.relu())
+
+
+def _transform(x: Tensor) -> Tensor:
+    mean, std = (x.new_tensor(values).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    return (x * std + mean - 0.5) / 0.5

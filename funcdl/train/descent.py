@@ -1,0 +1,100 @@
+"""Small problems: descent on a loss as one scan, the whole course of it returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from funcdl import tree
+from funcdl.optim import Transformation, apply_updates
+from funcdl.train.loop import NonFiniteLossError
+from funcdl.train.report import Report
+from funcdl.transforms import jit, scan
+from funcdl.tree import Tree
+
+ROWS = 10  # of a report, spread over the steps
+
+
+def descend(
+    value_and_grad: Callable[[Tree, Tree], tuple[Tensor, Tree]],
+    params: Tree,
+    optimizer: Transformation,
+    xs: Tree = (),
+    *,
+    steps: int | None = None,
+    measure: Callable[[Tree, Tree], dict[str, Tensor]] | None = None,
+    compiled: bool = False,
+    may_diverge: bool = False,
+    report: Report | None = None,
+    info: Mapping[str, Any] | None = None,
+) -> tuple[Tree, dict[str, Tensor]]:
+    """Makes a number of steps and returns the last parameters, and what was measured before each step.
+
+    For problems that take seconds, such as a curve through a hundred points: nothing is saved on the way. `fit` is for
+    data that does not fit into one step, and for runs that may be interrupted.
+
+    Args:
+        value_and_grad: `(params, x) -> (loss, grads)`, most often `value_and_grad(objective)`.
+        params: where to begin.
+        optimizer: receives the gradients, and the loss as `value`. An ensemble has all its functions under `vmap`, this
+            one's too, and a loss for each member.
+        xs: what each step is given (a batch, a key), stacked along a first dimension; empty where all are alike.
+        steps: how many, needed only if `xs` is empty.
+        measure: `(params, x) -> measured`, more to record of the parameters before each step.
+        compiled: whether to compile the loop, as one program.
+        may_diverge: whether to return a course with infinite and undefined losses instead of refusing it.
+        report: receives a row for about ten of the steps, as epochs, and the last parameters as a checkpoint.
+        info: kept in the checkpoint as `run`.
+
+    Returns:
+        The parameters after the last step and a dict of tensors whose first dimension is the steps: `loss` and what
+        `measure` has returned.
+
+    Raises:
+        NonFiniteLossError: a loss or the last parameters are not finite; the report has the last parameters whose loss
+            is.
+
+    >>> from funcdl import optim
+    >>> from funcdl.transforms import value_and_grad
+    >>> slope = value_and_grad(lambda w, x: (w - 3.0) ** 2)
+    >>> w, course = descend(slope, torch.tensor(1.0), optim.sgd(lr=0.25), steps=3)
+    >>> w, course["loss"]
+    (tensor(2.7500), tensor([4.0000, 1.0000, 0.2500]))
+    """
+
+    def step(carry: Tree, x: Tree) -> tuple[Tree, dict[str, Tensor]]:
+        params, state, last = carry
+        loss, grads = value_and_grad(params, x)
+        finite = torch.isfinite(loss).all()
+        last = tree.map(lambda new, old: torch.where(finite, new, old), params, last)
+        updates, state = optimizer.update(grads, state, params, value=loss)
+        measured = {"loss": loss, **(measure(params, x) if measure else {})}
+        return (apply_updates(params, updates), state, last), measured
+
+    def run(params: Tree, xs: Tree) -> tuple[Tree, dict[str, Tensor]]:
+        return scan(step, (params, optimizer.init(params), params), xs, steps)
+
+    (params, _, last), course = (jit(run) if compiled else run)(params, xs)
+    losses = course["loss"].reshape(len(course["loss"]), -1)
+    bad = (~torch.isfinite(losses).all(1)).nonzero().flatten().tolist()
+    if not bad and not all(torch.isfinite(leaf).all() for leaf in tree.leaves(params)):
+        bad = [len(losses)]
+    if report:
+        _report(report, course, bad[0] if bad else len(losses))
+        report.save(last if bad else params, {"run": dict(info or {})})
+    if bad and not may_diverge:
+        kept = f"; the last finite state is in {report.directory / 'checkpoint'}" if report and report.directory else ""
+        raise NonFiniteLossError(f"the loss is not finite after step {bad[0]}; try a lower learning rate{kept}")
+    return params, course
+
+
+def _report(report: Report, course: dict[str, Tensor], finite: int) -> None:
+    report.restore_rows(0)
+    total = len(course["loss"])
+    numbers = {name: values.tolist() for name, values in course.items() if values.ndim == 1}
+    for step in sorted({1, *(round(total * part / ROWS) for part in range(1, ROWS + 1))}):
+        if 1 <= step <= finite:
+            report.row({"epoch": step, **{name: values[step - 1] for name, values in numbers.items()}})

@@ -1,0 +1,1 @@
+"""First steps: tensors, gradients, layers, losses, and data as tensors."""

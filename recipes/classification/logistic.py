@@ -1,0 +1,75 @@
+"""Hours of study and passing the exam: logistic regression on three points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+import funcdl as fd
+from funcdl import losses, nn, optim, random, train, tree
+from recipes import pictures, runtime, settings
+from recipes.lesson import Lesson
+from recipes.settings import Outcome
+
+HOURS = torch.tensor([[1.0], [2.0], [3.0]])
+PASSED = torch.tensor([[0.0], [0.0], [1.0]])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(settings.Settings):
+    """Fit the probability to pass an exam, sigmoid(w hours + b), to three students: 1 and 2 hours fail, 3 hours pass.
+
+    The loss is the binary cross entropy, summed over the three; every epoch sees all of them. Where the probability is
+    one half, at -b / w hours, the classes meet. As the points can be separated the best w is infinite: the boundary
+    settles early, between 2 and 3 hours, and w goes on growing ever more slowly.
+    """
+
+    dataset: Literal["sample"] = "sample"
+    """The lecture's three students."""
+    epochs: int = 1000
+    """Passes through the three points; 100 are visibly too few."""
+    start: Literal["zero", "random"] = "zero"
+    """zero: from w = b = 0, where every probability is one half; random: as torch draws them."""
+
+
+def run(settings: Settings, report: train.Report) -> Outcome:
+    """Descends from the start chosen and shows the probabilities and the boundary."""
+    device = runtime.choose_device(settings.device)
+    compiled = runtime.choose_compile(settings.compile, device, settings.epochs, report)
+    hours, passed = HOURS.to(device), PASSED.to(device)
+    model = nn.serial(linear=nn.linear(1), sigmoid=nn.sigmoid())
+    params, _ = model.init(random.key(settings.seed, device=device), hours)
+    if settings.start == "zero":
+        params = tree.zeros_like(params)
+
+    def loss(params: tree.Tree, _: tree.Tree) -> torch.Tensor:
+        return losses.binary_cross_entropy(model(params, hours), passed, reduction="sum")
+
+    def line(params: tree.Tree, _: tree.Tree) -> dict[str, torch.Tensor]:
+        return {"w": params["linear"]["weight"].squeeze(), "b": params["linear"]["bias"].squeeze()}
+
+    optimizer = optim.sgd(lr=settings.lr)
+    params, course = train.descend(
+        fd.value_and_grad(loss),
+        params,
+        optimizer,
+        steps=settings.epochs,
+        measure=line,
+        compiled=compiled,
+        report=report,
+        info=runtime.environment(device, compiled),
+    )
+
+    lesson = Lesson()
+    w, b = (value.item() for value in line(params, ()).values())
+    lesson.show("first_loss", "loss before the first step", course["loss"][0], "3 ln 2 = 2.0794 from zero")
+    lesson.show("loss", "loss(params)", loss(params, ()))
+    lesson.show("w", "w", w)
+    lesson.show("b", "b", b)
+    lesson.show("boundary", "-b / w, hours for one half", -b / w, "about 2.42")
+    lesson.show("prediction", "model(params, [[4.]])", model(params, torch.tensor([[4.0]], device=device)).item())
+    lesson.show("probabilities", "model(params, hours)", model(params, hours).flatten(), "fail, fail, pass")
+    report.picture("logistic", pictures.logistic(course, HOURS, PASSED, w, b))
+    return Outcome(lesson.metrics, settings.epochs, device.type, compiled, lesson)

@@ -1,0 +1,1 @@
+"""Lines and curves through points, and the ways to descend to them."""

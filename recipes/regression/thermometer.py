@@ -1,0 +1,195 @@
+"""A thermometer without a scale: the line to degrees Celsius, by five ways to the gradient and the step."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+import funcdl as fd
+from funcdl import data, optim, random, train, tree
+from recipes import pictures, runtime, settings
+from recipes.lesson import Lesson
+from recipes.settings import Outcome
+
+START = {"w": torch.tensor(1.0), "b": torch.tensor(0.0)}
+BOOK_SPLIT = ([9, 6, 5, 8, 4, 7, 0, 1, 3], [2, 10])
+MARKS = (1, 2, 3, 10, 100, 500, 1000, 3000, 5000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(settings.Settings):
+    """Fit `celsius = w reading + b` to 11 pairs by descent on the mean squared error, beginning at w = 1 and b = 0.
+
+    The gradient comes from differences, from derivatives written by hand, or from `funcdl.grad`; the step is the rate
+    times the gradient, `optim.sgd`, which is the same, or Adam. On the readings as they are the error is far steeper in
+    w than in b, so that a rate of 0.01 diverges and the largest stable one crawls; a tenth of the readings goes well,
+    and Adam, whose steps do not depend on the size of the gradient, needs no such care:
+    `--method adam --inputs raw --lr 0.1 --epochs 2000`.
+    """
+
+    dataset: Literal["sample"] = "sample"
+    """The 11 readings of *Deep Learning with PyTorch*, chapter 5."""
+    epochs: int | None = None
+    """Steps, each on all readings; 5000, or 3000 with a split."""
+    method: Literal["finite-difference", "manual", "autograd", "sgd", "adam"] = "autograd"
+    """Where the gradient comes from, or the optimizer."""
+    inputs: Literal["scaled", "raw"] = "scaled"
+    """The readings as they are, or a tenth of them."""
+    split: Literal["none", "book", "random"] = "none"
+    """Which 2 of the 11 to hold out: none, the book's, or 2 that the seed draws."""
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum in the order of the readings: in float32 the last of the book's digits depend on it."""
+    return functools.reduce(torch.add, values.unbind())
+
+
+def finite_difference(x: Tensor, y: Tensor, delta: float = 0.1) -> Any:
+    """The gradient from two losses for each parameter, exact for a parabola but for rounding."""
+
+    def value_and_grad(params: tree.Tree, _: Any) -> tuple[Tensor, tree.Tree]:
+        def slope(name: str) -> Tensor:
+            up, down = ({**params, name: params[name] + step} for step in (delta, -delta))
+            return (loss(up, x, y) - loss(down, x, y)) / (2 * delta)
+
+        return loss(params, x, y), {name: slope(name) for name in params}
+
+    return value_and_grad
+
+
+def manual(x: Tensor, y: Tensor) -> Any:
+    """The gradient by the chain rule: d loss / d prediction, times d prediction / d parameter."""
+
+    def value_and_grad(params: tree.Tree, _: Any) -> tuple[Tensor, tree.Tree]:
+        error = params["w"] * x + params["b"] - y
+        slope = 2 * error / len(x)
+        return total(error**2) / len(x), {"w": total(slope * x), "b": total(slope)}
+
+    return value_and_grad
+
+
+def loss(params: tree.Tree, x: Tensor, y: Tensor) -> Tensor:
+    """The mean squared error of the line."""
+    return total((params["w"] * x + params["b"] - y) ** 2) / len(x)
+
+
+def rate_times_gradient(lr: float) -> optim.Transformation:
+    """What `optim.sgd(lr)` is: an optimizer that remembers nothing."""
+    return optim.Transformation(
+        lambda params: {}, lambda g, state, params, **_: (tree.map(lambda d: -lr * d, g), state)
+    )
+
+
+def run(settings: Settings, report: train.Report) -> Outcome:
+    """Shows the chapter's first figures, then descends as the settings say."""
+    lesson = Lesson()
+    with runtime.choose_device(settings.device) as device:
+        readings, celsius = (leaf.to(device) for leaf in data.thermometer())
+        start = tree.map(lambda leaf: leaf.to(device), START)
+        at_the_start(lesson, readings, celsius, start)
+        closed_form(lesson)
+        params, course, compiled = descend(settings, report, lesson, readings, celsius, start)
+    scale = 0.1 if settings.inputs == "scaled" else 1.0
+    line = torch.stack([readings.min(), readings.max()])
+    lines = {
+        "fitted line": (line, params["w"] * scale * line + params["b"]),
+        "Fahrenheit's": (line, (line - 32) / 1.8),
+    }
+    names = {"loss": "training", "val_loss": "validation"}
+    curves = {names[name]: values.tolist() for name, values in course.items()}
+    report.picture(
+        "fit", pictures.fitted({"measured": (readings, celsius)}, lines, "thermometer", "reading", "temperature (°C)")
+    )
+    report.picture("losses", pictures.descents(curves, f"thermometer by {settings.method}, rate {settings.lr:g}"))
+    return Outcome(lesson.metrics, len(course["loss"]), device.type, compiled, lesson)
+
+
+def at_the_start(lesson: Lesson, readings: Tensor, celsius: Tensor, start: tree.Tree) -> None:
+    """The loss and the gradients at w = 1 and b = 0, and two descents on the readings as they are."""
+    lesson.show("start_loss", "loss(w=1, b=0)", loss(start, readings, celsius), "1763.8846", digits=8)
+    ways = {
+        "differences": finite_difference(readings, celsius),
+        "manual": manual(readings, celsius),
+        "autograd": fd.value_and_grad(lambda params, _: loss(params, readings, celsius)),
+    }
+    for name, way in ways.items():
+        grads = way(start, ())[1]
+        figure = "" if name == "differences" else "4517.2969 82.6"
+        lesson.show(f"gradient_{name}", f"gradient by {name}", torch.stack([grads["w"], grads["b"]]), figure, digits=8)
+    for lr, epochs, name, figure in (
+        (1e-2, 11, "diverging", "1763.884644 5802485.5 19408035840 ... inf"),
+        (1e-4, 100, "crawling", "1763.884644 323.090546 78.929634 29.105242 29.022669"),
+    ):
+        w_b, course = train.descend(
+            manual(readings, celsius), start, rate_times_gradient(lr), steps=epochs, may_diverge=True
+        )
+        losses = course["loss"].tolist()
+        shown = [losses[mark - 1] for mark in MARKS if mark <= epochs and losses[mark - 1] < float("inf")]
+        lesson.show(f"losses_{name}", f"raw readings, rate {lr:g}: losses", shown, figure, digits=8)
+        if name == "diverging":
+            lesson.show(
+                "first_infinite", "the first epoch whose loss is infinite", losses.index(float("inf")) + 1, "11"
+            )
+        else:
+            lesson.show("params_crawling", "w, b after 100", torch.stack([w_b["w"], w_b["b"]]), "0.2327 -0.0438")
+
+
+def closed_form(lesson: Lesson) -> None:
+    """The least squares by linear algebra, and the largest rate that does not diverge: 2 / the steepest curvature."""
+    readings, y = data.thermometer(torch.float64)
+    for name, x in (("raw", readings), ("scaled", 0.1 * readings)):
+        columns = torch.stack([x, torch.ones_like(x)], 1)
+        curvature = torch.linalg.eigvalsh(2 * columns.T @ columns / len(x))
+        figure = {"raw": "0.00034", "scaled": "0.03298"}[name]
+        lesson.show(
+            f"largest_rate_{name}", f"largest stable rate, {name} readings", 2 / curvature[-1], figure, digits=4
+        )
+    solution = torch.linalg.lstsq(columns, y[:, None]).solution
+    least = ((columns @ solution)[:, 0] - y).square().mean()
+    lesson.show("closed_form", "least squares: w, b", solution[:, 0], "5.367719 -17.304786", digits=8)
+    lesson.show("closed_form_loss", "least squares: loss", least, "2.9276456", digits=8)
+
+
+def descend(
+    settings: Settings, report: train.Report, lesson: Lesson, readings: Tensor, celsius: Tensor, start: tree.Tree
+) -> tuple[tree.Tree, dict[str, Tensor], bool]:
+    """The descent that the settings ask for."""
+    x = readings if settings.inputs == "raw" else 0.1 * readings
+    order = random.permutation(random.key(settings.seed), len(x)).tolist()
+    rows, held_out = {"none": (list(range(len(x))), []), "book": BOOK_SPLIT, "random": (order[:-2], order[-2:])}[
+        settings.split
+    ]
+    gradients = {"finite-difference": finite_difference, "manual": manual}
+    by_autograd = fd.value_and_grad(lambda params, _: loss(params, x[rows], celsius[rows]))
+    way = gradients[settings.method](x[rows], celsius[rows]) if settings.method in gradients else by_autograd
+    optimizer = {"sgd": optim.sgd, "adam": optim.adam}.get(settings.method, rate_times_gradient)(lr=settings.lr)
+    epochs = settings.epochs or (3000 if held_out else 5000)
+    compiled = runtime.choose_compile(settings.compile, x.device, epochs, report, runtime.REPAY_SMALL_STEPS)
+    params, course = train.descend(
+        way,
+        start,
+        optimizer,
+        steps=epochs,
+        measure=(lambda params, _: {"val_loss": loss(params, x[held_out], celsius[held_out])}) if held_out else None,
+        compiled=compiled,
+        report=report,
+        info=runtime.environment(x.device, compiled),
+    )
+    marks = [mark for mark in MARKS if mark < epochs] + [epochs]
+    lesson.show("epochs", f"{settings.method}, {settings.inputs} readings, rate {settings.lr:g}: epochs", marks)
+    for name, values in course.items():
+        lesson.show(f"{name}_at", f"{name} before these steps", [values[mark - 1].item() for mark in marks], digits=8)
+    for name, value in params.items():
+        lesson.show(name, name, value)
+    lesson.show("loss", "loss", course["loss"][-1], digits=8)
+    if held_out:
+        best = course["val_loss"].argmin().item() + 1
+        lesson.show("val_loss", "validation loss", course["val_loss"][-1], digits=8)
+        lesson.show("best_epoch", "epoch of the least validation loss", best)
+        lesson.remark("A gap between training and validation loss is normal; over-fitting is when they drift apart.")
+    lesson.remark("The scale is Fahrenheit's: w should be 0.5556 of a raw reading, 5.556 of a tenth, and b -17.78.")
+    return params, course, compiled

@@ -1,0 +1,1 @@
+"""Sequences: letters, words, rows of pixels and points of a curve."""

@@ -1,0 +1,122 @@
+"""What names and sentiment share: training a classifier of sequences of unequal length, and keeping its vocabulary."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import funcdl as fd
+from funcdl import data, losses, metrics, nn, optim, random, train
+from funcdl.data import Sequences
+from funcdl.train import CheckpointError
+from recipes import runtime
+from recipes.settings import Settings
+
+Part = tuple[Sequences, Tensor]  # sequences and the number of the class of each
+
+WIDTHS = 4  # each is a graph of its own
+EVALUATION_BATCH = 256
+VOCABULARY = "vocabulary.json"
+
+
+def fit(
+    settings: Settings,
+    report: train.Report,
+    model: nn.Layer,
+    known: Part,
+    held_out: Part,
+    prefix: str,
+    epochs: int,
+    best: bool,
+    vocabulary: dict[str, Any],
+) -> tuple[train.TrainState, bool]:
+    """Trains by Adam on the cross entropy, in batches of similar length, and measures the data held out by epoch.
+
+    Args:
+        settings: of the recipe.
+        report: gets the rows, with `loss`, `accuracy`, and `PREFIX_loss`, `PREFIX_accuracy` of the data held out, and
+            the vocabulary.
+        model: what to train.
+        known: the data to train on.
+        held_out: the data to measure.
+        prefix: "test" or "val".
+        epochs: passes through the data.
+        best: whether to return the state of the epoch with the best accuracy on the data held out, not the last.
+        vocabulary: what the numbers in the data stand for.
+
+    Returns:
+        The state, and whether it was computed by compiled steps.
+    """
+    sequences, targets = known
+    device = targets.device
+    steps = runtime.count_steps(settings, epochs, len(targets))
+    widths = data.choose_widths(torch.cat([sequences["lengths"], held_out[0]["lengths"]]), WIDTHS)
+    report.say(f"{len(targets)} sequences to train on, cut to {', '.join(map(str, widths))} steps: a graph for each")
+    compiled = runtime.choose_compile(settings.compile, device, steps, report)
+
+    optimizer = optim.adam(lr=settings.lr)
+    state_key, order_key = random.split(random.key(settings.seed, device=device)).unbind()
+    state = train.make_state(model, optimizer, state_key, data.take(sequences, torch.tensor([0])))
+    step = train.make_step(model, losses.cross_entropy, optimizer, metrics={"accuracy": metrics.accuracy})
+    evaluate = train.make_evaluate(
+        model, {f"{prefix}_loss": metrics.average(losses.cross_entropy), f"{prefix}_accuracy": metrics.accuracy}
+    )
+    if compiled:
+        step, evaluate = fd.jit(step, donate_argnums=0), fd.jit(evaluate)
+    batches = data.stacked_batches_by_width(held_out, EVALUATION_BATCH, widths)
+    text = json.dumps(vocabulary)
+    report.text(VOCABULARY, text)
+    state = train.fit(
+        state,
+        lambda state, batch: step(state, (data.cut(batch[0], widths), batch[1])),
+        known,
+        key=order_key,
+        epochs=epochs,
+        batch_size=settings.batch_size,
+        order=partial(
+            data.epoch_indices_by_width, lengths=sequences["lengths"], widths=widths, batch_size=settings.batch_size
+        ),
+        evaluate=lambda params, buffers: evaluate(params, buffers, batches),
+        best=f"{prefix}_accuracy" if best else None,
+        report=report,
+        resume=settings.resume,
+        info=runtime.environment(device, compiled, vocabulary=hashlib.sha256(text.encode()).hexdigest()),
+    )
+    return state, compiled
+
+
+def logits(model: nn.Layer, params: Any, sequences: Sequences) -> Tensor:
+    """Applies a trained model to sequences, so many at a time as stay in the cache."""
+    rows = torch.arange(len(sequences["lengths"])).split(EVALUATION_BATCH)
+    return torch.cat([model(params, data.take(sequences, indices)) for indices in rows])
+
+
+def read_vocabulary(run_dir: Path) -> dict[str, Any]:
+    """Reads what `fit` kept in the folder of a run.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    path = run_dir / VOCABULARY
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); it belongs to the run") from None
+    except ValueError:
+        raise CheckpointError(f"{path}: is not JSON; it is damaged or not a run's") from None
+
+
+def load(settings: Settings, folder: Path, model: nn.Layer, example: Sequences) -> Any:
+    """Returns the parameters of a run's checkpoint.
+
+    Raises:
+        CheckpointError: there is none, or of another model.
+    """
+    like = train.make_state(model, optim.adam(lr=settings.lr), random.key(settings.seed), example)
+    return train.load(folder, like)[0].params

@@ -1,0 +1,123 @@
+"""Which country a surname comes from, by its letters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from funcdl import data, metrics, models, random, train, tree
+from recipes import pictures, runtime, settings
+from recipes.sequence import classifier
+from recipes.settings import Outcome, SettingsError
+
+EPOCHS = {"sample": 20, "names": 100}
+SHOWN = 5  # likeliest classes in a prediction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(settings.Settings):
+    """Tell the country of a surname: letters are embedded, two layers of a GRU read them from both ends, 18 classes.
+
+    What the linear layer sees are the last states of the second layer: the backward one at the first letter, the
+    forward one at the last letter of the name, which `lengths` tells, so that padding is never read. Names of similar
+    length are in one batch, cut to one of four widths, and each width is one compiled graph.
+
+    Of the published test's pairs 11.5 % are in the training data too, and 476 names have several countries, so that
+    100 % is out of reach; the accuracy on the others stands beside the one on all. The lecture has no validation part,
+    and choosing an epoch by the test makes the test part of the training: --validation chooses by names held out.
+    (The lecture prints its loss divided by the batch size once too often, about 0.0087 in the first epoch.)
+    """
+
+    dataset: Literal["sample", "names"] = "sample"
+    """sample: 1,500 invented names of six invented languages, made by a rule; names: the lecture's 13,374 and 6,700."""
+    epochs: int | None = None
+    """Passes through the training data; 20 on the sample, 100 on the names."""
+    batch_size: int = 256
+    """Names per step."""
+    lr: float = 1e-3
+    """Adam's rate."""
+    validation: float = 0.0
+    """Share of the training names to hold out; the epoch with the best accuracy on them is kept, and tested once."""
+
+    def check(self) -> None:
+        """Raises SettingsError for a value that no run could use."""
+        super().check()
+        if not 0 <= self.validation < 1:
+            raise SettingsError(f"--validation {self.validation}: must be at least 0 and less than 1")
+
+
+def run(settings: Settings, report: train.Report) -> Outcome:
+    """Trains, measures each epoch, and looks at the test with and without the names that training has seen."""
+    device = runtime.choose_device(settings.device)
+    split = data.invented_names() if settings.dataset == "sample" else data.names(settings.data_dir)
+    pairs = set(zip(split.train.texts, split.train.labels.tolist(), strict=True))
+    new = torch.tensor([pair not in pairs for pair in zip(split.test.texts, split.test.labels.tolist(), strict=True)])
+    report.say(f"{1 - new.float().mean():.1%} of the test pairs are in the training data")
+    known, test = tree.map(
+        lambda leaf: leaf.to(device),
+        [(data.letter_numbers(part.texts), part.labels) for part in (split.train, split.test)],
+    )
+    held_out, prefix = test, "test"
+    if settings.validation:
+        order = random.permutation(random.fold_in(random.key(settings.seed), 2), len(known[1]))
+        count = max(1, round(settings.validation * len(order)))
+        held_out, known = data.take(known, order[:count]), data.take(known, order[count:])
+        prefix = "val"
+
+    epochs = settings.epochs or EPOCHS[settings.dataset]
+    model = models.name_classifier(len(split.classes))
+    letters = "".join(sorted(set("".join(split.train.texts))))
+    vocabulary = {"classes": split.classes, "letters": letters}
+    state, compiled = classifier.fit(
+        settings, report, model, known, held_out, prefix, epochs, settings.validation > 0, vocabulary
+    )
+
+    predicted = classifier.logits(model, state.params, test[0]).argmax(1).cpu()
+    right = (predicted == split.test.labels).float()
+    counts = metrics.confusion_matrix(len(split.classes))(predicted, split.test.labels)
+    title = f"names on {settings.dataset}"
+    report.picture("curves", pictures.curves(report.rows, title, prefix))
+    report.picture("confusion", pictures.confusion(counts, split.classes, f"{title}: test"))
+    row = max(report.rows, key=lambda row: row["val_accuracy"]) if settings.validation else report.rows[-1]
+    measured = {name: value for name, value in row.items() if name not in ("epoch", "seconds")}
+    measured |= {"test_accuracy": right.mean().item(), "test_accuracy_unseen": right[new].mean().item()}
+    measured |= {"test_share_seen": 1 - new.float().mean().item(), "parameters": tree.size(state.params)}
+    if settings.validation:
+        measured["best_epoch"] = int(row["epoch"])
+    return Outcome(measured, epochs, device.type, compiled)
+
+
+def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
+    """Names the likeliest countries of surnames."""
+    vocabulary = classifier.read_vocabulary(run_dir)
+    folded = [data.fold_to_ascii(name.strip()) for name in inputs]
+    for name, plain in zip(inputs, folded, strict=True):
+        if not plain:
+            raise SettingsError(f"predict: the name '{name}' is empty; give one letter or more")
+        if not plain.isascii():
+            strange = next(letter for letter in plain if not letter.isascii())
+            raise SettingsError(f"predict: '{name}' has '{strange}', which no letter of ASCII stands for; romanise it")
+    letters = data.letter_numbers(folded)
+    model = models.name_classifier(len(vocabulary["classes"]))
+    params = classifier.load(settings, run_dir / ("best" if settings.validation else "checkpoint"), model, letters)
+    return [
+        _prediction(name, plain, row.tolist(), vocabulary)
+        for name, plain, row in zip(inputs, folded, model(params, letters).softmax(1), strict=True)
+    ]
+
+
+def _prediction(name: str, plain: str, probabilities: list[float], vocabulary: dict[str, Any]) -> dict[str, Any]:
+    likeliest = sorted(zip(probabilities, vocabulary["classes"], strict=True), reverse=True)[:SHOWN]
+    strange = sorted(set(plain) - set(vocabulary["letters"]))
+    notes = [f"read as {plain}"] if plain != name else []
+    notes += [f"never saw the characters {' '.join(strange)}"] if strange else []
+    return {
+        "input": name,
+        "prediction": likeliest[0][1],
+        "probabilities": {country: probability for probability, country in likeliest},
+        "notes": notes,
+    }
