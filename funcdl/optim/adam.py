@@ -139,8 +139,8 @@ def scale_by_adam(
         new_memory = {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
         if amsgrad:
             largest = new_memory["max_exp_avg_sq"] = tree.map(torch.maximum, memory["max_exp_avg_sq"], exp_avg_sq)
-        updates = tree.map(
-            lambda m, v: scale(scale1, m) / (scale(scale2, v.sqrt()) + eps.to(v.dtype)), exp_avg, largest
+        updates = tree.map(  # in place on what was just made: fresh memory costs an eager update as much as arithmetic
+            lambda m, v: scale(scale1, m).div_(scale(scale2, v.sqrt()).add_(eps.to(v.dtype))), exp_avg, largest
         )
         return updates, new_memory
 

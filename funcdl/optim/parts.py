@@ -54,7 +54,7 @@ def add_decayed_weights(weight_decay: Number, mask: Mask | None = None) -> Trans
     """
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        return tree.map(lambda g, p: g + scale(h["weight_decay"], p), grads, params), memory
+        return tree.map(lambda g, p: torch.addcmul(g, h["weight_decay"].to(p.dtype), p), grads, params), memory
 
     numbers = {"weight_decay": number("add_decayed_weights", "weight_decay", weight_decay)}
     decay = part("add_decayed_weights", numbers, nothing, update)
@@ -106,7 +106,7 @@ def average(old: Tree, new: Tree, weight: Scalar) -> Tree:
 
     The weight is computed in float64 by the caller: in bfloat16 a decay of 0.999 would be 1.
     """
-    return tree.map(lambda o, n: o + scale(weight, n - o), old, new)
+    return tree.map(lambda o, n: torch.lerp(o, n, weight.to(o.dtype)), old, new)
 
 
 def filled(params: Tree, value: Number) -> Tree:
