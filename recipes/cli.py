@@ -249,6 +249,8 @@ def _print_tables(rows: Sequence[dict[str, float]], lesson: Lesson | None, resul
     from rich.table import Table
     from rich.text import Text
 
+    from funcdl.train.report import written
+
     console = Console()
     title = f"{result['recipe']} on {result['dataset']}, seed {result['seed']}"
     if rows:
@@ -256,7 +258,7 @@ def _print_tables(rows: Sequence[dict[str, float]], lesson: Lesson | None, resul
         for name in rows[-1]:
             table.add_column(name, justify="right")
         for row in rows:
-            table.add_row(*[f"{value:g}" if name == "epoch" else f"{value:.4f}" for name, value in row.items()])
+            table.add_row(*[f"{value:g}" if name == "epoch" else written(value) for name, value in row.items()])
         console.print(table)
     if lesson:
         table = Table(title=title, show_lines=any("\n" in line.result for line in lesson.lines))

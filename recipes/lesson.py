@@ -35,7 +35,8 @@ class Lesson:
     def show(self, name: str, expression: str, value: Any, tutorial: str = "", digits: int = 6) -> Any:
         """Adds a line, and `value` to the metrics as `name`: a tensor as lists of numbers. Returns `value`.
 
-        The line has so many significant digits of a number (17 tell float64s apart), the metrics all of them.
+        The line has so many significant digits of a number (17 mean those that tell it apart from other float64s), the
+        metrics all of them.
         """
         if name in self.metrics:
             raise ValueError(f"lesson: '{name}' is shown twice; give each line a name of its own")
@@ -77,4 +78,4 @@ def written(value: Any, digits: int = 6) -> str:
         return "\n".join(written(row, digits) for row in value)
     if isinstance(value, list):
         return " ".join(written(part, digits) for part in value)
-    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+    return f"{value:.{digits}g}" if isinstance(value, float) and digits < 17 else str(value)

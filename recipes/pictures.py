@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
+import funcdl as fd
 from funcdl.train.report import Row
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"  # Okabe and Ito's colours, told apart by the colour-blind
@@ -16,8 +17,11 @@ STYLES = ("-", "--", "-.", ":")
 HELD_OUT = {"test": "test", "val": "validation"}
 
 
-def curves(rows: Sequence[Row], title: str, held_out: str = "test") -> Figure:
-    """Loss and accuracy by epoch, in training and on the data held out ("test" or "val"), where there is any."""
+def curves(rows: Sequence[Row], title: str, held_out: str = "test", best: float | None = None) -> Figure:
+    """Loss and accuracy by epoch, in training and on the data held out ("test" or "val"), where there is any.
+
+    `best` is an epoch to mark, such as the one before over-fitting.
+    """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     figure.suptitle(title)
     epochs = [row["epoch"] for row in rows]
@@ -26,6 +30,8 @@ def curves(rows: Sequence[Row], title: str, held_out: str = "test") -> Figure:
         for key, label, colour, style in measured:
             if key in rows[0]:
                 axes.plot(epochs, [row[key] for row in rows], style, color=colour, label=label, markersize=4)
+        if best is not None:
+            axes.axvline(best, color=GREY, linestyle=":", label=f"kept: epoch {best:g}")
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
@@ -65,18 +71,47 @@ def digit_sheet(
 def confusion(counts: Float[Tensor, "classes classes"], names: Sequence[str], title: str) -> Figure:
     """How often each class (row) is taken for each (column): the numbers, and in blue the share of the row."""
     size = len(names)
-    figure = Figure(figsize=(2.4 + 0.5 * size, 1.9 + 0.45 * size), layout="constrained")
+    figure = Figure(figsize=(4 + 0.4 * size, 3 + 0.35 * size), layout="constrained")
     axes = figure.subplots()
     shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
     image = axes.imshow(shares.numpy(force=True), cmap="Blues", vmin=0, vmax=1)
     for row in range(size):
         for column in range(size):
             colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=8)
+            axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=9)
     axes.set(xlabel="predicted class", ylabel="true class", title=title, xticks=range(size), yticks=range(size))
-    axes.set_xticklabels(names, rotation=45 if max(map(len, names)) > 2 else 0, ha="center")
+    axes.set_xticklabels(names)
     axes.set_yticklabels(names)
     figure.colorbar(image, ax=axes, label="share of the true class")
+    return figure
+
+
+def comparison(measured: Mapping[str, Mapping[str, float]], title: str) -> Figure:
+    """Several networks side by side: the accuracy of each on the test data, and what it costs."""
+    figure = Figure(figsize=(11, 1.7 + 0.32 * len(measured)), layout="constrained")
+    figure.suptitle(title)
+    names = list(measured)[::-1]  # the first on top
+    panels = (
+        ("test_accuracy", "test accuracy", "{:.2%}"),
+        ("parameters", "parameters", "{:,.0f}"),
+        ("multiply_adds", "multiply-adds per image", "{:,.0f}"),
+        ("seconds", "training time in s", "{:.1f}"),
+    )
+    for axes, (key, label, form) in zip(figure.subplots(1, 4, sharey=True), panels, strict=True):
+        values = [measured[name][key] for name in names]
+        if key == "test_accuracy":
+            axes.plot(values, names, "o", color=ORANGE)  # bars would have to begin at 0
+            axes.margins(x=0.35)
+        else:
+            axes.barh(names, values, color=BLUE, height=0.6)
+            axes.margins(x=0.45)
+        for name, value in zip(names, values, strict=True):
+            axes.annotate(
+                form.format(value), (value, name), (5, 0), textcoords="offset points", va="center", fontsize=7
+            )
+        axes.set(xlabel=label)
+        axes.tick_params(axis="x", labelsize=7)
+        axes.grid(alpha=0.3, axis="x")
     return figure
 
 
@@ -89,6 +124,28 @@ def descents(courses: Mapping[str, Sequence[float]], title: str, xlabel: str = "
     axes.set(xlabel=xlabel, ylabel="loss", yscale="log", title=title)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
+    return figure
+
+
+def derivatives(
+    functions: Mapping[str, Callable[[Tensor], Tensor]],
+    x: Float[Tensor, " n"],
+    title: str,
+    limits: Mapping[str, tuple[float, float]] | None = None,
+) -> Figure:
+    """Functions of a number, each in axes of its own with its derivative; `limits` are those of the values shown."""
+    rows = 1 if len(functions) < 4 else 2
+    columns = -(-len(functions) // rows)
+    figure = Figure(figsize=(3.4 * columns, 0.6 + 2.6 * rows), layout="constrained")
+    figure.suptitle(title)
+    for axes, (name, f) in zip(figure.subplots(rows, columns, squeeze=False).flat, functions.items(), strict=False):
+        points = x.numpy(force=True)
+        axes.plot(points, f(x).numpy(force=True), color=BLUE, linewidth=2, label="f(x)")
+        axes.plot(points, fd.vmap(fd.grad(f))(x).numpy(force=True), "--", color=ORANGE, label="derivative")
+        axes.set_title(name, fontsize=10)
+        axes.set(xlabel="x", ylabel="f(x) and its slope", ylim=(limits or {}).get(name))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
     return figure
 
 

@@ -30,13 +30,38 @@ class Recipe:
 RECIPES = {
     recipe.id: recipe
     for recipe in (
+        Recipe("tensors", "basics", "Make, add, view, index, convert, move, broadcast and save tensors"),
+        Recipe("storage", "basics", "What lies under a tensor: storage, offset, size, stride, and views that share it"),
+        Recipe("numpy-bridge", "basics", "Arrays and tensors that share memory, and the mathematics of both"),
+        Recipe("autograd", "basics", "Gradients by hand, by backward() and by funcdl.grad, side by side"),
+        Recipe("activations", "basics", "Activations and their derivatives, drawn, and what they compose to"),
+        Recipe("linear-regression", "regression", "A linear layer by SGD, and by seven other optimizers"),
+        Recipe("thermometer", "regression", "A thermometer without a scale: five ways to descend to its line"),
+        Recipe("thermometer-network", "regression", "The thermometer by layers: linear, and with a hidden tanh"),
+        Recipe("curve-fit", "regression", "A parabola through noise by a small network, saved and restored"),
+        Recipe("optimizers", "regression", "The race of seven optimizers, swept over rates, and their paths downhill"),
+        Recipe("overfitting", "regression", "Over-fitting on purpose: where it begins, and four ways against it"),
+        Recipe("logistic", "classification", "Hours of study and passing the exam, by logistic regression"),
+        Recipe("blobs", "classification", "Two clouds of points, told apart by the smallest network"),
+        Recipe("diabetes", "classification", "Diabetes from eight measurements; a network that learns only the prior"),
+        Recipe("batching", "classification", "Epochs, iterations, batches, by a Dataset and a DataLoader with workers"),
+        Recipe("titanic", "classification", "Who survived the Titanic: gaps, categories, five seeds trained at once"),
+        Recipe("otto", "classification", "Products in nine classes: over-fitting, and the epoch to stop at"),
+        Recipe("credit", "classification", "Good and bad debtors by a linear layer, and a sigmoid where none belongs"),
+        Recipe("digits-softmax", "vision", "Handwritten digits by five linear layers and a softmax"),
+        Recipe("digits-cnn", "vision", "Handwritten digits by two convolutions"),
+        Recipe("digits-cnn-deep", "vision", "Handwritten digits by three convolutions, in three sizes compared"),
+        Recipe("digits-inception", "vision", "Handwritten digits by Inception blocks"),
+        Recipe("digits-resnet", "vision", "Handwritten digits by residual blocks"),
+        Recipe("digits-identity", "vision", "Handwritten digits by eleven kinds of residual blocks compared"),
+        Recipe("digits-densenet", "vision", "Handwritten digits by dense blocks"),
         Recipe(
             "digits-convnet", "vision", "Handwritten digits by a convolutional network: train, evaluate, look, predict"
         ),
         Recipe("digits-rows", "sequence", "Handwritten digits, read row by row by an LSTM"),
         Recipe("hello", "sequence", "Letters of hello to ohlol by an RNN, with and without embedding, LSTM or GRU"),
         Recipe("names", "sequence", "The country of a surname, by its letters and a bidirectional GRU: train, predict"),
-        Recipe("sentiment", "sequence", "What a phrase of a film review thinks of the film, by an LSTM or a transformer"),
+        Recipe("sentiment", "sequence", "What a phrase of a review thinks of the film, by an LSTM or a transformer"),
         Recipe("sine", "sequence", "From the sine to the cosine, ten points at a time, with the state carried on"),
     )
 }

@@ -31,6 +31,6 @@ def show_classes(
     lesson.show("majority", f"accuracy of always saying {names[largest]}", occurring.max() / occurring.sum())
     listed = ", ".join(names)
     for name, metric in (("precision", metrics.precision), ("recall", metrics.recall), ("f1", metrics.f1)):
-        lesson.show(name, f"{name} of {listed}", metric(classes, average="none")(predicted, truth))
+        lesson.show(name, f"{name} of {listed}", metric(classes, average="none")(predicted, truth), digits=4)
     lesson.show("confusion", "true classes by predicted ones", counts.long())
     report.picture("confusion", pictures.confusion(counts, names, title))

@@ -56,7 +56,7 @@ class Settings:
                 raise SettingsError(f"--{name} {value}: must be {least} or more")
         if self.seed >= 2**64:
             raise SettingsError(f"--seed {self.seed}: must be below 2**64")
-        if not (self.lr > 0 and math.isfinite(self.lr)):
+        if self.lr is not None and not (self.lr > 0 and math.isfinite(self.lr)):  # None: a recipe's choice by variant
             raise SettingsError(f"--lr {self.lr}: must be a positive number")
 
 

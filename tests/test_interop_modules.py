@@ -6,8 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
+from onnx.reference import ReferenceEvaluator
 
-from funcdl import interop, losses, metrics, nn, optim, random, train, transforms, tree
+from funcdl import interop, losses, metrics, models, nn, optim, random, train, transforms, tree
 
 
 def built(make):
@@ -237,6 +238,16 @@ def test_to_module_and_its_export():
     assert_same(module.train()(x, key=key), layer(params, x, key=key, train=True))
     with pytest.raises(ValueError, match="train=True needs a key"):
         module(x)
+
+
+def test_a_network_exports_to_onnx():
+    """The standard's own interpreter computes what the network does."""
+    layer, x = models.convnet(), random.normal(random.key(0), (2, 1, 28, 28))
+    params, buffers = layer.init(random.key(1), x)
+    module = interop.to_module(layer, params, buffers).eval()
+    graph = torch.onnx.export(module, (x,), dynamo=True, verbose=False).model_proto
+    (result,) = ReferenceEvaluator(graph).run(None, {graph.graph.input[0].name: x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(result), layer(params, x))
 
 
 def test_there_and_back_with_buffers_and_several_inputs():

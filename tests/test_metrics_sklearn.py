@@ -59,6 +59,11 @@ TABLE = {
         )
         for k in (1, 2, 3)
     },
+    "binary_accuracy": (
+        metrics.binary_accuracy(threshold=0.5),
+        lambda outputs, targets: sklearn.metrics.accuracy_score(targets > 0.5, outputs > 0.5),
+        (NUMBERS[:, 0], (TRUTH[:, 0] > 0).float()),
+    ),
     "confusion_matrix": (
         metrics.confusion_matrix(CLASSES),
         of_classes(sklearn.metrics.confusion_matrix),

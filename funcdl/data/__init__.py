@@ -23,6 +23,7 @@ from funcdl.data.names import invented_names, names
 from funcdl.data.otto import otto
 from funcdl.data.sentiment import Phrases, ruled_phrases, sentiment
 from funcdl.data.source import DataError, Split, data_dir
+from funcdl.data.splitting import hold_out, standardise
 from funcdl.data.tables import Table, TextTable, read_table, read_text, read_text_table
 from funcdl.data.text import (
     LabelledText,
@@ -58,6 +59,7 @@ __all__ = [
     "epoch_indices",
     "epoch_indices_by_width",
     "fold_to_ascii",
+    "hold_out",
     "invented_names",
     "kaggle_file",
     "length",
@@ -82,6 +84,7 @@ __all__ = [
     "split_words",
     "stacked_batches",
     "stacked_batches_by_width",
+    "standardise",
     "steps_per_epoch",
     "take",
     "thermometer",

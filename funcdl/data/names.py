@@ -65,6 +65,7 @@ def invented_names() -> TextSplit:
     >>> len(texts), len(test.texts), classes[:3]
     (1200, 300, ('Ardic', 'Belish', 'Chonese'))
     >>> texts[:3], labels[:3]
+    (['Brugan', 'Meine', 'Kyoo'], tensor([0, 1, 2]))
     """
     drawn = random.uniform(random.key(0), (INVENTED_COUNT, 5)).tolist()
     texts, labels = [], []

@@ -82,6 +82,10 @@ def ruled_phrases() -> Phrases:
     >>> phrases = ruled_phrases()
     >>> for text, label, sentence in list(zip(*phrases))[:4]:
     ...     print(int(sentence), int(label), text)
+    1 2 the ending
+    1 1 the ending is clumsy
+    2 2 each scene
+    2 2 each scene is long
     """
     subject, word, grade, negated = random.uniform(random.key(0), (4, SENTENCES, 2)).unbind()
     joined = random.bernoulli(random.key(1), 0.5, (SENTENCES,))

@@ -7,7 +7,7 @@ import io
 import math
 import os
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,6 +78,7 @@ def read_table(
     """
     path, convert = Path(path), convert or {}
     text = read_text_table(path, delimiter=delimiter, header=header, columns=columns)
+    _require(path, convert, text.names)
     strict = [_reader(convert.get(name), missing) for name in text.names or text.rows[0]]
     readers = [
         float if missing is None and name not in convert else read
@@ -147,11 +148,7 @@ def read_text_table(
     if not rows:
         raise DataError(f"{path}, line {line + 1}, column 1: no rows follow the header; get the file again")
     if named:
-        absent = [name for name in named if name not in names]
-        if absent:
-            raise DataError(
-                f"{path}, line 1: there is no column '{absent[0]}' among {', '.join(names)}; get the right file"
-            )
+        _require(path, named, names)
         chosen = [names.index(name) for name in named]
         rows, names = [[row[index] for index in chosen] for row in rows], tuple(named)
     return TextTable(rows, names, lines)
@@ -222,6 +219,13 @@ def _fault(row: list[str], names: Sequence[str], readers: Sequence[Callable[[str
             column = f"column {index + 1}" + (f" '{names[index]}'" if names else "")
             return f"{column}: '{cell}' is not {expected}; correct it or get the file again"
     raise AssertionError("every cell can be read")
+
+
+def _require(path: Path, wanted: Iterable[str], names: Sequence[str]) -> None:
+    absent = [name for name in wanted if name not in names]
+    if absent:
+        there = ", ".join(names) or "columns without names"
+        raise DataError(f"{path}, line 1: there is no column '{absent[0]}' among {there}; get the right file")
 
 
 def _wrong_count(path: Path, line: int, found: int, expected: int, delimiter: str | None) -> str:

@@ -12,9 +12,10 @@ from torch import Tensor
 from funcdl.data.lengths import Sequences, pad
 
 PADDING, UNKNOWN = 0, 1  # the numbers of no word, and of a word that is not in the vocabulary
-ASCII = 128
-LETTERS_WITHOUT_ACCENT = str.maketrans({"ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l",
-    "Ł": "L", "đ": "d", "Đ": "D", "ı": "i", "þ": "th", "Þ": "Th", "ð": "d", "Ð": "D", "’": "'", "‘": "'", "–": "-"})  # fmt: skip
+SPELT_OUT = str.maketrans(  # what no accent can be taken off, and the punctuation of typesetters
+    dict(zip("\u00df\u00e6\u00c6\u0153\u0152\u00fe\u00de", ("ss", "ae", "Ae", "oe", "Oe", "th", "Th"), strict=True))
+    | dict(zip("\u00f8\u00d8\u0142\u0141\u0111\u0110\u00f0\u00d0\u0131\u2018\u2019\u2013", "oOlLdDdDi''-", strict=True))
+)
 
 
 class LabelledText(NamedTuple):
@@ -33,12 +34,12 @@ class TextSplit(NamedTuple):
 
 
 def fold_to_ascii(text: str) -> str:
-    """Returns text with its accents taken off; what has no letter of ASCII stays.
+    """Returns text with its accents taken off, and a few letters spelt out; what has no letter of ASCII stays.
 
     >>> fold_to_ascii("Müller, Dvořák, Strauß, 東")
     'Muller, Dvorak, Strauss, 東'
     """
-    decomposed = unicodedata.normalize("NFKD", text.translate(LETTERS_WITHOUT_ACCENT))
+    decomposed = unicodedata.normalize("NFKD", text.translate(SPELT_OUT))
     return unicodedata.normalize("NFC", "".join(letter for letter in decomposed if not unicodedata.combining(letter)))
 
 

@@ -11,6 +11,7 @@ tensor(0.6667)
 
 from funcdl.metrics.classification import (
     accuracy,
+    binary_accuracy,
     confusion_matrix,
     f1,
     perplexity,
@@ -25,6 +26,7 @@ __all__ = [
     "Metric",
     "accuracy",
     "average",
+    "binary_accuracy",
     "confusion_matrix",
     "f1",
     "mean",

@@ -23,6 +23,21 @@ log-probabilities alike.
 """
 
 
+def binary_accuracy(threshold: float = 0.0) -> Metric:
+    """Makes the metric of the share of yes-or-no answers that are right.
+
+    Args:
+        threshold: outputs above it are a yes: 0 for logits, 0.5 for probabilities.
+
+    Outputs and targets of one shape, (batch, ...); targets are 1 for yes and 0 for no.
+
+    >>> import torch
+    >>> binary_accuracy()(torch.tensor([[2.0], [-1.0], [0.5]]), torch.tensor([[1.0], [0.0], [0.0]]))
+    tensor(0.6667)
+    """
+    return mean(lambda outputs, targets: (outputs > threshold) == (targets > 0.5))
+
+
 def top_k(k: int) -> Metric:
     """Makes the metric of the share of samples whose target class is among their `k` largest outputs.
 

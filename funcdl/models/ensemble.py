@@ -14,9 +14,9 @@ from funcdl.tree import Tree
 def ensemble(layer: Layer, members: int) -> Layer:
     """Makes a layer of `members` layers side by side, each with parameters of its own and inputs of its own.
 
-    All members are computed at once, under `vmap`. Trained on the sum of their losses, by an optimizer that treats every
-    number alone, each learns what it would learn alone: the gradient of the sum by one member's parameters is that of
-    its own loss.
+    All members are computed at once, under `vmap`. Trained on the sum of their losses, by an optimizer that treats
+    every number alone, each learns what it would learn alone: the gradient of the sum by one member's parameters is
+    that of its own loss.
 
     Args:
         layer: what each member is.

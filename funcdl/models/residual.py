@@ -14,7 +14,7 @@ from funcdl.nn.initializers import constant
 Variant = Literal[
     "original",
     "scaled",
-    "scaled-residual",
+    "scaled-shortcut",
     "exclusive-gate",
     "shortcut-gate",
     "conv-shortcut",
@@ -37,7 +37,7 @@ def residual_block(channels: int, variant: Variant = "original", *, gate_bias: f
         variant: what happens on the way of `x` and after the addition; `W1`, `W2` are the convolutions:
 
             - "original": `relu(F + x)`
-            - "scaled": `relu(0.5 F + 0.5 x)`; "scaled-residual": `relu(F + 0.5 x)`
+            - "scaled": `relu(0.5 F + 0.5 x)`; "scaled-shortcut": `relu(F + 0.5 x)`
             - "exclusive-gate": `relu(g F + (1 - g) x)`, `g = sigmoid(V x + b)` with a convolution `V` of 1 x 1
             - "shortcut-gate": `relu(F + (1 - g) x)`
             - "conv-shortcut": `relu(F + V x)`
@@ -53,10 +53,9 @@ def residual_block(channels: int, variant: Variant = "original", *, gate_bias: f
     Raises:
         ValueError: there is no such variant.
 
-    Source: He et al., "Identity mappings in deep residual networks", 2016. On 110 layers and CIFAR-10 it reports as
-    test error, in the order above: 6.61 %; 12.35 (the first does not converge at all); 8.70; 6.91 (12.86 with
-    `gate_bias=0`); 12.22; fails; 8.17; 7.84; 6.71; 6.37. As in the lecture there is no batch norm but where it is
-    named; the paper has one after every convolution.
+    Source: He et al., "Identity mappings in deep residual networks", 2016. Its test errors of ResNet-110 on CIFAR-10, in
+    the order above: 6.61 %; 12.35; no convergence; 8.70; 6.91 (12.86 with `gate_bias=0`); 12.22; none again; 8.17; 7.84;
+    6.71; 6.37. As in the lecture there is no batch norm but where it is named; the paper has one after every convolution.
 
     >>> import torch
     >>> from funcdl import random, tree
@@ -73,7 +72,7 @@ def residual_block(channels: int, variant: Variant = "original", *, gate_bias: f
     match variant:
         case "scaled":
             return nn.residual(body, combine=nn.serial(_scaled(0.5, 0.5), relu))
-        case "scaled-residual":
+        case "scaled-shortcut":
             return nn.residual(body, combine=nn.serial(_scaled(0.5, 1.0), relu))
         case "exclusive-gate":
             return nn.residual(body, gate=gate, combine=nn.serial(_exclusive_gate, relu))

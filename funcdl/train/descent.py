@@ -25,6 +25,7 @@ def descend(
     xs: Tree = (),
     *,
     steps: int | None = None,
+    steps_per_epoch: int = 1,
     measure: Callable[[Tree, Tree], dict[str, Tensor]] | None = None,
     compiled: bool = False,
     may_diverge: bool = False,
@@ -43,10 +44,11 @@ def descend(
             one's too, and a loss for each member.
         xs: what each step is given (a batch, a key), stacked along a first dimension; empty where all are alike.
         steps: how many, needed only if `xs` is empty.
+        steps_per_epoch: how many go through the data once; the report has the means of what they measured.
         measure: `(params, x) -> measured`, more to record of the parameters before each step.
         compiled: whether to compile the loop, as one program.
         may_diverge: whether to return a course with infinite and undefined losses instead of refusing it.
-        report: receives a row for about ten of the steps, as epochs, and the last parameters as a checkpoint.
+        report: receives a row for about ten of the epochs, and the last parameters as a checkpoint.
         info: kept in the checkpoint as `run`.
 
     Returns:
@@ -83,7 +85,7 @@ def descend(
     if not bad and not all(torch.isfinite(leaf).all() for leaf in tree.leaves(params)):
         bad = [len(losses)]
     if report:
-        _report(report, course, bad[0] if bad else len(losses))
+        _report(report, course, bad[0] if bad else len(losses), steps_per_epoch)
         report.save(last if bad else params, {"run": dict(info or {})})
     if bad and not may_diverge:
         kept = f"; the last finite state is in {report.directory / 'checkpoint'}" if report and report.directory else ""
@@ -91,10 +93,11 @@ def descend(
     return params, course
 
 
-def _report(report: Report, course: dict[str, Tensor], finite: int) -> None:
+def _report(report: Report, course: dict[str, Tensor], finite: int, steps_per_epoch: int) -> None:
     report.restore_rows(0)
-    total = len(course["loss"])
-    numbers = {name: values.tolist() for name, values in course.items() if values.ndim == 1}
-    for step in sorted({1, *(round(total * part / ROWS) for part in range(1, ROWS + 1))}):
-        if 1 <= step <= finite:
-            report.row({"epoch": step, **{name: values[step - 1] for name, values in numbers.items()}})
+    total = len(course["loss"]) // steps_per_epoch
+    epochs = {name: values.unflatten(0, (total, steps_per_epoch)) for name, values in course.items()}
+    numbers = {name: values.mean(1).tolist() for name, values in epochs.items() if values.ndim == 2}
+    for epoch in sorted({1, *(round(total * part / ROWS) for part in range(1, ROWS + 1))}):
+        if 1 <= epoch <= finite // steps_per_epoch:
+            report.row({"epoch": epoch, **{name: values[epoch - 1] for name, values in numbers.items()}})

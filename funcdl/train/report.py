@@ -61,7 +61,7 @@ class Report:
         """Records one epoch: `values` has `epoch`, the numbers measured, and may have `seconds`."""
         self.rows.append(values)
         names = [name for name in values if name != "epoch"]
-        self.say(f"epoch {values['epoch']:g}  " + "  ".join(f"{name} {values[name]:.4f}" for name in names))
+        self.say(f"epoch {values['epoch']:g}  " + "  ".join(f"{name} {written(values[name])}" for name in names))
         if self.directory is None:
             return
         with (self.directory / "metrics.jsonl").open("a") as file:
@@ -115,6 +115,10 @@ class Report:
             raise checkpoint.CheckpointError("a report without a directory has no checkpoint; pass Report(directory)")
         return checkpoint.load(self.directory / folder, like)
 
+    def part(self, name: str) -> Report:
+        """Returns a report on one part of the run, such as one of several networks, in a folder of that name."""
+        return Report(None if self.directory is None else self.directory / name, progress=self._progress)
+
     def close(self) -> None:
         """Writes out what TensorBoard still holds back."""
         if self._events is not None:
@@ -137,6 +141,15 @@ class Bar(Protocol):
 
     def set_postfix_str(self, s: str) -> Any:
         """Shows a text behind the bar."""
+
+
+def written(value: float) -> str:
+    """A measured number as a person reads it: with four decimals, or as a power of ten when it is huge.
+
+    >>> written(0.25), written(1.5e91)
+    ('0.2500', '1.5000e+91')
+    """
+    return f"{value:.4f}" if abs(value) < 1e9 else f"{value:.4e}"
 
 
 def _parse(line: str) -> Row | None:

@@ -48,8 +48,7 @@ def make(lesson: Lesson, key: Tensor) -> None:
     inside = ((drawn >= 0) & (drawn < 1)).all()
     lesson.show("uniform_inside", "((drawn >= 0) & (drawn < 1)).all()", inside, "numbers in (0, 1)")
     lesson.remark("Uniform numbers lie in [0, 1): 0 can come up, 1 cannot; the tutorial excludes both.")
-    zeros = torch.zeros(5, 3, dtype=torch.long)
-    lesson.show("zeros", "torch.zeros(5, 3, dtype=torch.long)", zeros)
+    lesson.show("zeros", "torch.zeros(5, 3, dtype=torch.long)", torch.zeros(5, 3, dtype=torch.long))
     x = lesson.show("tensor", "x = torch.tensor([5.5, 3])", torch.tensor([5.5, 3]), "5.5000, 3.0000")
     ones = x.new_ones(5, 3, dtype=torch.double)
     lesson.show("new_ones", "ones = x.new_ones(5, 3, dtype=torch.double); ones.dtype", ones.dtype, "torch.float64")
@@ -64,11 +63,10 @@ def add(lesson: Lesson, key: Tensor) -> None:
     """Four ways to add; one changes its argument, as every method does whose name ends in an underscore."""
     x, y = random.uniform(key, (2, 5, 3))
     before, total, result = y.clone(), x + y, torch.empty(5, 3)
-    ways = [torch.add(x, y), torch.add(x, y, out=result)]
+    torch.add(x, y, out=result)
     lesson.show("add_keeps", "before = y.clone(); x + y; torch.equal(y, before)", torch.equal(y, before), "y is kept")
-    ways += [result, y.add_(x)]
-    equal = [torch.equal(way, total) for way in ways]
-    lesson.show("add_equal", "x + y against torch.add(x, y), out=result, result, y.add_(x)", equal, "all the same")
+    equal = [torch.equal(way, total) for way in (torch.add(x, y), result, y.add_(x))]
+    lesson.show("add_equal", "x + y against torch.add(x, y), out=result, y.add_(x)", equal, "all the same")
     lesson.show("add_changes", "y.add_(x); torch.equal(y, before)", torch.equal(y, before), "y has changed")
     lesson.show("turn", "torch.equal(y.copy_(x).t_(), x.t())", torch.equal(y.copy_(x).t_(), x.t()), "y has changed")
     lesson.show("zero", "y.zero_()", y.zero_())
@@ -105,10 +103,9 @@ def convert(lesson: Lesson, device: torch.device) -> None:
     lesson.show("whole", "x.long(), x.int(), x.short(), x.char(), x.byte()", whole, "3 each")
     lesson.show("dtypes", "their dtypes", [one.dtype for one in whole])
     lesson.show("half", "x.half().item()", x.half().item(), "3.1426")
-    lesson.show("others", "x.bool(), x.bfloat16(), x.cfloat()", [x.bool(), x.bfloat16(), str(x.cfloat().item())])
+    lesson.show("others", "x.bool(), x.bfloat16()", [x.bool(), x.bfloat16()])
     lesson.remark("There are more dtypes than the tutorials' lists have: bool, bfloat16 and the complex ones.")
-    there = x.to(device) + torch.ones_like(x, device=device)
-    back = there.to("cpu", torch.double)
+    back = (x.to(device) + torch.ones_like(x, device=device)).to("cpu", torch.double)
     expression = f"back = (x.to({device.type!r}) + 1).to('cpu', torch.double); back, back.dtype"
     lesson.show("round_trip", expression, [back, back.dtype], "the same value, torch.float64")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 import funcdl as fd
@@ -56,7 +58,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     def measure(params: tree.Tree, _: tree.Tree) -> dict[str, Tensor]:
         return {"accuracy": metrics.accuracy(model(params, points), classes)}
 
-    params, course = train.descend(
+    params, _ = train.descend(
         fd.value_and_grad(loss),
         params,
         optim.sgd(lr=settings.lr),
@@ -75,5 +77,24 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         lesson.show(f"{name}accuracy", f"{name}accuracy", metrics.accuracy(model(params, x), y), tutorial)
     predicted = model(params, test[0]).argmax(1)
     scores.show_classes(lesson, report, predicted, test[1], ["0 (upper right)", "1 (lower left)"], "200 fresh points")
-    report.picture("regions", pictures.regions(lambda x: model(params, x).softmax(-1)[:, 1], points, classes))
+    report.picture("regions", picture(lambda x: model(params, x).softmax(-1)[:, 1], points, classes))
     return Outcome(lesson.metrics, settings.epochs, device.type, compiled, lesson)
+
+
+def picture(probability: Callable[[Tensor], Tensor], points: Tensor, classes: Tensor) -> Figure:
+    """The plane, shaded by the probability of class 1, with the points of both classes."""
+    figure = Figure(figsize=(5.6, 4.8), layout="constrained")
+    axes = figure.subplots()
+    line = torch.linspace(-6, 6, 121, device=points.device)
+    plane = torch.cartesian_prod(line, line)
+    shade = probability(plane).view(121, 121).T.numpy(force=True)
+    contours = axes.contourf(line.tolist(), line.tolist(), shade, levels=20, cmap="cividis", vmin=0, vmax=1)
+    axes.contour(line.tolist(), line.tolist(), shade, levels=[0.5], colors="white")
+    for label, colour, marker in ((0, pictures.BLUE, "o"), (1, pictures.ORANGE, "^")):
+        x, y = points[classes == label].unbind(1)
+        axes.scatter(x.tolist(), y.tolist(), s=14, c=colour, marker=marker, edgecolors="white", linewidths=0.4)
+        axes.scatter([], [], c=colour, marker=marker, label=f"class {label}")
+    axes.set(xlabel="x", ylabel="y", title="blobs: two clouds and the boundary learned", aspect="equal")
+    axes.legend(loc="upper left")
+    figure.colorbar(contours, ax=axes, label="probability of class 1")
+    return figure

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from matplotlib.figure import Figure
+from torch import Tensor
 
 import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
@@ -44,10 +47,10 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     if settings.start == "zero":
         params = tree.zeros_like(params)
 
-    def loss(params: tree.Tree, _: tree.Tree) -> torch.Tensor:
+    def loss(params: tree.Tree, _: tree.Tree) -> Tensor:
         return losses.binary_cross_entropy(model(params, hours), passed, reduction="sum")
 
-    def line(params: tree.Tree, _: tree.Tree) -> dict[str, torch.Tensor]:
+    def line(params: tree.Tree, _: tree.Tree) -> dict[str, Tensor]:
         return {"w": params["linear"]["weight"].squeeze(), "b": params["linear"]["bias"].squeeze()}
 
     optimizer = optim.sgd(lr=settings.lr)
@@ -71,5 +74,22 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson.show("boundary", "-b / w, hours for one half", -b / w, "about 2.42")
     lesson.show("prediction", "model(params, [[4.]])", model(params, torch.tensor([[4.0]], device=device)).item())
     lesson.show("probabilities", "model(params, hours)", model(params, hours).flatten(), "fail, fail, pass")
-    report.picture("logistic", pictures.logistic(course, HOURS, PASSED, w, b))
+    report.picture("logistic", picture(hours, passed, lambda x: model(params, x), -b / w))
     return Outcome(lesson.metrics, settings.epochs, device.type, compiled, lesson)
+
+
+def picture(hours: Tensor, passed: Tensor, model: Callable[[Tensor], Tensor], boundary: float) -> Figure:
+    """The probability to pass by the hours of study, the three students, and where it is one half."""
+    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    axes = figure.subplots()
+    line = torch.linspace(0, 10, 200, device=hours.device).unsqueeze(1)
+    axes.plot(
+        line.flatten().tolist(), model(line).flatten().tolist(), color=pictures.BLUE, label="sigmoid(w hours + b)"
+    )
+    axes.plot(hours.flatten().tolist(), passed.flatten().tolist(), "o", color=pictures.ORANGE, label="students")
+    axes.axhline(0.5, color=pictures.GREY, linestyle=":")
+    axes.axvline(boundary, color=pictures.GREY, linestyle="--", label=f"one half at {boundary:.2f} h")
+    axes.set(xlabel="study (hours a week)", ylabel="probability to pass", title="logistic: pass or fail")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure

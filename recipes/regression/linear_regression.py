@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,9 +13,10 @@ import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
 from recipes import pictures, runtime, settings
 from recipes.lesson import Lesson
+from recipes.regression.points import points
 from recipes.settings import Outcome
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[..., optim.Transformation]] = {
     "sgd": optim.sgd,
     "adagrad": optim.adagrad,
     "adam": optim.adam,
@@ -48,11 +50,11 @@ class Settings(settings.Settings):
     """One optimizer, or all of them one after the other at the same rate."""
 
 
-def points(dataset: str, key: Tensor) -> tuple[Tensor, Tensor]:
+def samples(dataset: str, key: Tensor) -> tuple[Tensor, Tensor]:
     """Returns x and y, each of shape (n, 1)."""
     if dataset == "sample":
-        x = torch.tensor([[1.0], [2.0], [3.0]], device=key.device)
-        return x, 2 * x
+        x, y = points(torch.float32, key.device)
+        return x[:, None], y[:, None]
     x_key, noise_key = random.split(key).unbind()
     x = random.uniform(x_key, (256, 1))
     return x, 5 * x + 7 + random.normal(noise_key, (256, 1), std=0.25)
@@ -62,10 +64,10 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     """Descends from random parameters and from zero, with each optimizer that the settings name."""
     device = runtime.choose_device(settings.device)
     init_key, data_key = random.split(random.key(settings.seed, device=device)).unbind()
-    x, y = points(settings.dataset, data_key)
+    x, y = samples(settings.dataset, data_key)
     model, reduction = nn.linear(1), REDUCTION[settings.dataset]
     drawn, _ = model.init(init_key, x)
-    starts = {"random start": drawn, "zero start": tree.zeros_like(drawn)}
+    starts = {"random start": drawn} | ({} if settings.optimizer == "all" else {"zero start": tree.zeros_like(drawn)})
     slope = fd.value_and_grad(lambda params, _: losses.mse(model(params, x), y, reduction=reduction))
     names = list(OPTIMIZERS) if settings.optimizer == "all" else [settings.optimizer]
     epochs = settings.epochs or EPOCHS[settings.dataset]
@@ -99,9 +101,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lines = {f"{name}, {start}": (line, model(params, line)) for (name, start), params in ends.items()}
     kept = {name: line for name, line in lines.items() if "random" in name}
     report.picture("fit", pictures.fitted({"points": (x, y)}, kept, f"linear regression on {settings.dataset}"))
-    report.picture(
-        "losses", pictures.descents(courses, f"linear regression on {settings.dataset}, rate {settings.lr:g}")
-    )
+    report.picture("losses", pictures.descents(courses, f"linear regression, rate {settings.lr:g}"))
     return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)
 
 
@@ -123,9 +123,9 @@ def show(lesson: Lesson, settings: Settings, suffix: str, title: str, course: li
         lesson.show(f"first_loss{suffix}", f"{title}: first loss", course[0])
     w, b = params["weight"].squeeze(), params["bias"].squeeze()
     ends = {"loss": course[-1], "w": w, "b": b, "prediction": 4 * w + b}
-    if len(course) >= 100:
+    if len(course) >= 100 and settings.optimizer != "all":
         lesson.show(f"loss_100{suffix}", f"{title}: loss in epoch 100", course[99], "0.25156" if lecture else "")
     for name, value in ends.items():
         lesson.show(f"{name}{suffix}", f"{title}: {name}", value, figures.get(name, ""))
-    if len(course) > 1 and course[-2] > 0:
+    if len(course) > 1 and course[-2] > 0 and settings.optimizer != "all":
         lesson.show(f"factor{suffix}", f"{title}: last loss / the one before", course[-1] / course[-2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -131,9 +132,7 @@ def at_the_start(lesson: Lesson, readings: Tensor, celsius: Tensor, start: tree.
         shown = [losses[mark - 1] for mark in MARKS if mark <= epochs and losses[mark - 1] < float("inf")]
         lesson.show(f"losses_{name}", f"raw readings, rate {lr:g}: losses", shown, figure, digits=8)
         if name == "diverging":
-            lesson.show(
-                "first_infinite", "the first epoch whose loss is infinite", losses.index(float("inf")) + 1, "11"
-            )
+            lesson.show("first_infinite", "first epoch with an infinite loss", losses.index(float("inf")) + 1, "11")
         else:
             lesson.show("params_crawling", "w, b after 100", torch.stack([w_b["w"], w_b["b"]]), "0.2327 -0.0438")
 
@@ -145,9 +144,7 @@ def closed_form(lesson: Lesson) -> None:
         columns = torch.stack([x, torch.ones_like(x)], 1)
         curvature = torch.linalg.eigvalsh(2 * columns.T @ columns / len(x))
         figure = {"raw": "0.00034", "scaled": "0.03298"}[name]
-        lesson.show(
-            f"largest_rate_{name}", f"largest stable rate, {name} readings", 2 / curvature[-1], figure, digits=4
-        )
+        lesson.show(f"largest_rate_{name}", f"largest stable rate, {name}", 2 / curvature[-1], figure, digits=4)
     solution = torch.linalg.lstsq(columns, y[:, None]).solution
     least = ((columns @ solution)[:, 0] - y).square().mean()
     lesson.show("closed_form", "least squares: w, b", solution[:, 0], "5.367719 -17.304786", digits=8)
@@ -166,7 +163,8 @@ def descend(
     gradients = {"finite-difference": finite_difference, "manual": manual}
     by_autograd = fd.value_and_grad(lambda params, _: loss(params, x[rows], celsius[rows]))
     way = gradients[settings.method](x[rows], celsius[rows]) if settings.method in gradients else by_autograd
-    optimizer = {"sgd": optim.sgd, "adam": optim.adam}.get(settings.method, rate_times_gradient)(lr=settings.lr)
+    optimizers: dict[str, Callable[..., optim.Transformation]] = {"sgd": optim.sgd, "adam": optim.adam}
+    optimizer = optimizers.get(settings.method, rate_times_gradient)(lr=settings.lr)
     epochs = settings.epochs or (3000 if held_out else 5000)
     compiled = runtime.choose_compile(settings.compile, x.device, epochs, report, runtime.REPAY_SMALL_STEPS)
     params, course = train.descend(

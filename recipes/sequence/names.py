@@ -14,7 +14,7 @@ from recipes import pictures, runtime, settings
 from recipes.sequence import classifier
 from recipes.settings import Outcome, SettingsError
 
-EPOCHS = {"sample": 20, "names": 100}
+EPOCHS = {"sample": 8, "names": 100}
 SHOWN = 5  # likeliest classes in a prediction
 
 
@@ -35,7 +35,7 @@ class Settings(settings.Settings):
     dataset: Literal["sample", "names"] = "sample"
     """sample: 1,500 invented names of six invented languages, made by a rule; names: the lecture's 13,374 and 6,700."""
     epochs: int | None = None
-    """Passes through the training data; 20 on the sample, 100 on the names."""
+    """Passes through the training data; 8 on the sample, 100 on the names."""
     batch_size: int = 256
     """Names per step."""
     lr: float = 1e-3

@@ -77,8 +77,8 @@ def made(row, key):
 
 def test_compiled_together_in_one_graph_they_equal_the_eager_ones():
     names = (
-        "mlp-diabetes", "lenet", "inception_block", "residual_block-shortcut-gate", "residual_block-dropout-shortcut",
-        "residual_block-full-preactivation", "dense_block", "transformer_classifier",
+        "mlp-diabetes", "inception_block", "residual_block-shortcut-gate", "residual_block-full-preactivation",
+        "transformer_classifier",
     )  # fmt: skip
     layers, states, inputs = zip(*[made(ROWS[name], random.key(0)) for name in names], strict=True)
 

@@ -3,7 +3,10 @@
 import contextlib
 import io
 import json
+import os
 from pathlib import Path
+
+import pytest
 
 from funcdl import data
 from recipes import cli
@@ -34,3 +37,11 @@ def left_in(folder):
 def files(folder):
     """The content of everything under a folder."""
     return {path: path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
+
+
+def real_data(folder):
+    """The folder with data sets, where it holds the one asked for; else the test is skipped."""
+    path = os.environ.get("FUNCDL_DATA")
+    if not path or not (Path(path) / folder).is_dir():
+        pytest.skip(f"$FUNCDL_DATA names no folder with {folder}/")
+    return Path(path)

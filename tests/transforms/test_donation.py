@@ -416,3 +416,12 @@ def test_donated_position_that_is_not_there_is_refused(argnum):
         ValueError, match=rf"names argument {argnum}, but the call has 1 positional arguments; pass what"
     ):
         step(whole(2), b=whole(2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.int64])
+def test_a_0_dim_leaf_takes_its_new_value(dtype, device):
+    """Torch 2.11 loses what a graph writes over a 0-dim float64 input on the CPU."""
+    double = jit(lambda tree: {"a": tree["a"] * 2, "b": tree["b"] + tree["a"]}, donate_argnums=0)
+    result = double({"a": torch.tensor(3, dtype=dtype, device=device), "b": torch.ones(4, dtype=dtype, device=device)})
+    assert result["a"].item() == 6
+    assert result["b"].tolist() == [4] * 4

@@ -244,10 +244,10 @@ def test_a_scanned_epoch_has_the_bits_of_the_compiled_step_in_a_loop(device):
         losses.append(metrics["loss"].clone())
 
     donated = tree.map(torch.clone, state)
-    memory = {leaf.data_ptr() for leaf in tree.leaves(donated)}
+    memory = {leaf.data_ptr() for leaf in tree.leaves(donated) if leaf.ndim}
     scanned, metrics = epoch(donated, batches)
     same((scanned, metrics["loss"]), (looped, torch.stack(losses)))
-    assert {leaf.data_ptr() for leaf in tree.leaves(scanned)} == memory
+    assert {leaf.data_ptr() for leaf in tree.leaves(scanned) if leaf.ndim} == memory
     assert scanned.step == 50
     assert metrics["loss"][-10:].mean() < metrics["loss"][:10].mean()
     same((state, batches), training(device))

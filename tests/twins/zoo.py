@@ -113,7 +113,7 @@ class ResidualBlock(nn.Module):
         return {
             "original": lambda: F.relu(residual() + x),
             "scaled": lambda: F.relu(0.5 * residual() + 0.5 * x),
-            "scaled-residual": lambda: F.relu(residual() + 0.5 * x),
+            "scaled-shortcut": lambda: F.relu(residual() + 0.5 * x),
             "exclusive-gate": lambda: F.relu(gate() * residual() + (1 - gate()) * x),
             "shortcut-gate": lambda: F.relu(residual() + (1 - gate()) * x),
             "conv-shortcut": lambda: F.relu(residual() + self.shortcut(x)),

@@ -1,0 +1,144 @@
+"""A parabola through noise by a small network, and how to save and restore what was learned."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+import funcdl as fd
+from funcdl import interop, losses, nn, optim, random, train, tree
+from recipes import pictures, runtime, settings
+from recipes.lesson import Lesson, raised
+from recipes.settings import Outcome, SettingsError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(settings.Settings):
+    """Fit `y = x^2 + noise` by a network 1-10-1 with ReLU, then save and restore it, twice.
+
+    The noise is uniform in [0, 0.2), so that no curve gets below its variance, 0.0033. The lesson on saving uses a rate
+    of 0.5 for 100 steps: `--lr 0.5 --epochs 100`.
+
+    What was learned is a tree of tensors. It can be kept alone, as safetensors or by `torch.save`, and is read back
+    into a network that the reader's code builds; or with the name and the settings of the network, which is then built
+    from these. Neither runs code out of a file. The lesson pickles the whole object, and loading that would: a pickle
+    may call any function, so torch.load has refused such files since version 2.6.
+    """
+
+    dataset: Literal["sample"] = "sample"
+    """A hundred points drawn by the seed."""
+    epochs: int | None = 200
+    """Steps, each on all points."""
+    lr: float = 0.2
+    """Learning rate of SGD."""
+    hidden: int = 10
+    """Units of the hidden layer."""
+
+    def check(self) -> None:
+        """Raises SettingsError for a value that no run could use."""
+        super().check()
+        if self.hidden < 1:
+            raise SettingsError(f"--hidden {self.hidden}: must be 1 or more")
+
+
+def sequential(hidden: int) -> nn.Layer:
+    """The network, its layers numbered."""
+    return nn.serial(nn.linear(hidden), nn.relu(), nn.linear(1))
+
+
+def named(hidden: int) -> nn.Layer:
+    """The network, its layers named as in the lesson's class."""
+    return nn.serial(hidden=nn.linear(hidden), activation=nn.relu(), predict=nn.linear(1))
+
+
+NETWORKS = {"sequential": sequential, "named": named}
+
+
+def run(settings: Settings, report: train.Report) -> Outcome:
+    """Trains, writes the network in the other way, saves and restores, and draws the three curves."""
+    device = runtime.choose_device(settings.device)
+    init_key, noise_key = random.split(random.key(settings.seed, device=device)).unbind()
+    x = torch.linspace(-1, 1, 100, device=device)[:, None]
+    y = x**2 + 0.2 * random.uniform(noise_key, x.shape)
+    model = sequential(settings.hidden)
+    epochs = settings.epochs or 200
+    compiled = runtime.choose_compile(settings.compile, device, epochs, report, runtime.REPAY_SMALL_STEPS)
+    params, course = train.descend(
+        fd.value_and_grad(lambda params, _: losses.mse(model(params, x), y)),
+        model.init(init_key, x)[0],
+        optim.sgd(lr=settings.lr),
+        steps=epochs,
+        compiled=compiled,
+        report=report,
+        info=runtime.environment(device, compiled),
+    )
+
+    lesson, first = Lesson(), model(params, x)
+    lesson.show("parameters", "tree.size(params)", tree.size(params), "31" if settings.hidden == 10 else "")
+    if epochs >= 90:
+        lesson.show("loss_90", "loss in epoch 90", course["loss"][89], "about 0.0115 (one seed)")
+    lesson.show("loss", f"loss in epoch {epochs}", course["loss"][-1])
+    lesson.show("floor", "variance of the noise: 0.2^2 / 12", 0.2**2 / 12, "0.0033")
+    other_way(lesson, settings.hidden, params, x, first)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = report.directory or Path(scratch)
+        curves = saved_and_restored(lesson, folder, settings.hidden, params, x)
+    identical = all(torch.equal(curve, first) for curve in curves.values())
+    lesson.show("identical", "all curves are the first one, bit for bit", identical, "True")
+
+    lines = {"trained": (x, first), **{name: (x, curve) for name, curve in curves.items()}}
+    report.picture("fit", pictures.fitted({"points": (x, y)}, lines, "x² and noise: one curve, trained and restored"))
+    report.picture(
+        "losses", pictures.descents({"training": course["loss"].tolist()}, f"curve-fit, rate {settings.lr:g}")
+    )
+    return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)
+
+
+def other_way(lesson: Lesson, hidden: int, params: tree.Tree, x: Tensor, first: Tensor) -> None:
+    """The class of the lesson against its sequence: other names, and with the weights copied the same function."""
+    copied = {"hidden": params["0"], "activation": {}, "predict": params["2"]}
+    lesson.show("names", "names in the sequence", list(interop.to_state_dict(params)), "0 and 2")
+    lesson.show("other_names", "names in the class", list(interop.to_state_dict(copied)), "hidden and predict")
+    same = torch.equal(named(hidden)(copied, x), first)
+    lesson.show("same_function", "the same function with the weights copied", same, "True")
+
+
+def saved_and_restored(lesson: Lesson, folder: Path, hidden: int, params: tree.Tree, x: Tensor) -> dict[str, Tensor]:
+    """Returns the curves of the restored networks by the way they were saved."""
+    model = sequential(hidden)
+    like = model.init(random.key(0, device=x.device), x)[0]  # a network to read the parameters into
+    flat = interop.to_state_dict(params)
+    save_file(flat, folder / "params.safetensors")
+    torch.save(flat, folder / "params.pt")
+    safe, _ = interop.from_state_dict(interop.load_safetensors(folder / "params.safetensors"), like)
+    loaded, _ = interop.from_state_dict(interop.load_torch(folder / "params.pt"), like)  # weights_only=True
+
+    train.save(folder / "function", params, {"network": "sequential", "settings": {"hidden": hidden}})
+    info = train.read_info(folder / "function")
+    rebuilt = NETWORKS[info["network"]](**info["settings"])
+    whole, _ = train.load(folder / "function", rebuilt.init(random.key(0, device=x.device), x)[0])
+    lesson.show(
+        "rebuilt_from", "the whole function is kept as", f"{info['network']} {info['settings']} and its tensors"
+    )
+
+    pickled = io.BytesIO()
+    torch.save(torch.nn.ReLU(), pickled)  # one activation is object enough
+    pickled.seek(0)
+    refusal = raised(torch.load, pickled).split(":")[0]
+    lesson.show("refused", "torch.load of a pickled module", refusal, "the whole network")
+    lesson.remark(
+        "torch.load('net.pkl') of a whole network is refused: unpickling calls whatever functions the file names, so "
+        "torch loads tensors alone (weights_only=True) since 2.6; keep the parameters, and build the network by code."
+    )
+    return {
+        "parameters, safetensors": model(safe, x),
+        "parameters, torch.save": model(loaded, x),
+        "the whole function": rebuilt(whole, x),
+    }

@@ -1,0 +1,125 @@
+"""The cost of a line as a curve and as a surface, searched on a grid, with a descent on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from torch import Tensor
+
+import funcdl as fd
+from funcdl import optim, train, tree
+from recipes import runtime, settings
+from recipes.lesson import Lesson
+from recipes.pictures import BLUE, GREY, ORANGE
+from recipes.regression.points import points
+from recipes.settings import Outcome
+
+START = {"w": 0.5, "b": -2.0}  # of the descent that the pictures show
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(settings.Settings):
+    """Find the w of y = w x by its cost at 41 values, and the w and b of y = w x + b by the cost on a grid.
+
+    The cost is the mean squared error over (1, 2), (2, 4), (3, 6): a parabola (14/3) (w - 2)^2, and a long valley
+    that turns with its lowest point at (2, 0). `vmap` makes the cost of one pair that of a grid of pairs. A grid of n
+    values each has n^2 pairs for two parameters and n^k for k; a descent needs only the slope where it stands.
+    """
+
+    dataset: Literal["sample"] = "sample"
+    """The lecture's three points."""
+    epochs: int | None = None
+    """Updates of the descent over the surface; 300."""
+    lr: float = 0.05
+    """Its rate."""
+
+
+def cost(params: tree.Tree, x: Tensor, y: Tensor) -> Tensor:
+    """The mean squared error of y = w x + b."""
+    return ((params["w"] * x + params["b"] - y) ** 2).mean()
+
+
+def run(settings: Settings, report: train.Report) -> Outcome:
+    """Evaluates the cost on both grids, finds the least, and descends to it."""
+    lesson = Lesson()
+    device = runtime.choose_device(settings.device)
+    x, y = points(device=device)
+    w = torch.arange(41, dtype=x.dtype, device=device) / 10
+    curve = fd.vmap(lambda w: cost({"w": w, "b": 0.0}, x, y))(w)
+    lesson.show("grid", "w = torch.arange(41) / 10; len(w)", len(w), "41")
+    lesson.show("curve", "cost(w) at w = 0, 1, 2, 3, 4", curve[::10], "18.6667 4.6667 0 4.6667 18.6667")
+    distance = (curve - 14 / 3 * (w - 2) ** 2).abs().max()
+    lesson.show("formula", "largest distance from 14/3 (w - 2)^2", distance, "", 2)
+    lesson.show("w", "w[cost(w).argmin()]", w[curve.argmin()], "2")
+    lesson.show("loss", "cost(w).min()", curve.min(), "0")
+
+    b = torch.arange(-20, 21, dtype=x.dtype, device=device) / 10
+    w_grid, b_grid = torch.meshgrid(w, b, indexing="ij")
+    surface = fd.vmap(fd.vmap(cost, (0, None, None)), (0, None, None))({"w": w_grid, "b": b_grid}, x, y)
+    lesson.show("surface", "cost(torch.meshgrid(w, b)).shape", surface.shape, "a grid over w and b")
+    row, column = divmod(int(surface.argmin()), len(b))
+    lowest = torch.stack([w[row], b[column]])
+    lesson.show("lowest", "w, b of the least cost on the grid", lowest, "2 0")
+    lesson.show("lowest_cost", "the least cost on the grid", surface[row, column], "0")
+
+    start = tree.map(lambda value: torch.tensor(value, dtype=x.dtype, device=device), START)
+    slope = fd.value_and_grad(cost)
+    epochs = settings.epochs or 300
+    end, course = train.descend(
+        lambda params, _: slope(params, x, y),
+        start,
+        optim.sgd(lr=settings.lr),
+        steps=epochs,
+        measure=_place,
+        report=report,
+    )
+    path = torch.cat([course["place"], _place(end, ())["place"][None]])
+    lesson.show("descended", f"w, b after {epochs} updates from (0.5, -2)", path[-1])
+    lesson.show("evaluations", "costs on the grid, gradients of the descent", [surface.numel(), epochs])
+    report.picture("curve", _curve(w, curve))
+    report.picture("surface", _surface(w_grid, b_grid, surface, path, fd.vmap(_at(x, y))(path)))
+    return Outcome(lesson.metrics, epochs, device.type, lesson=lesson)
+
+
+def _place(params: tree.Tree, _: tree.Tree) -> dict[str, Tensor]:
+    return {"place": torch.stack([params["w"], params["b"]])}
+
+
+def _at(x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda place: cost({"w": place[0], "b": place[1]}, x, y)
+
+
+def _curve(w: Float[Tensor, " n"], costs: Float[Tensor, " n"]) -> Figure:
+    figure = Figure(figsize=(6, 3.8), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(w.tolist(), costs.tolist(), ".-", color=BLUE)
+    least = int(costs.argmin())
+    axes.plot(w[least].item(), costs[least].item(), "D", color=ORANGE, label=f"least cost, at w = {w[least]:.1f}")
+    axes.set(xlabel="w", ylabel="mean squared error", title="cost of y = w x")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def _surface(w: Tensor, b: Tensor, costs: Tensor, path: Float[Tensor, "steps 2"], heights: Tensor) -> Figure:
+    """The surface from the side and from above, with the descent on both."""
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
+    figure.suptitle("cost of y = w x + b, and a descent on it")
+    w, b, costs, path, heights = (leaf.numpy(force=True) for leaf in (w, b, costs, path, heights))
+    side = figure.add_subplot(1, 2, 1, projection="3d", computed_zorder=False)
+    side.plot_surface(w, b, costs, cmap="cividis", alpha=0.8, zorder=1)
+    side.plot(path[:, 0], path[:, 1], heights, ".-", color=ORANGE, markersize=4, zorder=2)
+    side.set(xlabel="w", ylabel="b", title="mean squared error")
+    above = figure.add_subplot(1, 2, 2)
+    filled = above.contourf(w, b, costs, levels=[0, 0.1, 0.3, 1, 3, 10, 30, 100], norm="symlog", cmap="cividis")
+    above.plot(path[:, 0], path[:, 1], ".-", color=ORANGE, markersize=5, label=f"descent, {len(path) - 1} updates")
+    above.plot(2, 0, "D", color="white", markeredgecolor=GREY, label="lowest point")
+    above.set(xlabel="w", ylabel="b", xlim=(w.min(), w.max()), ylim=(b.min(), b.max()))
+    above.legend(fontsize=8)
+    figure.colorbar(filled, ax=above, label="mean squared error")
+    return figure

@@ -1,0 +1,224 @@
+"""The race of the optimizers, on a curve through noise and on a surface that is easy to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+import funcdl as fd
+from funcdl import data, losses, nn, optim, random, train, tree
+from recipes import pictures, runtime, settings
+from recipes.lesson import Lesson
+from recipes.settings import Outcome, SettingsError
+
+MOMENTUM, ALPHA, BETAS = 0.8, 0.9, (0.9, 0.99)
+UPDATE_RULES = (  # the members of one line share its program
+    (("gd",), optim.sgd(lr=0.01)),
+    (("sgd", "momentum"), optim.sgd(lr=0.01, momentum=MOMENTUM)),
+    (("adagrad",), optim.adagrad(lr=0.01)),
+    (("adadelta",), optim.adadelta(lr=1.0)),
+    (("rmsprop",), optim.rmsprop(lr=0.01, alpha=ALPHA)),
+    (("adam",), optim.adam(lr=0.01, betas=BETAS)),
+)
+FIGURES = {"gd": "", "sgd": "0.03 to 0.09", "momentum": "about 0.012", "adagrad": "", "adadelta": ""}
+FIGURES |= {"rmsprop": "about 0.01", "adam": "about 0.01"}
+SURFACE_START, SURFACE_STEPS = (-5.0, -2.0), 40
+SURFACE: dict[
+    str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]
+] = {  # ours, torch's, and both with these arguments, at rates at which the paths are worth looking at
+    "gd": (optim.sgd, torch.optim.SGD, {"lr": 0.4}),
+    "sgd": (optim.sgd, torch.optim.SGD, {"lr": 0.4}),
+    "momentum": (optim.sgd, torch.optim.SGD, {"lr": 0.2, "momentum": 0.7}),
+    "adagrad": (optim.adagrad, torch.optim.Adagrad, {"lr": 1.0}),
+    "adadelta": (optim.adadelta, torch.optim.Adadelta, {"lr": 100.0}),
+    "rmsprop": (optim.rmsprop, torch.optim.RMSprop, {"lr": 0.4, "alpha": ALPHA}),
+    "adam": (optim.adam, torch.optim.Adam, {"lr": 0.4, "betas": BETAS}),
+}
+
+
+def rates(text: str) -> list[float]:
+    """Returns the numbers of a comma-separated list.
+
+    Raises:
+        SettingsError: one of them is not a positive number.
+    """
+    numbers = []
+    for part in filter(None, text.split(",")):
+        try:
+            numbers.append(float(part))
+        except ValueError:
+            raise SettingsError(f"--lr {text}: '{part}' is no number; write --lr 0.001,0.01,0.1") from None
+        if not 0 < numbers[-1] < float("inf"):
+            raise SettingsError(f"--lr {text}: {part} must be a positive number")
+    return numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(settings.Settings):
+    """Train a network 1-20-1 by seven optimizers from one start on one order of batches, and compare.
+
+    The members that share an update rule are one program under `vmap`: all rates of the sweep, and plain SGD with
+    momentum, as it is momentum's rule with the momentum 0. `--lr 0.001,0.01,0.1` sweeps.
+
+    The points are `y = x^2` with noise of variance 0.01, so that 0.01 is the best a loss can be. The lesson's four nets
+    start at different places, of which some are luckier; here all of them start at the same one.
+    """
+
+    dataset: Literal["sample"] = "sample"
+    """A thousand points drawn by the seed."""
+    epochs: int | None = 12
+    """Passes through the points; gradient descent makes as many steps as the others, each on all points."""
+    lr: str = ""  # type: ignore[assignment]  # several numbers
+    """One learning rate for all, or several with commas; by default 0.01, and 1 for Adadelta."""
+
+    def check(self) -> None:
+        """Raises SettingsError for a value that no run could use."""
+        settings.Settings(epochs=self.epochs, batch_size=self.batch_size, seed=self.seed).check()
+        rates(self.lr)
+        if self.batch_size > 1000:
+            raise SettingsError(f"--batch-size {self.batch_size}: must be at most 1000, the samples to train on")
+
+
+def run(settings: Settings, report: train.Report) -> Outcome:
+    """Races, then walks over the surface beside torch's optimizers."""
+    device = runtime.choose_device(settings.device)
+    keys = random.split(random.key(settings.seed, device=device), 4).unbind()
+    init_key, noise_key, order_key, walk_key = keys
+    x = torch.linspace(-1, 1, 1000, device=device)[:, None]
+    y = x**2 + random.normal(noise_key, x.shape, std=0.1)
+    batches = shuffled(order_key, (x, y), settings.epochs or 12, settings.batch_size)
+    steps = len(batches[0])
+    model = nn.serial(nn.linear(20), nn.relu(), nn.linear(1))
+    start = model.init(init_key, x)[0]
+    total = steps * len(UPDATE_RULES)
+    compiled = runtime.choose_compile(settings.compile, device, total, report, runtime.REPAY_SMALL_STEPS)
+
+    def loss(params: tree.Tree, batch: tree.Tree) -> Tensor:
+        inputs, targets, weights = batch
+        return (weights * losses.mse(model(params, inputs), targets, reduction="none")).sum() / weights.sum()
+
+    def whole(params: tree.Tree, _: tree.Tree) -> Tensor:
+        return losses.mse(model(params, x), y)
+
+    lesson, courses = Lesson(), {}
+    lesson.show("steps", "steps", steps, "384" if (settings.epochs, settings.batch_size) == (12, 32) else "")
+    for names, optimizer in UPDATE_RULES:
+        sweep = rates(settings.lr) or [1.0 if names == ("adadelta",) else 0.01]
+        members = [(name, rate) for name in names for rate in sweep]
+        full = names == ("gd",)
+        _, course = train.descend(
+            fd.vmap(fd.value_and_grad(whole if full else loss), in_dims=(0, None)),
+            tree.map(lambda leaf: leaf.expand(len(members), *leaf.shape).clone(), start),  # noqa: B023 (called at once)
+            ensemble(optimizer, members),
+            () if full else batches,
+            steps=steps,
+            measure=lambda params, x: {"whole": fd.vmap(whole, in_dims=(0, None))(params, ())},
+            compiled=compiled,
+            report=report if names == ("adam",) else None,
+            info=runtime.environment(device, compiled),
+        )
+        for index, (name, rate) in enumerate(members):
+            courses[name, rate] = course["whole"][:, index].tolist()
+        for name in names:
+            ends = [courses[name, rate][-1] for rate in sweep]
+            title = f"{name}, rate {' '.join(f'{rate:g}' for rate in sweep)}: loss on all points"
+            lesson.show(f"loss_{name}", title, ends if len(ends) > 1 else ends[0], "" if settings.lr else FIGURES[name])
+    paths = walk(lesson, walk_key)
+    remarks(lesson)
+    curves = {f"{name} {rate:g}": course for (name, rate), course in courses.items()}
+    report.picture("losses", pictures.descents(curves, "the race: loss on all points", "step"))
+    report.picture("paths", surface(paths))
+    return Outcome(lesson.metrics, settings.epochs or 12, device.type, compiled, lesson)
+
+
+def shuffled(key: Tensor, points: tuple[Tensor, Tensor], epochs: int, batch_size: int) -> tuple[Tensor, ...]:
+    """All batches of all epochs, stacked; the last of an epoch is filled up with rows of weight 0."""
+    rows, weights = data.padded_indices(len(points[0]), batch_size, device=key.device)
+    orders = [random.permutation(random.fold_in(key, epoch), len(points[0]))[rows] for epoch in range(epochs)]
+    order = torch.cat(orders)
+    x, y = (leaf[order] for leaf in points)
+    return x, y, weights.repeat(epochs, 1)[..., None]
+
+
+def ensemble(optimizer: optim.Transformation, members: list[tuple[str, float]]) -> optim.Transformation:
+    """The optimizer under `vmap`, each member with its own rate, and momentum where the rule has one."""
+
+    def init(params: tree.Tree) -> tree.Tree:
+        states = fd.vmap(optimizer.init)(params)
+        numbers = {"lr": torch.tensor([rate for _, rate in members], dtype=torch.float64)}
+        if len({name for name, _ in members}) > 1:
+            numbers["momentum"] = torch.tensor([MOMENTUM * (name == "momentum") for name, _ in members]).double()
+        return optim.replace_hyperparameters(states, numbers)
+
+    return optim.Transformation(
+        init, lambda grads, states, params, **_: fd.vmap(optimizer.update)(grads, states, params)
+    )
+
+
+def height(place: Tensor) -> Tensor:
+    """A valley, steep across and nearly flat along."""
+    return 0.1 * place[0] ** 2 + 2 * place[1] ** 2
+
+
+def walk(lesson: Lesson, key: Tensor) -> dict[str, Tensor]:
+    """Walks over the surface by each optimizer and by torch's, given the same gradients; SGD's are noisy ones."""
+    begin = torch.tensor(SURFACE_START, dtype=torch.float64)
+    noise = random.normal(key, (SURFACE_STEPS, 2), dtype=torch.float64).cpu()
+    paths, slope = {}, fd.value_and_grad(height)
+    for name, (ours, theirs, arguments) in SURFACE.items():
+        spread = noise * (name == "sgd")
+
+        def noisy(place: Tensor, extra: Tensor) -> tuple[Tensor, Tensor]:
+            value, gradient = slope(place)
+            return value, gradient + extra
+
+        end, course = train.descend(
+            noisy, begin, ours(**arguments), spread, measure=lambda place, _: {"place": place.clone()}
+        )
+        paths[name] = torch.cat([course["place"], end[None]])
+        weight = begin.clone().requires_grad_()
+        optimizer, twin = theirs([weight], **arguments), [begin]
+        for extra in spread:
+            optimizer.zero_grad()
+            height(weight).backward()
+            weight.grad += extra
+            optimizer.step()
+            twin.append(weight.detach().clone())
+        difference = (paths[name] - torch.stack(twin)).abs().max()
+        lesson.show(
+            f"difference_{name}", f"{name}: farthest from torch.optim in {SURFACE_STEPS} steps", difference, "0"
+        )
+    by_hand = begin - SURFACE["gd"][2]["lr"] * fd.grad(height)(begin)
+    same = torch.equal(by_hand, paths["gd"][1])
+    lesson.show("manual_step", "w - lr * grad(f)(w) is the step of optim.sgd", same, "True")
+    return paths
+
+
+def surface(paths: dict[str, Tensor]) -> Figure:
+    """The paths over the contours of the surface."""
+    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    axes = figure.subplots()
+    across, along = torch.meshgrid(torch.linspace(-5.6, 2, 120), torch.linspace(-3, 3, 120), indexing="xy")
+    heights = height(torch.stack([across, along]))
+    axes.contour(across.numpy(), along.numpy(), heights.numpy(), levels=14, colors=pictures.GREY, linewidths=0.6)
+    for index, (name, path) in enumerate(paths.items()):
+        colour, style = pictures.COLOURS[index], pictures.STYLES[index % 4]
+        axes.plot(*path.T.tolist(), style, color=colour, marker="o", markersize=2.5, lw=1.3, label=name)
+    axes.plot(0, 0, "k*", markersize=11)
+    title = f"{SURFACE_STEPS} steps down 0.1 x² + 2 y² (least at the star)"
+    axes.set(xlabel="x", ylabel="y", title=title, xlim=(-5.6, 2), ylim=(-3, 3))
+    axes.legend(fontsize=8)
+    return figure
+
+
+def remarks(lesson: Lesson) -> None:
+    """What the notes say, and what torch and this library compute."""
+    lesson.remark("Momentum's sum v = m v + g is no average: torch does not scale it by 1 - m.")
+    lesson.remark("RMSprop is Adagrad with a running average in place of the sum; momentum comes in with Adam.")
+    lesson.remark("Some notes put eps inside the root in Adagrad and RMSprop (1e-6); torch adds it to the root.")
+    lesson.remark("Adadelta averages all past squares, not the last step's alone; and a rate may well be above 1.")

@@ -1,0 +1,161 @@
+"""Over-fitting, made on purpose, seen in the curves, and held back in four ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+import funcdl as fd
+from funcdl import losses, nn, optim, random, train, tree
+from recipes import pictures, runtime, settings
+from recipes.lesson import Lesson
+from recipes.settings import Outcome, SettingsError
+
+WAYS = {
+    "plain": "nothing",
+    "dropout": "dropout of 0.5 before each ReLU",
+    "l1": "loss + l1 * sum |w|",
+    "l2": "loss + l2 * sum w²",
+    "noise": "noise on the inputs",
+}
+FRAME = 400  # the step whose losses the lesson's picture shows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(settings.Settings):
+    """Fit 20 noisy points about `y = x` with a network 1-300-300-1, which has 90,000 weights too many.
+
+    The network learns the noise: its training loss goes on falling while the loss on 20 other points turns and rises.
+    That is the sign of over-fitting; a mere gap between the two is normal. When the training loss does not fall either,
+    the model is too small or the data says nothing. The remedies: dropout, a penalty on the size of the weights, noise
+    on the inputs, stopping at the turn, and a smaller network.
+    """
+
+    dataset: Literal["sample"] = "sample"
+    """20 points to train on and 20 to test on, drawn by the seed."""
+    epochs: int | None = 500
+    """Steps of Adam, each on all 20 points."""
+    l1: float = 0.0005
+    """Weight of the sum of absolute values."""
+    l2: float = 0.001
+    """Weight of the sum of squares."""
+    noise: float = 0.15
+    """Standard deviation of the noise on the inputs, drawn anew for each step."""
+    hidden: int = 300
+    """Units of each hidden layer."""
+
+    def check(self) -> None:
+        """Raises SettingsError for a value that no run could use."""
+        super().check()
+        for name in ("l1", "l2", "noise"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise SettingsError(f"--{name} {getattr(self, name)}: must be 0 or a positive number")
+        if self.hidden < 1:
+            raise SettingsError(f"--hidden {self.hidden}: must be 1 or more")
+
+
+def network(hidden: int, p: float) -> nn.Layer:
+    """The lesson's network; dropout with p = 0 does nothing."""
+    one, two = (nn.serial(nn.linear(hidden), nn.dropout(p), nn.relu()) for _ in range(2))
+    return nn.serial(one, two, nn.linear(1))
+
+
+def run(settings: Settings, report: train.Report) -> Outcome:
+    """Trains the same network in all ways, and finds where each begins to over-fit."""
+    device = runtime.choose_device(settings.device)
+    init_key, train_key, test_key, step_key = random.split(random.key(settings.seed, device=device), 4).unbind()
+    x = torch.linspace(-1, 1, 20, device=device)[:, None]
+    y, test_y = (x + 0.3 * random.normal(key, x.shape) for key in (train_key, test_key))
+    epochs = settings.epochs or 500
+    step_keys = random.split(step_key, epochs)
+    start = network(settings.hidden, 0.0).init(init_key, x)[0]
+    total = epochs * len(WAYS)
+    compiled = runtime.choose_compile(settings.compile, device, total, report, runtime.REPAY_SMALL_STEPS)
+
+    lesson, courses, fits = Lesson(), {}, {}
+    line = torch.linspace(-1, 1, 201, device=device)[:, None]
+    for way, what in WAYS.items():
+        model = network(settings.hidden, 0.5 if way == "dropout" else 0.0)
+
+        def objective(params: tree.Tree, key: Tensor, way: str = way, model: nn.Layer = model) -> Tensor:
+            drop_key, noise_key = random.split(key).unbind()
+            inputs = x + settings.noise * random.normal(noise_key, x.shape) if way == "noise" else x
+            loss = losses.mse(model(params, inputs, key=drop_key, train=True), y)
+            weights = torch.cat([leaf.flatten() for leaf in tree.leaves(params)])
+            penalties = {"l1": settings.l1 * weights.abs().sum(), "l2": settings.l2 * weights.square().sum()}
+            return loss + penalties[way] if way in penalties else loss
+
+        def measure(params: tree.Tree, _: Tensor, model: nn.Layer = model) -> dict[str, Tensor]:
+            y_now = model(params, x)  # as it is used: without dropout, noise and penalty
+            return {"training": losses.mse(y_now, y), "test_loss": losses.mse(y_now, test_y)}
+
+        params, courses[way] = train.descend(
+            fd.value_and_grad(objective),
+            start,
+            optim.adam(lr=settings.lr),
+            step_keys,
+            measure=measure,
+            compiled=compiled,
+            report=report if way == "plain" else None,
+            info=runtime.environment(device, compiled),
+        )
+        fits[way] = (line, model(params, line))
+        show(lesson, way, what, courses[way])
+    lesson.remark("A gap between training and test loss is normal; over-fitting is a test loss that turns and rises.")
+    lesson.remark("Weights and biases are parameters; the rate, the penalties' weights and the noise hyper-parameters.")
+
+    report.picture("curves", training_and_test(courses))
+    points = {"training": (x, y), "test": (x, test_y)}
+    report.picture("fit", pictures.fitted(points, fits, "20 points about y = x, and what was learned of them"))
+    return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)
+
+
+def show(lesson: Lesson, way: str, what: str, course: Mapping[str, Tensor]) -> None:
+    """The losses at the end and at the lesson's frame, and when the test loss was least."""
+    test = course["test_loss"]
+    figures = {"plain": "0.2902", "dropout": "0.2452"}
+    if len(test) >= FRAME:
+        lesson.show(
+            f"test_loss_{FRAME}_{way}", f"{what}: test loss in step {FRAME}", test[FRAME - 1], figures.get(way, "")
+        )
+    lesson.show(f"loss_{way}", f"{what}: training loss at the end", course["training"][-1])
+    lesson.show(f"test_loss_{way}", f"{what}: test loss at the end", test[-1])
+    lesson.show(f"best_epoch_{way}", f"{what}: step of the least test loss", int(test.argmin()) + 1)
+    lesson.show(f"best_test_loss_{way}", f"{what}: least test loss", test.min())
+    lesson.show(f"diagnosis_{way}", f"{what}: so it is", diagnosis(course["training"], test))
+
+
+def diagnosis(training: Tensor, test: Tensor) -> str:
+    """What the two curves say: the rules of thumb of the book."""
+    if training[-1] > 0.9 * training[0]:
+        return "not learning: too small a model, or data that says nothing"
+    window = max(1, len(test) // 20)  # single losses jump about
+    smooth_training, smooth_test = (losses.unfold(0, window, 1).mean(1) for losses in (training, test))
+    turn = int(smooth_test.argmin())
+    if smooth_test[-1] > 1.05 * smooth_test[turn] and smooth_training[-1] < smooth_training[turn]:
+        return f"over-fitting from about step {turn + window // 2 + 1}"
+    return "learning"
+
+
+def training_and_test(courses: Mapping[str, Mapping[str, Tensor]]) -> Figure:
+    """The losses on both sets by step, a panel for each way, with the least test loss marked."""
+    figure = Figure(figsize=(3.1 * len(courses), 3.4), layout="constrained")
+    panels = figure.subplots(1, len(courses), sharey=True)
+    for axes, (way, course) in zip(panels, courses.items(), strict=True):
+        steps, test = range(1, len(course["test_loss"]) + 1), course["test_loss"].tolist()
+        axes.plot(steps, course["training"].tolist(), color=pictures.BLUE, label="training")
+        axes.plot(steps, test, color=pictures.ORANGE, ls="--", label="test")
+        least = min(steps, key=lambda step: test[step - 1])
+        axes.axvline(least, color=pictures.GREY, ls=":")
+        axes.plot(least, test[least - 1], "o", color=pictures.ORANGE)
+        axes.annotate(f"least at {least}", (least, test[least - 1]), (4, 8), textcoords="offset points", fontsize=8)
+        axes.set(title=way, xlabel="step", yscale="log")
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("mean squared error")
+    panels[0].legend(fontsize=8)
+    return figure

@@ -1,0 +1,122 @@
+"""Back-propagation sample by sample: a line, then a parabola, whose gradients are also written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+import funcdl as fd
+from funcdl import optim, train, tree
+from recipes import pictures, runtime, settings
+from recipes.lesson import Lesson
+from recipes.regression.points import points
+from recipes.settings import Outcome
+
+LINE = {"w": torch.tensor(1.0)}
+PARABOLA = {name: torch.tensor(1.0) for name in ("w1", "w2", "b")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(settings.Settings):
+    """Fit y = w x, then y = w1 x^2 + w2 x + b, to (1, 2), (2, 4), (3, 6) by an update after each sample.
+
+    Where a formula branches, writing derivatives by hand grows long; back-propagation does it from the formula of the
+    prediction alone. For the parabola they are 2 r x^2, 2 r x and 2 r, with r the prediction less y. Three points do
+    determine it (w1 = 0, w2 = 2, b = 0), but along one direction the loss hardly falls, so that after 100 epochs it
+    still bends and predicts well above 8 for x = 4.
+    """
+
+    dataset: Literal["sample"] = "sample"
+    """The lecture's three points."""
+    epochs: int | None = None
+    """Passes through the three points; 100."""
+
+
+def line(params: tree.Tree, x: Tensor) -> Tensor:
+    """The straight line through the origin."""
+    return params["w"] * x
+
+
+def parabola(params: tree.Tree, x: Tensor) -> Tensor:
+    """The parabola."""
+    return params["w1"] * x**2 + params["w2"] * x + params["b"]
+
+
+def parabola_by_hand(params: tree.Tree, x: Tensor, y: Tensor) -> tuple[Tensor, tree.Tree]:
+    """The squared error of the parabola at one sample and its derivatives by the chain rule."""
+    r = parabola(params, x) - y
+    return r**2, {"w1": 2 * r * x**2, "w2": 2 * r * x, "b": 2 * r}
+
+
+def by_backward(predict: Callable[[tree.Tree, Tensor], Tensor]) -> Callable[..., tuple[Tensor, tree.Tree]]:
+    """The squared error at one sample and its derivatives by `backward()`, which leaves them in `.grad`."""
+
+    def value_and_grad(params: tree.Tree, x: Tensor, y: Tensor) -> tuple[Tensor, tree.Tree]:
+        leaves = tree.map(lambda leaf: leaf.detach().requires_grad_(), params)
+        loss = (predict(leaves, x) - y) ** 2
+        loss.backward()
+        return loss.detach(), tree.map(lambda leaf: leaf.grad, leaves)
+
+    return value_and_grad
+
+
+def by_grad(predict: Callable[[tree.Tree, Tensor], Tensor]) -> Callable[..., tuple[Tensor, tree.Tree]]:
+    """The same by the functional form."""
+    return fd.value_and_grad(lambda params, x, y: (predict(params, x) - y) ** 2)
+
+
+def run(settings: Settings, report: train.Report) -> Outcome:
+    """Descends with the line and with the parabola, by each way to the gradient."""
+    epochs, lesson = settings.epochs or 100, Lesson()
+    device = runtime.choose_device(settings.device)
+    x, y = points(torch.float32, device)
+    first, second = tree.map(lambda leaf: leaf.to(device), (LINE, PARABOLA))
+    lecture = epochs == 100 and settings.lr == 0.01
+
+    def descend(
+        way: Callable[..., tuple[Tensor, tree.Tree]], start: tree.Tree, to: train.Report | None = None
+    ) -> tree.Tree:
+        samples = (x.repeat(epochs), y.repeat(epochs))
+        optimizer = optim.sgd(lr=settings.lr)
+        return train.descend(
+            lambda params, sample: way(params, *sample), start, optimizer, samples, steps_per_epoch=len(x), report=to
+        )
+
+    bent, course = descend(by_grad(parabola), second, report)  # at a rate too high the first to diverge
+    fitted, _ = descend(by_backward(line), first)
+    lesson.show("w", "y = w x: w, by backward()", fitted["w"], "1.9999996423721313" if lecture else "", 17)
+    figure = "7.999998569488525" if lecture else ""
+    lesson.show("prediction", "prediction for x = 4", line(fitted, torch.tensor(4.0)), figure, 17)
+    lesson.show("w_grad", "w by funcdl.grad", descend(by_grad(line), first)[0]["w"], "", 17)
+
+    ways = {"hand": parabola_by_hand, "backward": by_backward(parabola), "grad": by_grad(parabola)}
+    for name, way in ways.items():
+        grads = torch.stack([way(second, x[1], y[1])[1][key] for key in second])
+        lesson.show(f"gradient_{name}", f"parabola, w1 = w2 = b = 1, sample (2, 4): gradient by {name}", grads)
+    for name, way in ways.items():
+        values = torch.stack(list(descend(way, second)[0].values()))
+        lesson.show(f"params_{name}", f"w1, w2, b after {epochs} epochs, by {name}", values)
+    lesson.metrics |= {key: value.item() for key, value in bent.items()} | {"loss": course["loss"][-1].item()}
+    figure = "well above 8" if lecture else ""
+    lesson.show("prediction_parabola", "prediction for x = 4", parabola(bent, torch.tensor(4.0)), figure)
+    _slow_direction(lesson, x, settings.lr)
+
+    grid = torch.linspace(0, 4, 81, device=device)
+    curves = {"line": (grid, line(fitted, grid)), "parabola": (grid, parabola(bent, grid))}
+    report.picture("fit", pictures.fitted({"samples": (x, y)}, curves, f"after {epochs} epochs", "hours", "points"))
+    return Outcome(lesson.metrics, epochs, device.type, lesson=lesson)
+
+
+def _slow_direction(lesson: Lesson, x: Tensor, lr: float) -> None:
+    """How fast the slowest combination of w1, w2 and b arrives: by the curvature of the mean squared error."""
+    powers = torch.stack([x**2, x, torch.ones_like(x)], 1).double()
+    slowest = torch.linalg.eigvalsh(2 * powers.T @ powers)[0]
+    share = lesson.show("kept", "share of the slowest error that an epoch keeps", (1 - lr * slowest).item())
+    lesson.remark(
+        f"A parabola through three points of a line is that line, and would predict 8; the error along its slowest "
+        f"direction shrinks by only {1 - share:.2%} in an epoch, so the prediction stays above 8 for long."
+    )

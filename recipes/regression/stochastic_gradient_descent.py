@@ -1,0 +1,119 @@
+"""Stochastic gradient descent: an update after every sample, and what lies between that and all samples at once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+import funcdl as fd
+from funcdl import data, optim, train
+from recipes import runtime, settings
+from recipes.lesson import Lesson
+from recipes.regression.points import descent, points
+from recipes.settings import Outcome
+
+START = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(settings.Settings):
+    """Fit y = w x to (1, 2), (2, 4), (3, 6) by an update after each sample, in this order, beginning at w = 1.
+
+    Each update follows the gradient of one sample's squared error: three updates in an epoch where gradient descent
+    makes one, but each must wait for the one before. `--batch-size 2` or 3 takes the mean over so many samples: fewer
+    updates, which scatter less and whose samples can be computed side by side. The lecture prints the loss of the last
+    sample after its update.
+    """
+
+    dataset: Literal["sample"] = "sample"
+    """The lecture's three points."""
+    epochs: int | None = None
+    """Passes through the three points; 100."""
+    batch_size: int = 1
+    """Samples per update, 1 to 3."""
+
+
+def loss(w: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+    """The mean squared error over a batch; rows of weight 0 fill up a short one."""
+    return (weights * (x * w - y) ** 2).sum() / weights.sum()
+
+
+def by_hand(w: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss, and its derivative 2 x (x w - y) by the chain rule."""
+    return loss(w, x, y, weights), (weights * (2 * x * (x * w - y))).sum() / weights.sum()
+
+
+def run(settings: Settings, report: train.Report) -> Outcome:
+    """Descends sample by sample with the gradient by hand and by `funcdl.grad`, and compares batch sizes."""
+    epochs, lesson = settings.epochs or 100, Lesson()
+    device = runtime.choose_device(settings.device)
+    x, y = points(device=device)
+    runtime.count_steps(settings, epochs, len(x))
+    start = torch.tensor(START, dtype=x.dtype, device=device)
+    batches = _batches(x, y, settings.batch_size, epochs)
+    steps = len(batches[0]) // epochs
+    lecture = settings.batch_size == 1 and settings.lr == 0.01
+
+    w, course = _descend(by_hand, start, batches, settings.lr, steps, report)
+    path = torch.cat([course["w"], w[None]])
+    gradients = "-2.0 -7.84 -16.2288" if lecture else ""
+    lesson.show("first_gradients", "gradients of the first epoch", course["gradient"][:steps], gradients, 17)
+    after = torch.stack([loss(w, *(leaf[i] for leaf in batches)) for i, w in enumerate(path[1:])])
+    for epoch in sorted({0, 1, 2, epochs - 1} & set(range(epochs))):
+        last = steps * (epoch + 1)
+        line = torch.stack([path[last], after[last - 1]])
+        figure = "1.260688 4.919240100095999" if lecture and epoch == 0 else ""
+        lesson.show(f"epoch_{epoch}", f"epoch {epoch}: w, loss of its last batch", line, figure, 17)
+    lesson.metrics |= {"loss": after[-1].item(), "loss_log": after[steps - 1 :: steps].tolist()}
+    lesson.metrics |= {"w_log": path[steps::steps].tolist(), "gradient_log": course["gradient"].tolist()}
+    lesson.show("w", f"w after {epochs} epochs", w, "", 17)
+    lesson.show("prediction", "prediction for x = 4", 4 * w, "", 17)
+    same, _ = _descend(fd.value_and_grad(loss), start, batches, settings.lr)
+    lesson.show("w_grad", "the same by funcdl.grad", same, "", 17)
+    _trade(lesson, x, y, start, settings.lr)
+    report.picture("descent", descent(lambda w: ((x * w - y) ** 2).mean(), path, f"batches of {settings.batch_size}"))
+    return Outcome(lesson.metrics, epochs, device.type, lesson=lesson)
+
+
+def _batches(x: Tensor, y: Tensor, batch_size: int, epochs: int) -> tuple[Tensor, ...]:
+    """The batches of all epochs, one after the other, in the order of the samples."""
+    inputs, targets, weights = data.stacked_batches((x, y), batch_size)
+    return tuple(leaf.repeat(epochs, 1) for leaf in (inputs, targets, weights.to(x.dtype)))
+
+
+def _descend(
+    value_and_grad: Callable[..., tuple[Tensor, Tensor]],
+    start: Tensor,
+    batches: tuple[Tensor, ...],
+    lr: float,
+    steps_per_epoch: int = 1,
+    report: train.Report | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    return train.descend(
+        lambda w, batch: value_and_grad(w, *batch),
+        start,
+        optim.sgd(lr=lr),
+        batches,
+        steps_per_epoch=steps_per_epoch,
+        measure=lambda w, batch: {"w": w, "gradient": by_hand(w, *batch)[1]},
+        report=report,
+    )
+
+
+def _trade(lesson: Lesson, x: Tensor, y: Tensor, start: Tensor, lr: float) -> None:
+    """One epoch by batches of 1, 2 and 3: how many updates, where they lead, and how their first gradients scatter."""
+    for size in range(1, len(x) + 1):
+        w, course = _descend(by_hand, start, _batches(x, y, size, 1), lr)
+        choices = [list(rows) for rows in itertools.combinations(range(len(x)), size)]
+        gradients = torch.stack([by_hand(start, x[rows], y[rows], torch.ones_like(x[rows]))[1] for rows in choices])
+        row = [len(course["loss"]), w.item(), gradients.std(correction=0).item()]
+        lesson.show(f"batch_{size}", f"batches of {size}, one epoch: updates, w, deviation of a gradient", row)
+    lesson.remark(
+        "Small batches make more updates of an epoch, but they wait for each other; large ones have steadier gradients "
+        "and fill a processor. Mini-batches are the compromise that is meant by SGD today."
+    )

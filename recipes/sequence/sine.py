@@ -1,0 +1,118 @@
+"""From the sine to the cosine: a curve read in windows, with the state of the network carried from one to the next."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+import funcdl as fd
+from funcdl import losses, nn, optim, random, train, tree
+from recipes import pictures, runtime, settings
+from recipes.settings import Outcome, SettingsError
+
+POINTS = 10  # in a window
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(settings.Settings):
+    """Follow a sine and give its cosine: an RNN of 64 and a linear layer, ten points of half a wave per step.
+
+    At a point the sine alone does not tell the cosine: it takes the direction in which the curve goes, which the state
+    of the network knows. The state at the end of one window is the state at the start of the next; the gradient stops
+    between them, as each step differentiates its own window only: the state is an argument, and what comes out of
+    the step is a number like any other.
+
+    The handbook's run has Adam's rate 0.001 and 300 steps. Another tutorial's: `--hidden 32 --lr 0.02 --epochs 100`.
+    """
+
+    dataset: Literal["sample"] = "sample"
+    """The curves themselves."""
+    epochs: int | None = None
+    """Windows, a step each; 300."""
+    batch_size: int = 1
+    """There is one curve."""
+    lr: float = 1e-3
+    """Adam's rate."""
+    hidden: int = 64
+    """The size of the state."""
+
+
+def run(settings: Settings, report: train.Report) -> Outcome:
+    """Trains along the curve by one scan over the windows, and draws the last of them."""
+    if settings.batch_size != 1:
+        raise SettingsError(f"--batch-size {settings.batch_size}: must be 1, as there is one curve")
+    if settings.hidden < 1:
+        raise SettingsError(f"--hidden {settings.hidden}: must be 1 or more")
+    device = runtime.choose_device(settings.device)
+    steps = settings.epochs or 300
+    compiled = runtime.choose_compile(settings.compile, device, steps, report)
+    time = windows(steps).to(device)
+
+    rnn, out, optimizer = nn.rnn(settings.hidden), nn.linear(1), optim.adam(lr=settings.lr)
+    rnn_key, out_key = random.split(random.key(settings.seed, device=device)).unbind()
+    params = {
+        "rnn": rnn.init(rnn_key, time[0].sin())[0],
+        "out": out.init(out_key, time.new_empty(POINTS, settings.hidden))[0],
+    }
+
+    def loss(params: tree.Tree, hidden: Tensor, time: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        states, hidden = rnn(params["rnn"], {"input": time.sin(), "hx": hidden})
+        predicted = out(params["out"], states)
+        return losses.mse(predicted, time.cos()), (predicted, hidden)
+
+    def step(carry: tree.Tree, time: Tensor) -> tuple[tree.Tree, tuple[Tensor, Tensor]]:
+        params, optimizer_state, hidden = carry
+        (value, (predicted, hidden)), grads = fd.value_and_grad(loss, has_aux=True)(params, hidden, time)
+        updates, optimizer_state = optimizer.update(grads, optimizer_state, params)
+        return (optim.apply_updates(params, updates), optimizer_state, hidden), (value, predicted)
+
+    def follow(carry: tree.Tree, time: Tensor) -> tuple[tree.Tree, tuple[Tensor, Tensor]]:
+        return fd.scan(step, carry, time)
+
+    hidden = time.new_zeros(1, settings.hidden)
+    follow = fd.jit(follow) if compiled else follow
+    carry, (values, predicted) = follow((params, optimizer.init(params), hidden), time)
+    for epoch, value in enumerate(values.tolist(), 1):
+        if not math.isfinite(value):
+            raise train.NonFiniteLossError(f"the loss of window {epoch} is {value}, not finite; try a lower --lr")
+        if epoch % max(1, steps // 10) == 0 or epoch == steps:
+            report.row({"epoch": epoch, "loss": value})
+    report.save({"params": carry[0], "hidden": carry[2]}, {"windows": steps})
+    report.picture("curves", picture(time.cpu(), predicted.cpu()))
+    course = {f"RNN of {settings.hidden}": values.tolist()}
+    report.picture("loss", pictures.descents(course, "sine to cosine", "window"))
+    first, last = values[0].item(), values[-1].item()
+    return Outcome({"first_loss": first, "loss": last}, steps, device.type, compiled)
+
+
+def windows(count: int) -> Tensor:
+    """The points in time (count, 10, 1): window number i has ten of them, evenly from i pi to (i + 1) pi."""
+    within = torch.linspace(0, math.pi, POINTS, dtype=torch.float64)
+    start = math.pi * torch.arange(count, dtype=torch.float64) % (2 * math.pi)
+    return (start.view(-1, 1, 1) + within.view(1, -1, 1)).float()
+
+
+def picture(time: Tensor, predicted: Tensor, shown: int = 4) -> Figure:
+    """The first and the last windows: the sine, the cosine, and what the network gave before the step."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    for axes, rows, title in zip(
+        figure.subplots(1, 2, sharey=True),
+        (slice(None, shown), slice(-shown, None)),
+        ("first windows", "last windows"),
+        strict=True,
+    ):
+        points, given = time[rows].flatten(), predicted[rows].flatten()
+        along = torch.arange(len(points))
+        axes.plot(along, points.sin(), "--", color=pictures.GREY, label="sine (input)")
+        axes.plot(along, points.cos(), "-", color=pictures.BLUE, label="cosine (target)")
+        axes.plot(along, given, "o", color=pictures.ORANGE, label="network", markersize=4)
+        axes.set(xlabel="point (10 in each half wave)", title=title)
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("value")
+    figure.axes[0].legend()
+    return figure

@@ -1,0 +1,56 @@
+"""Handwritten digits by two convolutions: the lecture's network, and two others of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from funcdl import losses, models, optim, train
+from recipes.settings import Outcome
+from recipes.vision import digits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(digits.Settings):
+    """Read digits by two convolutions of 5 x 5, each with a pool, and one linear layer: the lecture on CNNs.
+
+    8,490 parameters do better than the 575,050 of digits-softmax, since each weight is used all over the image. Trained
+    by SGD with momentum 0.5; on MNIST 96 to 97 % after one epoch, 98.3 to 98.7 % after ten. The pool stands before the
+    ReLU, which makes no difference to the result. On a GPU (--device cuda) the same code gives the same numbers.
+
+    Two more networks have their tutorials' settings as follows.
+    handbook: --network handbook --optimizer adam --lr 0.001 --batch-size 512 --epochs 20, 99 % on MNIST;
+    beginner: --network beginner --optimizer adam --lr 0.001 --batch-size 50 --epochs 1, 97 to 98 %.
+    """
+
+    lr: float = 0.01
+    """The optimizer's rate."""
+    network: Literal["lecture", "handbook", "beginner"] = "lecture"
+    """handbook: two linear layers, 1,007,590 parameters; beginner: 16 and 32 channels, padded, pixels from 0 to 1."""
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    """sgd: with momentum 0.5."""
+
+
+def network(settings: Settings) -> digits.Network:
+    """The network that was asked for, and how it is trained."""
+    adam = settings.optimizer == "adam"
+    optimizer = optim.adam(lr=settings.lr) if adam else optim.sgd(lr=settings.lr, momentum=0.5)
+    match settings.network:
+        case "handbook":
+            return digits.Network(models.handbook_cnn(), optimizer, loss=losses.nll, epochs={"sample": 20, "mnist": 20})
+        case "beginner":
+            model = models.cnn((16, 32), kernel_size=5, padding=2)
+            return digits.Network(model, optimizer, normalise=digits.pixels(0, 1), epochs={"sample": 20, "mnist": 1})
+    return digits.Network(models.lenet(), optimizer)
+
+
+def run(settings: Settings, report: train.Report) -> Outcome:
+    """Trains, evaluates after each epoch, and scores every digit."""
+    return digits.run(settings, report, network(settings), "digits-cnn")
+
+
+def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
+    """Reads pictures of single digits with the network of a run."""
+    return digits.predict(settings, run_dir, inputs, network(settings))

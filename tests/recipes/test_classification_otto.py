@@ -1,0 +1,83 @@
+"""Otto's products: the epoch before over-fitting is kept; the figures of the public run on the real table."""
+
+import pytest
+from PIL import Image
+
+from funcdl import train
+from recipes.classification import otto
+from tests.recipes.small import call, real_data
+
+
+def run(report=None, **flags):
+    return otto.run(otto.Settings(device="cpu", **flags), report or train.Report()).metrics
+
+
+def test_it_keeps_the_epoch_of_the_lowest_validation_loss(tmp_path):
+    report = train.Report(tmp_path)
+    found = run(report, lr=0.01, epochs=8)
+    report.close()
+    rows = {row["epoch"]: row for row in report.rows}
+    assert len(rows) == 8
+    assert found["val_loss"] == min(row["val_loss"] for row in rows.values())
+    assert found["val_accuracy"] == rows[found["best_epoch"]]["val_accuracy"] > 0.93
+    assert found["last_val_loss"] == rows[8]["val_loss"]
+    assert found["best_epoch"] < 8  # so that what follows is about other parameters than the last
+    counts = found["confusion"]
+    right, all_ = sum(counts[i][i] for i in range(10)), sum(map(sum, counts))
+    assert right / all_ == pytest.approx(found["val_accuracy"], abs=1e-6)
+    assert right / all_ != pytest.approx(found["last_val_accuracy"], abs=1e-6)
+    for name in ("curves", "confusion"):
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert picture.width > 400
+
+
+def test_the_narrow_network_with_momentum():
+    report = train.Report()
+    found = run(report, network="narrow", optimizer="momentum", lr=0.1, batch_size=32, epochs=3)
+    assert found["parameters"] == 64 * 64 + 64 + 64 * 32 + 32 + 32 * 16 + 16 + 16 * 10 + 10
+    assert report.rows[-1]["loss"] < report.rows[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        (["--batch-size", 1439], ["--batch-size 1439", "at most 1438"]),
+        (["--lr", 0], ["--lr 0", "positive"]),
+        (["--network", "deep"], ["--network", "'deep'"]),
+        (["--dataset", "otto", "--data-dir", "nowhere"], ["nowhere/otto/train.csv", "kaggle.com"]),
+    ],
+)
+def test_wrong_flags(tmp_path, monkeypatch, flags, parts):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call("run", "otto", *flags, "--out", tmp_path / "run")
+    assert (code, out) == (2, [])
+    assert all(part in err[-1] for part in parts), err
+
+
+def test_a_rate_that_is_far_too_high(tmp_path):
+    code, _, err = call("run", "otto", "--lr", 1e30, "--epochs", 1, "--out", tmp_path / "run")
+    assert code == 2
+    assert "not finite" in err[-1]
+    assert (tmp_path / "run" / "checkpoint" / "checkpoint.json").exists()
+
+
+def test_an_unknown_class(tmp_path):
+    (tmp_path / "otto").mkdir()
+    header = ",".join(["id", *(f"feat_{n}" for n in range(1, 94)), "target"])
+    rows = [",".join([str(i), *["0"] * 93, f"Class_{i}"]) for i in (8, 9, 10)]
+    (tmp_path / "otto" / "train.csv").write_text("\n".join([header, *rows]))
+    code, _, err = call("run", "otto", "--dataset", "otto", "--data-dir", tmp_path, "--out", tmp_path / "run")
+    assert code == 2
+    assert all(part in err[0] for part in ("train.csv", "line 4", "'target'", "'Class_10'", "Class_1, ")), err
+
+
+@pytest.mark.full
+def test_the_real_products():
+    report = train.Report()
+    found = run(report, dataset="otto", data_dir=real_data("otto"), epochs=12)
+    assert found["parameters"] == 65_801
+    assert found["val_loss"] <= 0.55
+    assert found["val_accuracy"] >= 0.78
+    assert found["best_epoch"] < 12
+    assert found["majority"] == pytest.approx(0.2605, abs=0.01)
+    assert found["last_accuracy"] > found["last_val_accuracy"]
