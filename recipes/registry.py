@@ -35,6 +35,16 @@ RECIPES = {
         Recipe("numpy-bridge", "basics", "Arrays and tensors that share memory, and the mathematics of both"),
         Recipe("autograd", "basics", "Gradients by hand, by backward() and by funcdl.grad, side by side"),
         Recipe("activations", "basics", "Activations and their derivatives, drawn, and what they compose to"),
+        Recipe(
+            "layers", "basics", "What linear, convolution, pooling, dropout, recurrent and embedding layers compute"
+        ),
+        Recipe("loss-functions", "basics", "Cross-entropy from softmax to logits, binary cross-entropy, squared error"),
+        Recipe("real-data", "basics", "Images, a table, hours of bicycle hire, a text and names, as tensors"),
+        Recipe("dimension-reduction", "basics", "Digits as three numbers, by a learned linear map and by PCA"),
+        Recipe("linear-grid", "regression", "The cost of a line as a curve and a surface, and a descent on it"),
+        Recipe("gradient-descent", "regression", "One parameter downhill: rates that arrive, and one that diverges"),
+        Recipe("stochastic-gradient-descent", "regression", "An update after every sample, and mini-batches"),
+        Recipe("quadratic", "regression", "A parabola by back-propagation, sample by sample"),
         Recipe("linear-regression", "regression", "A linear layer by SGD, and by seven other optimizers"),
         Recipe("thermometer", "regression", "A thermometer without a scale: five ways to descend to its line"),
         Recipe("thermometer-network", "regression", "The thermometer by layers: linear, and with a hidden tanh"),

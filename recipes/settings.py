@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -58,6 +59,21 @@ class Settings:
             raise SettingsError(f"--seed {self.seed}: must be below 2**64")
         if self.lr is not None and not (self.lr > 0 and math.isfinite(self.lr)):  # None: a recipe's choice by variant
             raise SettingsError(f"--lr {self.lr}: must be a positive number")
+
+
+def chosen(flag: str, text: str, names: Iterable[str]) -> list[str]:
+    """Returns those of `names` that the comma-separated `text` has, or all of them when it is empty.
+
+    Raises:
+        SettingsError: it has something else.
+
+    >>> chosen("--only", "adam,sgd", ["sgd", "adagrad", "adam"])
+    ['sgd', 'adam']
+    """
+    names, wanted = list(names), [part.strip() for part in text.split(",") if part.strip()]
+    if unknown := [part for part in wanted if part not in names]:
+        raise SettingsError(f"{flag} {text}: '{unknown[0]}' is none of {', '.join(names)}")
+    return [name for name in names if not wanted or name in wanted]
 
 
 SESSION_ONLY = ("out", "resume", "json", "data_dir")  # may differ between the sittings of one run

@@ -24,7 +24,7 @@ from funcdl.data.otto import otto
 from funcdl.data.sentiment import Phrases, ruled_phrases, sentiment
 from funcdl.data.source import DataError, Split, data_dir
 from funcdl.data.splitting import hold_out, standardise
-from funcdl.data.tables import Table, TextTable, read_table, read_text, read_text_table
+from funcdl.data.tables import Conversion, Table, TextTable, read_table, read_text, read_text_table
 from funcdl.data.text import (
     LabelledText,
     TextSplit,
@@ -38,6 +38,7 @@ from funcdl.data.thermometer import thermometer
 from funcdl.data.titanic import Passengers, drawn_passengers, titanic
 
 __all__ = [
+    "Conversion",
     "DataError",
     "LabelledText",
     "Passengers",

@@ -9,7 +9,7 @@ import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -181,7 +181,7 @@ def _split(path: Path, delimiter: str | None, quoted: bool) -> Iterator[tuple[in
     if delimiter is None:
         yield from ((number, cells) for number, line in enumerate(lines, 1) if (cells := line.split()))
         return
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
     try:
         yield from ((reader.line_num, cells) for cells in reader if cells)

@@ -53,9 +53,10 @@ def residual_block(channels: int, variant: Variant = "original", *, gate_bias: f
     Raises:
         ValueError: there is no such variant.
 
-    Source: He et al., "Identity mappings in deep residual networks", 2016. Its test errors of ResNet-110 on CIFAR-10, in
-    the order above: 6.61 %; 12.35; no convergence; 8.70; 6.91 (12.86 with `gate_bias=0`); 12.22; none again; 8.17; 7.84;
-    6.71; 6.37. As in the lecture there is no batch norm but where it is named; the paper has one after every convolution.
+    Source: He et al., "Identity mappings in deep residual networks", 2016. Its test errors of ResNet-110 on CIFAR-10,
+    in the order above: 6.61 %; 12.35; no convergence; 8.70; 6.91 (12.86 with `gate_bias=0`); 12.22; no convergence;
+    8.17; 7.84; 6.71; 6.37. As in the lecture there is no batch norm but where it is named; the paper has one after
+    every convolution.
 
     >>> import torch
     >>> from funcdl import random, tree

@@ -157,12 +157,14 @@ def channel_norm(
         for leaf in (weight, *running[:1]):
             if leaf is None:
                 continue
-            check_dtype(name, x, leaf)
+            if leaf is weight or torch.promote_types(leaf.dtype, x.dtype) != leaf.dtype:  # statistics may be wider
+                check_dtype(name, x, leaf)
             if leaf.shape[0] != channels:
                 raise ValueError(f"{name}: expected {leaf.shape[0]} channels, got shape {tuple(x.shape)}")
         batch = x[None] if of_sample and x.ndim == len(axes) + 1 else x
         if running and not train:
-            return F.batch_norm(batch, *running, weight, offset, False, 0.0, eps).view_as(x), buffers
+            mean, var = (leaf.to(x.dtype) for leaf in running)
+            return F.batch_norm(batch, mean, var, weight, offset, False, 0.0, eps).view_as(x), buffers
 
         samples = batch.shape[0]
         if of_sample:  # each channel of each sample is a channel by itself

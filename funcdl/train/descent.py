@@ -30,6 +30,7 @@ def descend(
     compiled: bool = False,
     may_diverge: bool = False,
     report: Report | None = None,
+    rows: bool = True,
     info: Mapping[str, Any] | None = None,
 ) -> tuple[Tree, dict[str, Tensor]]:
     """Makes a number of steps and returns the last parameters, and what was measured before each step.
@@ -48,7 +49,8 @@ def descend(
         measure: `(params, x) -> measured`, more to record of the parameters before each step.
         compiled: whether to compile the loop, as one program.
         may_diverge: whether to return a course with infinite and undefined losses instead of refusing it.
-        report: receives a row for about ten of the epochs, and the last parameters as a checkpoint.
+        report: receives the last parameters as its checkpoint, and a row for about ten of the epochs.
+        rows: whether it receives the rows.
         info: kept in the checkpoint as `run`.
 
     Returns:
@@ -85,7 +87,8 @@ def descend(
     if not bad and not all(torch.isfinite(leaf).all() for leaf in tree.leaves(params)):
         bad = [len(losses)]
     if report:
-        _report(report, course, bad[0] if bad else len(losses), steps_per_epoch)
+        if rows:
+            _report(report, course, bad[0] if bad else len(losses), steps_per_epoch)
         report.save(last if bad else params, {"run": dict(info or {})})
     if bad and not may_diverge:
         kept = f"; the last finite state is in {report.directory / 'checkpoint'}" if report and report.directory else ""

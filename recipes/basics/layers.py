@@ -80,14 +80,14 @@ def convolution(lesson: Lesson, key: Tensor) -> None:
     """Sums of products at every position; the size is floor((n + 2 padding - kernel) / stride) + 1."""
     image = torch.tensor(IMAGE, dtype=torch.float)[None, None]
     kernel = {"weight": torch.arange(1.0, 10).reshape(1, 1, 3, 3)}
-    for name, options, figure in (
-        ("conv", {}, "211 295 262 / 259 282 214 / 251 253 169"),
-        ("conv_padding1", {"padding": 1}, "91 168 224 215 127 / 114 211 295 262 149 / ... / 96 112 110 68 31"),
-        ("conv_stride2", {"stride": 2}, "211 262 / 251 169"),
+    for name, stride, padding, figure in (
+        ("conv", 1, 0, "211 295 262 / 259 282 214 / 251 253 169"),
+        ("conv_padding1", 1, 1, "91 168 224 215 127 / 114 211 295 262 149 / ... / 96 112 110 68 31"),
+        ("conv_stride2", 2, 0, "211 262 / 251 169"),
     ):
-        layer = nn.conv2d(1, 3, bias=False, **options)
-        written = ", ".join(["1", "3", "bias=False", *(f"{key}={value}" for key, value in options.items())])
-        lesson.show(name, f"nn.conv2d({written}), kernel 1 to 9", layer(kernel, image)[0, 0], figure)
+        layer = nn.conv2d(1, 3, stride, padding, bias=False)
+        expression = f"nn.conv2d(1, 3, stride={stride}, padding={padding}, bias=False), kernel 1 to 9"
+        lesson.show(name, expression, layer(kernel, image)[0, 0], figure)
     layer = nn.conv2d(10, 3)
     params = make(layer, key, 1, 5, 100, 100)
     lesson.show("conv_weight", "nn.conv2d(10, 3) of (1, 5, 100, 100): weight", params["weight"].shape, "10 5 3 3")

@@ -67,8 +67,8 @@ def one_sample(lesson: Lesson) -> None:
 def batches(lesson: Lesson) -> None:
     """Cross-entropy of three samples, and what becomes of it behind a sigmoid."""
     target = torch.tensor([2, 0, 1])
-    for name, logits, figure in (("correct", CORRECT, "0.4966"), ("wrong", WRONG, "1.2389")):
-        value = losses.cross_entropy(torch.tensor(logits), target)
+    for name, rows, figure in (("correct", CORRECT, "0.4966"), ("wrong", WRONG, "1.2389")):
+        value = losses.cross_entropy(torch.tensor(rows), target)
         lesson.show(name, f"cross_entropy({name} logits, [2, 0, 1])", value, figure, 5)
     logits = torch.tensor(CORRECT)
     both = [losses.cross_entropy(logits, target), losses.nll(logits.log_softmax(1), target)]

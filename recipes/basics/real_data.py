@@ -47,8 +47,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         if not real:
             lesson.lines = [replace(line, tutorial="") for line in lesson.lines]  # which are about its own files
             lesson.remark(
-                "The photographs, wines and text come from scikit-learn, the growers 0, 1 and 2 standing in for a score; "
-                "the hours of bicycles are made up by a formula. The tutorial's files: --dataset tutorial."
+                "The photographs, wines and text come from scikit-learn, the growers 0, 1 and 2 standing in for a "
+                "score; the hours of bicycles are made up by a formula. The tutorial's files: --dataset tutorial."
             )
         names(lesson)
     report.picture("channels", _channels(source.image))

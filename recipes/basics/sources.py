@@ -65,7 +65,10 @@ def tutorial(path: str | os.PathLike[str] | None) -> Sources:
     wine = data.read_table(wine_file, delimiter=";", columns=12, convert={"quality": scores})
     _require(wine_file, wine, ("total sulfur dioxide", "alcohol"))
     weather = {"1": 1.0, "2": 2.0, "3": 3.0, "4": 4.0}
-    of_hours = {"dteday": lambda date: float(date[8:10]), "weathersit": weather}  # the day of the month
+    of_hours: dict[str, data.Conversion] = {
+        "dteday": lambda date: float(date[8:10]),
+        "weathersit": weather,
+    }  # the day of the month
     bikes = data.read_table(hours_file, columns=17, convert=of_hours)
     _require(hours_file, bikes, ("temp", "cnt"))
     if len(bikes.values) % HOURS:
@@ -86,8 +89,8 @@ def tutorial(path: str | os.PathLike[str] | None) -> Sources:
 def sample() -> Sources:
     """Returns two photographs, 178 wines of three growers and their description from scikit-learn, and made-up hours.
 
-    The score of a wine is which of the three grew it. The table of hours is a formula's: 28 days of temperature, weather
-    and bicycles.
+    The score of a wine is which of the three grew it. The table of hours is a formula's: 28 days of temperature,
+    weather and bicycles.
     """
     from sklearn.datasets import load_wine
 

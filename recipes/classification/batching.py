@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,8 +21,9 @@ from recipes.lesson import Lesson
 from recipes.settings import Outcome, SettingsError
 
 ARITHMETIC = ((80, 8, "10"), (87, 8, "11"), (759, 32, "24"), (60_000, 32, ""))  # rows, batch, iterations
-NAMED = ("MNIST", "FashionMNIST", "EMNIST", "CocoDetection", "LSUN", "ImageFolder", "DatasetFolder", "ImageNet")
-NAMED += ("CIFAR10", "CIFAR100", "STL10", "PhotoTour")
+NAMED = (
+    "MNIST FashionMNIST EMNIST CocoDetection LSUN ImageFolder DatasetFolder ImageNet CIFAR10 CIFAR100 STL10 PhotoTour"
+)
 UNGUARDED = """
 import multiprocessing
 worker = multiprocessing.get_context("spawn").Process(target=print, args=["a worker"])
@@ -133,12 +135,12 @@ def unguarded() -> str:
         script = Path(folder) / "script.py"  # a file, as only a file can be imported again
         script.write_text(UNGUARDED)
         ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
-    refusal = " ".join(ran.stderr.partition("RuntimeError")[2].partition("This probably")[0].split())
-    return f"RuntimeError{refusal}" if refusal else "nothing"
+    refusal = re.search(r"^RuntimeError:.*?\.$", ran.stderr, re.MULTILINE | re.DOTALL)  # up to its first sentence's end
+    return " ".join(refusal[0].split()) if refusal else "nothing"
 
 
 def available() -> str:
     """Those of the lecture's data sets that torchvision has."""
     from torchvision import datasets  # imported here as it takes a second
 
-    return " ".join(name for name in NAMED if hasattr(datasets, name))
+    return " ".join(name for name in NAMED.split() if hasattr(datasets, name))

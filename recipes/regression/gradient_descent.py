@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,8 @@ from recipes import runtime, settings
 from recipes.lesson import Lesson
 from recipes.regression.points import descent, points
 from recipes.settings import Outcome
+
+ValueAndGrad = Callable[..., tuple[Tensor, Tensor]]
 
 START = 1.0
 LECTURE = {  # by rate: the cost and w of some epochs, each before its update, then w and the prediction after the last
@@ -54,12 +57,12 @@ class Settings(settings.Settings):
 
 def cost(w: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """The mean squared error of y = w x, summed up point by point, on which its last digit depends."""
-    return sum(((x * w - y) ** 2).unbind()) / len(x)
+    return _sum((x * w - y) ** 2) / len(x)
 
 
 def by_hand(w: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """The cost, and its derivative by the chain rule."""
-    return cost(w, x, y), sum((2 * x * (x * w - y)).unbind()) / len(x)
+    return cost(w, x, y), _sum(2 * x * (x * w - y)) / len(x)
 
 
 def by_backward(w: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,7 +80,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     device = runtime.choose_device(settings.device)
     x, y = points(device=device)
     start = torch.tensor(START, dtype=x.dtype, device=device)
-    ways = {"hand": by_hand, "backward": by_backward, "grad": fd.value_and_grad(cost)}
+    ways: dict[str, ValueAndGrad] = {"hand": by_hand, "backward": by_backward, "grad": fd.value_and_grad(cost)}
     expressions = {
         "hand": "sum(2 x (x w - y)) / 3",
         "backward": "cost.backward(); w.grad",
@@ -88,7 +91,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     for name, way in ways.items():
         lesson.show(f"gradient_{name}", f"{expressions[name]}, at w = 1", way(start, x, y)[1])
         last, course = train.descend(
-            lambda w, _, way=way: way(w, x, y),
+            _at(way, x, y),
             start,
             optim.sgd(lr=settings.lr),
             steps=epochs,
@@ -108,6 +111,10 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         lesson.remark(f"The numbers overflow in update {count + 1}; what is shown is the last that is finite.")
     report.picture("descent", descent(lambda w: cost(w, x, y), path[: count + 1], f"rate {settings.lr:g}"))
     return Outcome(lesson.metrics, epochs, device.type, lesson=lesson)
+
+
+def _at(way: ValueAndGrad, x: Tensor, y: Tensor) -> ValueAndGrad:
+    return lambda w, _: way(w, x, y)
 
 
 def _log(lesson: Lesson, lr: float, path: Tensor, losses: Tensor, epochs: int) -> None:
@@ -141,6 +148,11 @@ def _rates(lesson: Lesson, lr: float, w: Tensor, x: Tensor, y: Tensor) -> None:
         "That 0.1 arrives is not luck: rates between 0 and 3/14 converge, and 0.1 is near 3/28, which needs one step. "
         "The rate that the notes lost from their diverging log is 1."
     )
+
+
+def _sum(values: Tensor) -> Tensor:
+    first, second, third = values.unbind()  # torch.sum may add in another order
+    return first + second + third
 
 
 def _finite(path: Tensor, losses: Tensor) -> int:

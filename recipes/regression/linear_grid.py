@@ -106,11 +106,11 @@ def _curve(w: Float[Tensor, " n"], costs: Float[Tensor, " n"]) -> Figure:
     return figure
 
 
-def _surface(w: Tensor, b: Tensor, costs: Tensor, path: Float[Tensor, "steps 2"], heights: Tensor) -> Figure:
-    """The surface from the side and from above, with the descent on both."""
+def _surface(*drawn: Tensor) -> Figure:
+    """The surface from the side and from above, with the descent on both: w, b, costs, path and its costs."""
+    w, b, costs, path, heights = (leaf.numpy(force=True) for leaf in drawn)
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     figure.suptitle("cost of y = w x + b, and a descent on it")
-    w, b, costs, path, heights = (leaf.numpy(force=True) for leaf in (w, b, costs, path, heights))
     side = figure.add_subplot(1, 2, 1, projection="3d", computed_zorder=False)
     side.plot_surface(w, b, costs, cmap="cividis", alpha=0.8, zorder=1)
     side.plot(path[:, 0], path[:, 1], heights, ".-", color=ORANGE, markersize=4, zorder=2)

@@ -67,7 +67,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     x, y = samples(settings.dataset, data_key)
     model, reduction = nn.linear(1), REDUCTION[settings.dataset]
     drawn, _ = model.init(init_key, x)
-    starts = {"random start": drawn} | ({} if settings.optimizer == "all" else {"zero start": tree.zeros_like(drawn)})
+    starts = {} if settings.optimizer == "all" else {"zero start": tree.zeros_like(drawn)}
+    starts["random start"] = drawn  # the last one is saved
     slope = fd.value_and_grad(lambda params, _: losses.mse(model(params, x), y, reduction=reduction))
     names = list(OPTIMIZERS) if settings.optimizer == "all" else [settings.optimizer]
     epochs = settings.epochs or EPOCHS[settings.dataset]
@@ -85,7 +86,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
                 optimizer,
                 steps=epochs,
                 compiled=compiled,
-                report=report if main else None,
+                report=report,
+                rows=main,
                 info=runtime.environment(device, compiled),
             )
             courses[f"{name}, {start}"] = course["loss"].tolist()

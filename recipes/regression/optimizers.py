@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 import funcdl as fd
 from funcdl import data, losses, nn, optim, random, train, tree
 from recipes import pictures, runtime, settings
 from recipes.lesson import Lesson
-from recipes.settings import Outcome, SettingsError
+from recipes.regression import surface
+from recipes.settings import Outcome, SettingsError, chosen
 
 MOMENTUM, ALPHA, BETAS = 0.8, 0.9, (0.9, 0.99)
 UPDATE_RULES = (  # the members of one line share its program
@@ -27,18 +26,6 @@ UPDATE_RULES = (  # the members of one line share its program
 )
 FIGURES = {"gd": "", "sgd": "0.03 to 0.09", "momentum": "about 0.012", "adagrad": "", "adadelta": ""}
 FIGURES |= {"rmsprop": "about 0.01", "adam": "about 0.01"}
-SURFACE_START, SURFACE_STEPS = (-5.0, -2.0), 40
-SURFACE: dict[
-    str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]
-] = {  # ours, torch's, and both with these arguments, at rates at which the paths are worth looking at
-    "gd": (optim.sgd, torch.optim.SGD, {"lr": 0.4}),
-    "sgd": (optim.sgd, torch.optim.SGD, {"lr": 0.4}),
-    "momentum": (optim.sgd, torch.optim.SGD, {"lr": 0.2, "momentum": 0.7}),
-    "adagrad": (optim.adagrad, torch.optim.Adagrad, {"lr": 1.0}),
-    "adadelta": (optim.adadelta, torch.optim.Adadelta, {"lr": 100.0}),
-    "rmsprop": (optim.rmsprop, torch.optim.RMSprop, {"lr": 0.4, "alpha": ALPHA}),
-    "adam": (optim.adam, torch.optim.Adam, {"lr": 0.4, "betas": BETAS}),
-}
 
 
 def rates(text: str) -> list[float]:
@@ -76,10 +63,14 @@ class Settings(settings.Settings):
     lr: str = ""  # type: ignore[assignment]  # several numbers
     """One learning rate for all, or several with commas; by default 0.01, and 1 for Adadelta."""
 
+    only: str = ""
+    """Which to race, such as sgd,adam; all of them by default."""
+
     def check(self) -> None:
         """Raises SettingsError for a value that no run could use."""
         settings.Settings(epochs=self.epochs, batch_size=self.batch_size, seed=self.seed).check()
         rates(self.lr)
+        chosen("--only", self.only, FIGURES)
         if self.batch_size > 1000:
             raise SettingsError(f"--batch-size {self.batch_size}: must be at most 1000, the samples to train on")
 
@@ -105,21 +96,26 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     def whole(params: tree.Tree, _: tree.Tree) -> Tensor:
         return losses.mse(model(params, x), y)
 
-    lesson, courses = Lesson(), {}
+    lesson = Lesson()
+    courses: dict[tuple[str, float], list[float]] = {}
     lesson.show("steps", "steps", steps, "384" if (settings.epochs, settings.batch_size) == (12, 32) else "")
-    for names, optimizer in UPDATE_RULES:
-        sweep = rates(settings.lr) or [1.0 if names == ("adadelta",) else 0.01]
+    for sharing, optimizer in UPDATE_RULES:
+        names = [name for name in sharing if name in chosen("--only", settings.only, FIGURES)]
+        if not names:
+            continue
+        sweep = rates(settings.lr) or [1.0 if sharing == ("adadelta",) else 0.01]
         members = [(name, rate) for name in names for rate in sweep]
-        full = names == ("gd",)
+        full = sharing == ("gd",)
         _, course = train.descend(
             fd.vmap(fd.value_and_grad(whole if full else loss), in_dims=(0, None)),
             tree.map(lambda leaf: leaf.expand(len(members), *leaf.shape).clone(), start),  # noqa: B023 (called at once)
             ensemble(optimizer, members),
             () if full else batches,
             steps=steps,
-            measure=lambda params, x: {"whole": fd.vmap(whole, in_dims=(0, None))(params, ())},
+            measure=lambda params, _: {"whole": fd.vmap(whole, in_dims=(0, None))(params, ())},
             compiled=compiled,
-            report=report if names == ("adam",) else None,
+            report=report,
+            rows=False,
             info=runtime.environment(device, compiled),
         )
         for index, (name, rate) in enumerate(members):
@@ -128,11 +124,19 @@ def run(settings: Settings, report: train.Report) -> Outcome:
             ends = [courses[name, rate][-1] for rate in sweep]
             title = f"{name}, rate {' '.join(f'{rate:g}' for rate in sweep)}: loss on all points"
             lesson.show(f"loss_{name}", title, ends if len(ends) > 1 else ends[0], "" if settings.lr else FIGURES[name])
-    paths = walk(lesson, walk_key)
+    report.restore_rows(0)
+    for epoch in range(1, (settings.epochs or 12) + 1):
+        step = epoch * steps // (settings.epochs or 12) - 1
+        rows = {f"{name} {rate:g}": course[step] for (name, rate), course in courses.items()}
+        report.row({"epoch": epoch, **rows})
+    paths, differences = surface.walk(walk_key)
+    for name, difference in differences.items():
+        lesson.show(f"difference_{name}", f"{name}: farthest from torch.optim's path", difference, "0")
+    lesson.show("manual_step", "w - lr * grad(f)(w) is the step of optim.sgd", surface.by_hand_is_sgd(), "True")
     remarks(lesson)
     curves = {f"{name} {rate:g}": course for (name, rate), course in courses.items()}
     report.picture("losses", pictures.descents(curves, "the race: loss on all points", "step"))
-    report.picture("paths", surface(paths))
+    report.picture("paths", surface.picture(paths))
     return Outcome(lesson.metrics, settings.epochs or 12, device.type, compiled, lesson)
 
 
@@ -151,69 +155,13 @@ def ensemble(optimizer: optim.Transformation, members: list[tuple[str, float]]) 
     def init(params: tree.Tree) -> tree.Tree:
         states = fd.vmap(optimizer.init)(params)
         numbers = {"lr": torch.tensor([rate for _, rate in members], dtype=torch.float64)}
-        if len({name for name, _ in members}) > 1:
+        if any(path.endswith("momentum") for path in optim.get_hyperparameters(states)):
             numbers["momentum"] = torch.tensor([MOMENTUM * (name == "momentum") for name, _ in members]).double()
         return optim.replace_hyperparameters(states, numbers)
 
     return optim.Transformation(
         init, lambda grads, states, params, **_: fd.vmap(optimizer.update)(grads, states, params)
     )
-
-
-def height(place: Tensor) -> Tensor:
-    """A valley, steep across and nearly flat along."""
-    return 0.1 * place[0] ** 2 + 2 * place[1] ** 2
-
-
-def walk(lesson: Lesson, key: Tensor) -> dict[str, Tensor]:
-    """Walks over the surface by each optimizer and by torch's, given the same gradients; SGD's are noisy ones."""
-    begin = torch.tensor(SURFACE_START, dtype=torch.float64)
-    noise = random.normal(key, (SURFACE_STEPS, 2), dtype=torch.float64).cpu()
-    paths, slope = {}, fd.value_and_grad(height)
-    for name, (ours, theirs, arguments) in SURFACE.items():
-        spread = noise * (name == "sgd")
-
-        def noisy(place: Tensor, extra: Tensor) -> tuple[Tensor, Tensor]:
-            value, gradient = slope(place)
-            return value, gradient + extra
-
-        end, course = train.descend(
-            noisy, begin, ours(**arguments), spread, measure=lambda place, _: {"place": place.clone()}
-        )
-        paths[name] = torch.cat([course["place"], end[None]])
-        weight = begin.clone().requires_grad_()
-        optimizer, twin = theirs([weight], **arguments), [begin]
-        for extra in spread:
-            optimizer.zero_grad()
-            height(weight).backward()
-            weight.grad += extra
-            optimizer.step()
-            twin.append(weight.detach().clone())
-        difference = (paths[name] - torch.stack(twin)).abs().max()
-        lesson.show(
-            f"difference_{name}", f"{name}: farthest from torch.optim in {SURFACE_STEPS} steps", difference, "0"
-        )
-    by_hand = begin - SURFACE["gd"][2]["lr"] * fd.grad(height)(begin)
-    same = torch.equal(by_hand, paths["gd"][1])
-    lesson.show("manual_step", "w - lr * grad(f)(w) is the step of optim.sgd", same, "True")
-    return paths
-
-
-def surface(paths: dict[str, Tensor]) -> Figure:
-    """The paths over the contours of the surface."""
-    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
-    axes = figure.subplots()
-    across, along = torch.meshgrid(torch.linspace(-5.6, 2, 120), torch.linspace(-3, 3, 120), indexing="xy")
-    heights = height(torch.stack([across, along]))
-    axes.contour(across.numpy(), along.numpy(), heights.numpy(), levels=14, colors=pictures.GREY, linewidths=0.6)
-    for index, (name, path) in enumerate(paths.items()):
-        colour, style = pictures.COLOURS[index], pictures.STYLES[index % 4]
-        axes.plot(*path.T.tolist(), style, color=colour, marker="o", markersize=2.5, lw=1.3, label=name)
-    axes.plot(0, 0, "k*", markersize=11)
-    title = f"{SURFACE_STEPS} steps down 0.1 x² + 2 y² (least at the star)"
-    axes.set(xlabel="x", ylabel="y", title=title, xlim=(-5.6, 2), ylim=(-3, 3))
-    axes.legend(fontsize=8)
-    return figure
 
 
 def remarks(lesson: Lesson) -> None:

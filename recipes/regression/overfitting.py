@@ -14,7 +14,7 @@ import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
 from recipes import pictures, runtime, settings
 from recipes.lesson import Lesson
-from recipes.settings import Outcome, SettingsError
+from recipes.settings import Outcome, SettingsError, chosen
 
 WAYS = {
     "plain": "nothing",
@@ -40,12 +40,14 @@ class Settings(settings.Settings):
     """20 points to train on and 20 to test on, drawn by the seed."""
     epochs: int | None = 500
     """Steps of Adam, each on all 20 points."""
-    l1: float = 0.0005
+    l1: float = 0.002
     """Weight of the sum of absolute values."""
     l2: float = 0.001
     """Weight of the sum of squares."""
     noise: float = 0.15
     """Standard deviation of the noise on the inputs, drawn anew for each step."""
+    only: str = ""
+    """Which ways to train, such as plain,dropout; all of them by default."""
     hidden: int = 300
     """Units of each hidden layer."""
 
@@ -55,6 +57,7 @@ class Settings(settings.Settings):
         for name in ("l1", "l2", "noise"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise SettingsError(f"--{name} {getattr(self, name)}: must be 0 or a positive number")
+        chosen("--only", self.only, WAYS)
         if self.hidden < 1:
             raise SettingsError(f"--hidden {self.hidden}: must be 1 or more")
 
@@ -77,9 +80,12 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     total = epochs * len(WAYS)
     compiled = runtime.choose_compile(settings.compile, device, total, report, runtime.REPAY_SMALL_STEPS)
 
-    lesson, courses, fits = Lesson(), {}, {}
+    lesson, fits = Lesson(), {}
+    courses: dict[str, dict[str, Tensor]] = {}
     line = torch.linspace(-1, 1, 201, device=device)[:, None]
-    for way, what in WAYS.items():
+    trained = chosen("--only", settings.only, WAYS)
+    for way in trained:
+        what = WAYS[way]
         model = network(settings.hidden, 0.5 if way == "dropout" else 0.0)
 
         def objective(params: tree.Tree, key: Tensor, way: str = way, model: nn.Layer = model) -> Tensor:
@@ -101,7 +107,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
             step_keys,
             measure=measure,
             compiled=compiled,
-            report=report if way == "plain" else None,
+            report=report,
+            rows=way == trained[0],
             info=runtime.environment(device, compiled),
         )
         fits[way] = (line, model(params, line))
@@ -144,8 +151,8 @@ def diagnosis(training: Tensor, test: Tensor) -> str:
 
 def training_and_test(courses: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     """The losses on both sets by step, a panel for each way, with the least test loss marked."""
-    figure = Figure(figsize=(3.1 * len(courses), 3.4), layout="constrained")
-    panels = figure.subplots(1, len(courses), sharey=True)
+    figure = Figure(figsize=(1 + 3 * len(courses), 3.4), layout="constrained")
+    panels = figure.subplots(1, len(courses), sharey=True, squeeze=False)[0]
     for axes, (way, course) in zip(panels, courses.items(), strict=True):
         steps, test = range(1, len(course["test_loss"]) + 1), course["test_loss"].tolist()
         axes.plot(steps, course["training"].tolist(), color=pictures.BLUE, label="training")
@@ -153,7 +160,7 @@ def training_and_test(courses: Mapping[str, Mapping[str, Tensor]]) -> Figure:
         least = min(steps, key=lambda step: test[step - 1])
         axes.axvline(least, color=pictures.GREY, ls=":")
         axes.plot(least, test[least - 1], "o", color=pictures.ORANGE)
-        axes.annotate(f"least at {least}", (least, test[least - 1]), (4, 8), textcoords="offset points", fontsize=8)
+        axes.annotate(f"least at {least}", (least, test[least - 1]), (4, -14), textcoords="offset points", fontsize=8)
         axes.set(title=way, xlabel="step", yscale="log")
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("mean squared error")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ import funcdl as fd
 from funcdl import data, optim, random, train, tree
 from recipes import pictures, runtime, settings
 from recipes.lesson import Lesson
+from recipes.regression.slopes import finite_difference, loss, manual, rate_times_gradient
 from recipes.settings import Outcome
 
 START = {"w": torch.tensor(1.0), "b": torch.tensor(0.0)}
@@ -42,47 +42,6 @@ class Settings(settings.Settings):
     """The readings as they are, or a tenth of them."""
     split: Literal["none", "book", "random"] = "none"
     """Which 2 of the 11 to hold out: none, the book's, or 2 that the seed draws."""
-
-
-def total(values: Tensor) -> Tensor:
-    """The sum in the order of the readings: in float32 the last of the book's digits depend on it."""
-    return functools.reduce(torch.add, values.unbind())
-
-
-def finite_difference(x: Tensor, y: Tensor, delta: float = 0.1) -> Any:
-    """The gradient from two losses for each parameter, exact for a parabola but for rounding."""
-
-    def value_and_grad(params: tree.Tree, _: Any) -> tuple[Tensor, tree.Tree]:
-        def slope(name: str) -> Tensor:
-            up, down = ({**params, name: params[name] + step} for step in (delta, -delta))
-            return (loss(up, x, y) - loss(down, x, y)) / (2 * delta)
-
-        return loss(params, x, y), {name: slope(name) for name in params}
-
-    return value_and_grad
-
-
-def manual(x: Tensor, y: Tensor) -> Any:
-    """The gradient by the chain rule: d loss / d prediction, times d prediction / d parameter."""
-
-    def value_and_grad(params: tree.Tree, _: Any) -> tuple[Tensor, tree.Tree]:
-        error = params["w"] * x + params["b"] - y
-        slope = 2 * error / len(x)
-        return total(error**2) / len(x), {"w": total(slope * x), "b": total(slope)}
-
-    return value_and_grad
-
-
-def loss(params: tree.Tree, x: Tensor, y: Tensor) -> Tensor:
-    """The mean squared error of the line."""
-    return total((params["w"] * x + params["b"] - y) ** 2) / len(x)
-
-
-def rate_times_gradient(lr: float) -> optim.Transformation:
-    """What `optim.sgd(lr)` is: an optimizer that remembers nothing."""
-    return optim.Transformation(
-        lambda params: {}, lambda g, state, params, **_: (tree.map(lambda d: -lr * d, g), state)
-    )
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:

@@ -68,7 +68,7 @@ def fit(
         model, {f"{prefix}_loss": metrics.average(losses.cross_entropy), f"{prefix}_accuracy": metrics.accuracy}
     )
     if compiled:
-        step, evaluate = fd.jit(step, donate_argnums=0), fd.jit(evaluate)
+        step = fd.jit(step, donate_argnums=0)  # evaluation would not repay graphs of its own
     batches = data.stacked_batches_by_width(held_out, EVALUATION_BATCH, widths)
     text = json.dumps(vocabulary)
     report.text(VOCABULARY, text)

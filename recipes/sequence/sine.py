@@ -27,7 +27,9 @@ class Settings(settings.Settings):
     between them, as each step differentiates its own window only: the state is an argument, and what comes out of
     the step is a number like any other.
 
-    The handbook's run has Adam's rate 0.001 and 300 steps. Another tutorial's: `--hidden 32 --lr 0.02 --epochs 100`.
+    The handbook leaves Adam's rate at 0.001, where, in plain PyTorch as here, every fourth seed or so is left with a loss
+    above 0.01: the network loses the half wave it is in. At 0.0007 none of 20 seeds was. Another tutorial's settings:
+    `--hidden 32 --lr 0.02 --epochs 100`.
     """
 
     dataset: Literal["sample"] = "sample"
@@ -36,7 +38,7 @@ class Settings(settings.Settings):
     """Windows, a step each; 300."""
     batch_size: int = 1
     """There is one curve."""
-    lr: float = 1e-3
+    lr: float = 7e-4
     """Adam's rate."""
     hidden: int = 64
     """The size of the state."""

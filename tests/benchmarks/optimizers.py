@@ -78,6 +78,9 @@ def compare(tree_name, shapes, name, arguments):
         rows["optax, jit and donation"] = lambda: with_optax(optax, grads)
     rows["funcdl, eager"] = lambda: functional(ours(lr=1e-3, **options), grads)
     rows["funcdl, jit and donation"] = lambda: functional(ours(lr=1e-3, **options), grads, compiled=True)
+    rows["funcdl, flatten, jit and donation"] = lambda: functional(
+        optim.flatten(ours(lr=1e-3, **options)), grads, compiled=True
+    )
     rows["a copy of the same bytes"] = lambda: copy(grads)
 
     steps, first_call = {}, {}

@@ -47,7 +47,7 @@ def test_a_script_without_the_guard_is_refused_by_python():
 
 
 def test_torchvision_has_the_lectures_data_sets():
-    assert run(workers=0, epochs=1)["available"].split() == list(batching.NAMED)
+    assert run(workers=0, epochs=1)["available"] == batching.NAMED
 
 
 def test_a_negative_number_of_workers(tmp_path):

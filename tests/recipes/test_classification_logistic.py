@@ -52,10 +52,10 @@ def test_a_hundred_epochs_are_visibly_too_few():
 
 def test_from_random_starts_the_boundary_is_near():
     for seed in range(5):
-        found = run(start="random", seed=seed)
+        found = run(start="random", seed=seed, lr=0.1, epochs=100)  # a tenth of the steps, each ten times as long
         assert 2.2 < found["boundary"] < 2.6, seed
         assert found["loss"] < found["first_loss"]
-    assert run(start="random", seed=1) == run(start="random", seed=1)
+    assert run(start="random", seed=1, epochs=5) == run(start="random", seed=1, epochs=5)
 
 
 def test_on_the_command_line_it_prints_one_object_and_leaves_a_picture(tmp_path):
@@ -70,4 +70,4 @@ def test_on_the_command_line_it_prints_one_object_and_leaves_a_picture(tmp_path)
         assert picture.width > 600
     code, out, _ = call("run", "logistic", "--epochs", 50, "--out", tmp_path / "other")
     assert code == 0
-    assert any("one half" in line for line in out)
+    assert any("expression" in line and "tutorial" in line for line in out)

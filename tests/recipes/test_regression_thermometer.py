@@ -71,17 +71,7 @@ def test_every_way_to_the_gradient_descends_alike(method):
     else:
         printed_then = {1: "80.364342", 2: "37.574917", 3: "30.871077", 10: "29.030487", 100: "22.148710"}
         assert {epoch: f"{losses[epoch]:.6f}" for epoch in printed_then} == printed_then
-        after = metrics(method=method, epochs=100)[0]
-        assert (after["w"], after["b"]) == (found["w"], found["b"])
-
-
-def test_the_hundred_epochs_end_where_the_book_says():
-    found, _ = metrics(epochs=99)  # the book prints the parameters beside the loss, before the 100th update
-    assert [f"{found[name]:.3f}" for name in "wb"] == ["2.744", "-2.453"] or math.isclose(
-        found["w"], 2.75, abs_tol=0.02
-    )
-    found, _ = metrics(epochs=100)
-    assert [f"{found[name]:.4f}" for name in "wb"] == ["2.7553", "-2.5162"]
+        assert [f"{found[name]:.4f}" for name in "wb"] == ["2.7553", "-2.5162"]
 
 
 def test_one_step_of_sgd():
@@ -186,10 +176,10 @@ def test_a_layer_of_ones_own_is_the_network():
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_networks_learn_as_much_as_the_book_says(seed):
-    network = network_metrics(seed=seed, epochs=2000)
+    network = network_metrics(seed=seed, epochs=1500)
     assert 100 < network["first_loss"] < 300
     assert 0.5 < network["loss"] < 8
-    slow = network_metrics(seed=seed, hidden=20, lr=1e-4, epochs=1500)
+    slow = network_metrics(seed=seed, hidden=20, lr=1e-4, epochs=800)
     assert slow["loss"] > 2 * network["loss"]  # too few steps for that rate: under-fitting on purpose
     line = network_metrics(seed=seed, model="linear", epochs=2000)
     assert 1.5 < line["loss"] < 5

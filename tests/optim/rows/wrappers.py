@@ -37,7 +37,7 @@ GRADIENTS = {
     ),
     "clip_by_value": Row(lambda: optim.clip_by_value(0.5), followed_by_lr(optim.clip_by_value(1.0)), 0.1, 1e-3),
     "ema": Row(lambda: optim.ema(0.9), followed_by_lr(optim.ema(0.9)), 0.1, 1e-3, own_dtypes={"weight": torch.float64}),
-    "flatten": Row(lambda: optim.flatten(inner()), lambda lr: optim.flatten(inner(lr)), 0.05, 3e-4),
+    "flatten": Row(lambda: optim.flatten(inner(), below=10), lambda lr: optim.flatten(inner(lr)), 0.05, 3e-4),
     "freeze": Row(
         lambda: optim.freeze(lambda path, leaf: leaf.numel() <= 2),
         all_in_one,  # with a frozen point there is no descent

@@ -1,0 +1,82 @@
+"""A surface that is easy to look at, walked down by each optimizer and by torch's beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+import funcdl as fd
+from funcdl import optim, random, train
+from recipes.pictures import COLOURS, GREY, STYLES
+
+BEGIN, STEPS = torch.tensor([-5.0, -2.0], dtype=torch.float64), 40
+# ours, torch's, and what both are called with: rates at which the paths are worth looking at
+WALKERS: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] = {
+    "gd": (optim.sgd, torch.optim.SGD, {"lr": 0.4}),
+    "sgd": (optim.sgd, torch.optim.SGD, {"lr": 0.4}),
+    "momentum": (optim.sgd, torch.optim.SGD, {"lr": 0.2, "momentum": 0.7}),
+    "adagrad": (optim.adagrad, torch.optim.Adagrad, {"lr": 1.0}),
+    "adadelta": (optim.adadelta, torch.optim.Adadelta, {"lr": 100.0}),
+    "rmsprop": (optim.rmsprop, torch.optim.RMSprop, {"lr": 0.4, "alpha": 0.9}),
+    "adam": (optim.adam, torch.optim.Adam, {"lr": 0.4, "betas": (0.9, 0.99)}),
+}
+
+
+def height(place: Tensor) -> Tensor:
+    """A valley, steep across and nearly flat along."""
+    return 0.1 * place[0] ** 2 + 2 * place[1] ** 2
+
+
+def walk(key: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Returns the paths, and how far each is from torch's with the same gradients; those of SGD are noisy."""
+    noise = random.normal(key, (STEPS, 2), dtype=torch.float64).cpu()
+    paths, differences = {}, {}
+
+    def slope(place: Tensor, extra: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient = fd.value_and_grad(height)(place)
+        return value, gradient + extra
+
+    for name, (ours, theirs, arguments) in WALKERS.items():
+        extras = noise * (name == "sgd")
+        end, course = train.descend(
+            slope, BEGIN, ours(**arguments), extras, measure=lambda place, _: {"place": place.clone()}
+        )
+        paths[name] = torch.cat([course["place"], end[None]])
+
+        weight = BEGIN.clone().requires_grad_()
+        optimizer, places = theirs([weight], **arguments), [BEGIN]
+        for extra in extras:
+            optimizer.zero_grad()
+            (height(weight) + extra @ weight).backward()
+            optimizer.step()
+            places.append(weight.detach().clone())
+        differences[name] = (paths[name] - torch.stack(places)).abs().max()
+    return paths, differences
+
+
+def by_hand_is_sgd(lr: float = 0.4) -> bool:
+    """Whether the step of the manual loop is that of `optim.sgd`."""
+    gradient, optimizer = fd.grad(height)(BEGIN), optim.sgd(lr=lr)
+    updates, _ = optimizer.update(gradient, optimizer.init(BEGIN), BEGIN)
+    return torch.equal(BEGIN - lr * gradient, optim.apply_updates(BEGIN, updates))
+
+
+def picture(paths: dict[str, Tensor]) -> Figure:
+    """The paths over the contours of the surface."""
+    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    axes = figure.subplots()
+    x, y = torch.meshgrid(torch.linspace(-5.6, 2, 120), torch.linspace(-3, 3, 120), indexing="xy")
+    heights = height(torch.stack([x, y]))
+    axes.contour(x.numpy(), y.numpy(), heights.numpy(), levels=14, colors=GREY, linewidths=0.6)
+    for index, (name, path) in enumerate(paths.items()):
+        colour, style = COLOURS[index], STYLES[index % 4]
+        axes.plot(*path.T.tolist(), style, color=colour, marker="o", markersize=2.5, lw=1.3, label=name)
+    axes.plot(0, 0, "k*", markersize=11)
+    title = f"{STEPS} steps down 0.1 x² + 2 y² (least at the star)"
+    axes.set(xlabel="x", ylabel="y", title=title, xlim=(-5.6, 2), ylim=(-3, 3))
+    axes.legend(fontsize=8)
+    return figure
