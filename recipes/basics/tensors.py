@@ -45,18 +45,16 @@ def make(lesson: Lesson, key: Tensor) -> None:
     uniform_key, normal_key = random.split(key).unbind()
     lesson.show("empty", "torch.empty(5, 3).size()", torch.empty(5, 3).size(), "Size([5, 3])")
     drawn = lesson.show("uniform", "drawn = random.uniform(key, (5, 3))", random.uniform(uniform_key, (5, 3)), "rand")
-    inside = ((drawn >= 0) & (drawn < 1)).all()
-    lesson.show("uniform_inside", "((drawn >= 0) & (drawn < 1)).all()", inside, "numbers in (0, 1)")
+    lesson.show("uniform_inside", "((drawn >= 0) & (drawn < 1)).all()", ((drawn >= 0) & (drawn < 1)).all(), "(0, 1)")
     lesson.remark("Uniform numbers lie in [0, 1): 0 can come up, 1 cannot; the tutorial excludes both.")
     lesson.show("zeros", "torch.zeros(5, 3, dtype=torch.long)", torch.zeros(5, 3, dtype=torch.long))
     x = lesson.show("tensor", "x = torch.tensor([5.5, 3])", torch.tensor([5.5, 3]), "5.5000, 3.0000")
     ones = x.new_ones(5, 3, dtype=torch.double)
     lesson.show("new_ones", "ones = x.new_ones(5, 3, dtype=torch.double); ones.dtype", ones.dtype, "torch.float64")
-    noise = random.normal(normal_key, ones.shape, dtype=torch.float)
-    kind = [noise.dtype, *noise.size()]
-    lesson.show("normal", "noise = random.normal(key, ones.shape, dtype=torch.float)", kind, "float, Size([5, 3])")
-    ranks = [torch.ones(shape).dim() for shape in ((), (3,), (3, 3), (2, 3, 4))]
-    lesson.show("ranks", "torch.ones(shape).dim(), shape (), (3,), (3, 3), (2, 3, 4)", ranks, "0, 1, 2, n")
+    noise = random.normal(normal_key, ones.shape)
+    lesson.show("normal", "noise = random.normal(key, ones.shape)", [noise.dtype, *noise.size()], "float, Size([5, 3])")
+    ranks = [torch.ones(size).dim() for size in ((), (3,), (3, 3), (2, 3, 4))]
+    lesson.show("ranks", "torch.ones(size).dim(): (), (3,), (3, 3), (2, 3, 4)", ranks, "0, 1, 2, n")
 
 
 def add(lesson: Lesson, key: Tensor) -> None:
@@ -83,7 +81,7 @@ def look(lesson: Lesson, key: Tensor) -> None:
     lesson.show("index", "points[0], points[:, 1], float(points[0, 1])", parts, "1 4, 4 1 5, 4.0")
     item = torch.tensor(-0.23680149).item()
     lesson.show("item", "torch.tensor(-0.23680149).item()", item, "-0.2368014901876 b4496", digits=17)
-    lesson.remark("item() prints -0.23680149018764496; the notes have a stray ' b' among these digits.")
+    lesson.remark("The notes' print of a float32 as a Python number has a stray ' b' among its digits.")
     x = torch.linspace(-1, 1, 100)
     lesson.show("unsqueeze", "x = torch.linspace(-1, 1, 100); torch.unsqueeze(x, 1).size()", x.unsqueeze(1).size())
     legal = [dim for dim in range(-5, 5) if not raised(torch.unsqueeze, x, dim)]

@@ -35,8 +35,8 @@ class Settings(settings.Settings):
     """Fit `y = w x + b` by a linear layer, each step on all of the data, and predict y at x = 4.
 
     On the lecture's three points the loss is the sum of the squared errors: with the mean, the same rate would go a
-    third as far. The lecture starts at random numbers; from w = b = 0 the run is the same everywhere, and both are
-    computed. Late in either the loss falls by the factor (1 - lr k)^2 a step, with k the smaller curvature of the loss.
+    third as far. The lecture starts at random numbers; from w = b = 0 the run is the same everywhere, and on those
+    points both are computed. Late in either the loss falls by the factor (1 - lr k)^2 a step, with k the smaller curvature of the loss.
 
     The exercise: try all optimizers. Adagrad at 0.01 has barely moved after a thousand steps. L-BFGS in torch calls the
     loss itself, through a closure; here the loss is a function anyhow, and one step takes one gradient.
@@ -67,7 +67,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     x, y = samples(settings.dataset, data_key)
     model, reduction = nn.linear(1), REDUCTION[settings.dataset]
     drawn, _ = model.init(init_key, x)
-    starts = {} if settings.optimizer == "all" else {"zero start": tree.zeros_like(drawn)}
+    both = settings.dataset == "sample" and settings.optimizer != "all"
+    starts = {"zero start": tree.zeros_like(drawn)} if both else {}
     starts["random start"] = drawn  # the last one is saved
     slope = fd.value_and_grad(lambda params, _: losses.mse(model(params, x), y, reduction=reduction))
     names = list(OPTIMIZERS) if settings.optimizer == "all" else [settings.optimizer]

@@ -42,7 +42,7 @@ class Settings(settings.Settings):
     """Steps of Adam, each on all 20 points."""
     l1: float = 0.002
     """Weight of the sum of absolute values."""
-    l2: float = 0.001
+    l2: float = 0.004
     """Weight of the sum of squares."""
     noise: float = 0.15
     """Standard deviation of the noise on the inputs, drawn anew for each step."""

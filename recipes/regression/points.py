@@ -40,7 +40,7 @@ def descent(cost: Callable[[Tensor], Tensor], path: Float[Tensor, " steps"], tit
     curve_axes.plot(first.tolist(), costs(first).tolist(), "o-", color=ORANGE, markersize=4, label="descent")
     curve_axes.set(xlabel="w", ylabel="mean squared error", title=f"the first {len(first)} of {len(path)} values of w")
     losses = costs(path)
-    seen = (losses > 0) & (losses < 1e300)  # what a logarithmic axis can show
+    seen = (losses > 0) & (losses < 1e270)  # what a logarithmic axis can show
     loss_axes.plot(seen.nonzero().flatten().tolist(), losses[seen].tolist(), color=BLUE)
     loss_axes.set(xlabel="updates", ylabel="mean squared error", yscale="log", title="after each update")
     for axes in (curve_axes, loss_axes):

@@ -27,8 +27,8 @@ class Settings(settings.Settings):
     between them, as each step differentiates its own window only: the state is an argument, and what comes out of
     the step is a number like any other.
 
-    The handbook leaves Adam's rate at 0.001, where, in plain PyTorch as here, every fourth seed or so is left with a loss
-    above 0.01: the network loses the half wave it is in. At 0.0007 none of 20 seeds was. Another tutorial's settings:
+    The handbook leaves Adam's rate at 0.001, where, in plain PyTorch as here, every fourth seed or so ends with a loss
+    above 0.01: the network loses the half wave it is in. At 0.0007 none of 20 seeds did. Another tutorial's settings:
     `--hidden 32 --lr 0.02 --epochs 100`.
     """
 
