@@ -102,9 +102,11 @@ def comparison(measured: Mapping[str, Mapping[str, float]], title: str) -> Figur
         if key == "test_accuracy":
             axes.plot(values, names, "o", color=ORANGE)  # bars would have to begin at 0
             axes.margins(x=0.35)
+            axes.set(xlim=axes.get_xlim(), xticks=[tick for tick in axes.get_xticks() if tick <= 1])
         else:
             axes.barh(names, values, color=BLUE, height=0.6)
             axes.margins(x=0.45)
+            axes.set_xticks([])  # the numbers stand at the bars
         for name, value in zip(names, values, strict=True):
             axes.annotate(
                 form.format(value), (value, name), (5, 0), textcoords="offset points", va="center", fontsize=7

@@ -69,6 +69,8 @@ RECIPES = {
             "digits-convnet", "vision", "Handwritten digits by a convolutional network: train, evaluate, look, predict"
         ),
         Recipe("digits-rows", "sequence", "Handwritten digits, read row by row by an LSTM"),
+        Recipe("finetune", "vision", "A network trained on other data, tuned by six rules: digits, or photographs"),
+        Recipe("visualize", "vision", "Curves, histograms, images, an embedding and a graph, for TensorBoard"),
         Recipe("hello", "sequence", "Letters of hello to ohlol by an RNN, with and without embedding, LSTM or GRU"),
         Recipe("names", "sequence", "The country of a surname, by its letters and a bidirectional GRU: train, predict"),
         Recipe("sentiment", "sequence", "What a phrase of a review thinks of the film, by an LSTM or a transformer"),

@@ -21,6 +21,7 @@ from funcdl.data.lengths import Sequences, choose_widths, cut, epoch_indices_by_
 from funcdl.data.mnist import mnist, read_idx
 from funcdl.data.names import invented_names, names
 from funcdl.data.otto import otto
+from funcdl.data.photographs import Photographs, photographs
 from funcdl.data.sentiment import Phrases, ruled_phrases, sentiment
 from funcdl.data.source import DataError, Split, data_dir
 from funcdl.data.splitting import hold_out, standardise
@@ -42,6 +43,7 @@ __all__ = [
     "DataError",
     "LabelledText",
     "Passengers",
+    "Photographs",
     "Phrases",
     "Sequences",
     "Split",
@@ -75,6 +77,7 @@ __all__ = [
     "pad",
     "padded_batches",
     "padded_indices",
+    "photographs",
     "read_idx",
     "read_table",
     "read_text",

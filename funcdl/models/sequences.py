@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -107,10 +108,10 @@ def letter_model(
     >>> list(params), params["fc"]["weight"].shape
     (['emb', 'rnn', 'fc'], torch.Size([4, 8]))
     """
-    make = {"rnn": nn.rnn, "gru": nn.gru, "lstm": nn.lstm}[recurrence]
+    makers: dict[str, Callable[..., Layer]] = {"rnn": nn.rnn, "gru": nn.gru, "lstm": nn.lstm}
     return nn.serial(
         emb=nn.embedding(letters, embedding_size),
-        rnn=make(hidden_size, num_layers, batch_first=True),
+        rnn=makers[recurrence](hidden_size, num_layers, batch_first=True),
         outputs=lambda results: results[0],
         fc=nn.linear(letters),
     )

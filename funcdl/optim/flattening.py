@@ -66,7 +66,7 @@ def _join(values: Tree, below: int) -> dict[str, Tree]:
 
 def _cut(updates: dict[str, Tree], like: Tree, below: int) -> Tree:
     leaves, structure = tree.flatten(like)
-    pieces = {}
+    pieces: dict[int, Tensor] = {}
     for dtype, members in _groups(leaves, below).items():
         sizes = [leaves[index].numel() for index in members]
         pieces |= dict(zip(members, updates["joined"][dtype].split(sizes), strict=True))

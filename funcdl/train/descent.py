@@ -78,10 +78,10 @@ def descend(
         measured = {"loss": loss, **(measure(params, x) if measure else {})}
         return (apply_updates(params, updates), state, last), measured
 
-    def run(params: Tree, xs: Tree) -> tuple[Tree, dict[str, Tensor]]:
-        return scan(step, (params, optimizer.init(params), params), xs, steps)
+    def run(params: Tree, state: Tree, xs: Tree) -> tuple[Tree, dict[str, Tensor]]:
+        return scan(step, (params, state, params), xs, steps)
 
-    (params, _, last), course = (jit(run) if compiled else run)(params, xs)
+    (params, _, last), course = (jit(run) if compiled else run)(params, optimizer.init(params), xs)
     losses = course["loss"].reshape(len(course["loss"]), -1)
     bad = (~torch.isfinite(losses).all(1)).nonzero().flatten().tolist()
     if not bad and not all(torch.isfinite(leaf).all() for leaf in tree.leaves(params)):

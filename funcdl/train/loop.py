@@ -69,8 +69,8 @@ def fit(
         drop_last: whether to leave out a last batch that is short; keeping it costs a compiled step a second graph.
         every: epochs from one row to the next, for those that take a moment; the last epoch always has a row, and a row
             is about its own epoch only.
-        order: `(key) -> row numbers of each batch` for one epoch, as many batches as without it: shuffled by default, or
-            for instance `data.epoch_indices_by_width`.
+        order: `(key) -> row numbers of each batch` for one epoch, as many batches as without it: shuffled by default,
+            or for instance `data.epoch_indices_by_width`.
         evaluate: `(params, buffers) -> measured`, called for each row.
         best: a name in the rows. Then the state of the row with the highest such value (the lowest, if the name ends in
             "loss"), the first if several, is saved beside the checkpoint, under "best", and returned instead of the
@@ -138,21 +138,18 @@ def fit(
             _check_finite(report, state, progress)
             done = progress
             progress = _Progress(epoch=done.epoch + 1, step=0)
-            row_due = done.epoch % every == 0 or done.epoch == epochs
-            if row_due:
+            if done.epoch % every == 0 or done.epoch == epochs:
                 means = done.means() | (evaluate(state.params, state.buffers) if evaluate else {})
                 values = {name: value.item() for name, value in means.items()}
                 if best and _is_better(best, values, report.rows):
                     kept = tree.map(torch.clone, state)  # a step may be given the memory of the state
                     report.save(kept, {"epoch": done.epoch}, BEST)
                 report.row({"epoch": done.epoch, **values, "seconds": time.monotonic() - done.started})
+                _save(report, state, progress, run)
+                if interrupt.is_set():
+                    raise Interrupted(_where(report, state))
             else:
                 progress.started, progress.saved = done.started, done.saved
-            save = row_due or interrupt.is_set()
-            if save:
-                _save(report, state, progress, run)
-            if save and interrupt.is_set():
-                raise Interrupted(_where(report, state))
     return state if kept is None else kept
 
 

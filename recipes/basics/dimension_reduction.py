@@ -94,9 +94,9 @@ def _maps(maps: dict[str, Float[Tensor, "n size"]], labels: Int[Tensor, " n"], c
     figure = Figure(figsize=(11, 5), layout="constrained")
     for index, (name, values) in enumerate(maps.items()):
         axes = figure.add_subplot(1, 2, index + 1, projection="3d")
-        x, y, z = values[:count, :3].T.cpu()
+        x, y, z = values[:count, :3].T.numpy(force=True)
         for digit in range(10):
-            mine = labels[:count] == digit
+            mine = (labels[:count] == digit).numpy()
             colour = pictures.COLOURS[digit % len(pictures.COLOURS)]
             axes.scatter(x[mine], y[mine], z[mine], marker=f"${digit}$", color=colour, s=30, label=str(digit))
         axes.set(title=name, xlabel="first", ylabel="second", zlabel="third")
@@ -109,7 +109,7 @@ def _restored(rows: dict[str, Float[Tensor, "10 64"]]) -> Figure:
     grid = figure.subplots(len(rows), 10)
     for (name, images), axes in zip(rows.items(), grid, strict=True):
         for image, one in zip(images, axes, strict=True):
-            one.imshow(image.reshape(8, 8), cmap="gray", vmin=0, vmax=1)
+            one.imshow(image.reshape(8, 8).numpy(), cmap="gray", vmin=0, vmax=1)
             one.set(xticks=[], yticks=[])
         axes[0].set_ylabel(name.replace(", ", ",\n"), fontsize=8, rotation=0, ha="right", va="center")
     figure.suptitle("64 pixels, and what is restored of them")

@@ -78,8 +78,8 @@ def linear(lesson: Lesson, key: Tensor) -> None:
 
 def convolution(lesson: Lesson, key: Tensor) -> None:
     """Sums of products at every position; the size is floor((n + 2 padding - kernel) / stride) + 1."""
-    image = torch.tensor(IMAGE, dtype=torch.float)[None, None]
-    kernel = {"weight": torch.arange(1.0, 10).reshape(1, 1, 3, 3)}
+    image = torch.tensor(IMAGE, dtype=torch.double)[None, None]
+    kernel = {"weight": torch.arange(1, 10, dtype=torch.double).reshape(1, 1, 3, 3)}
     for name, stride, padding, figure in (
         ("conv", 1, 0, "211 295 262 / 259 282 214 / 251 253 169"),
         ("conv_padding1", 1, 1, "91 168 224 215 127 / 114 211 295 262 149 / ... / 96 112 110 68 31"),
@@ -94,8 +94,8 @@ def convolution(lesson: Lesson, key: Tensor) -> None:
     lesson.show("conv_shape", "its output", layer(params, torch.zeros(1, 5, 100, 100)).shape, "1 10 98 98")
     lesson.show("unbatched", "of one image (5, 100, 100)", layer(params, torch.zeros(5, 100, 100)).shape)
     lesson.remark("Layers take one image without a batch dimension, too; the notes allow batches only.")
-    mix = {"weight": torch.tensor([0.5, 0.3, 0.2]).reshape(1, 3, 1, 1)}
-    mixed = nn.conv2d(1, 1, bias=False)(mix, torch.tensor(CHANNELS, dtype=torch.float)[None])[0, 0]
+    mix = {"weight": torch.tensor([0.5, 0.3, 0.2], dtype=torch.double).reshape(1, 3, 1, 1)}
+    mixed = nn.conv2d(1, 1, bias=False)(mix, torch.tensor(CHANNELS, dtype=torch.double)[None])[0, 0]
     lesson.show("conv1x1", "nn.conv2d(1, 1), weights 0.5 0.3 0.2", mixed, "2.6 3.8 5.0 / 3.8 5.0 6.2 / 5.0 6.2 7.4")
     direct, narrow = products(192, 32, 5), products(192, 16, 1) + products(16, 32, 5)
     lesson.show("cost_direct", "products: 192 channels of 28 x 28 to 32 by 5 x 5", direct, "120422400")
@@ -104,7 +104,7 @@ def convolution(lesson: Lesson, key: Tensor) -> None:
     lesson.remark("One slide prints 12,433,648 products; 192 * 16 * 784 + 16 * 32 * 25 * 784 is 12,443,648.")
 
     down, up = nn.conv2d(1, 3, stride=2, bias=False), nn.conv_transpose2d(1, 3, stride=2, bias=False)
-    x, y = image, torch.arange(4.0).reshape(1, 1, 2, 2)
+    x, y = image, torch.arange(4, dtype=torch.double).reshape(1, 1, 2, 2)
     lesson.show("transposed_shape", "nn.conv_transpose2d(1, 3, stride=2) of 2 x 2", up(kernel, y).shape, "(n-1)s-2p+k")
     products_sum = [(down(kernel, x) * y).sum(), (x * up(kernel, y)).sum()]
     lesson.show("adjoint", "(conv(x) * y).sum(), (x * conv_transpose(y)).sum()", products_sum, "equal")

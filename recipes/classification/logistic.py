@@ -71,14 +71,15 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson.show("loss", "loss(params)", loss(params, ()))
     lesson.show("w", "w", w)
     lesson.show("b", "b", b)
-    lesson.show("boundary", "-b / w, hours for one half", -b / w, "about 2.42")
+    boundary = -b / w if w else None  # the first step from zero changes b alone: all three probabilities stay alike
+    lesson.show("boundary", "-b / w, hours for one half", "none yet" if boundary is None else boundary, "about 2.42")
     lesson.show("prediction", "model(params, [[4.]])", model(params, torch.tensor([[4.0]], device=device)).item())
     lesson.show("probabilities", "model(params, hours)", model(params, hours).flatten(), "fail, fail, pass")
-    report.picture("logistic", picture(hours, passed, lambda x: model(params, x), -b / w))
+    report.picture("logistic", picture(hours, passed, lambda x: model(params, x), boundary))
     return Outcome(lesson.metrics, settings.epochs, device.type, compiled, lesson)
 
 
-def picture(hours: Tensor, passed: Tensor, model: Callable[[Tensor], Tensor], boundary: float) -> Figure:
+def picture(hours: Tensor, passed: Tensor, model: Callable[[Tensor], Tensor], boundary: float | None) -> Figure:
     """The probability to pass by the hours of study, the three students, and where it is one half."""
     figure = Figure(figsize=(6.4, 4), layout="constrained")
     axes = figure.subplots()
@@ -88,7 +89,8 @@ def picture(hours: Tensor, passed: Tensor, model: Callable[[Tensor], Tensor], bo
     )
     axes.plot(hours.flatten().tolist(), passed.flatten().tolist(), "o", color=pictures.ORANGE, label="students")
     axes.axhline(0.5, color=pictures.GREY, linestyle=":")
-    axes.axvline(boundary, color=pictures.GREY, linestyle="--", label=f"one half at {boundary:.2f} h")
+    if boundary is not None:
+        axes.axvline(boundary, color=pictures.GREY, linestyle="--", label=f"one half at {boundary:.2f} h")
     axes.set(xlabel="study (hours a week)", ylabel="probability to pass", title="logistic: pass or fail")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -36,7 +36,8 @@ class Settings(settings.Settings):
 
     On the lecture's three points the loss is the sum of the squared errors: with the mean, the same rate would go a
     third as far. The lecture starts at random numbers; from w = b = 0 the run is the same everywhere, and on those
-    points both are computed. Late in either the loss falls by the factor (1 - lr k)^2 a step, with k the smaller curvature of the loss.
+    points both are computed. Late in either the loss falls by the factor (1 - lr k)^2 a step, with k the smaller
+    curvature of the loss.
 
     The exercise: try all optimizers. Adagrad at 0.01 has barely moved after a thousand steps. L-BFGS in torch calls the
     loss itself, through a closure; here the loss is a function anyhow, and one step takes one gradient.

@@ -44,7 +44,7 @@ class Settings(settings.Settings):
     """Weight of the sum of absolute values."""
     l2: float = 0.004
     """Weight of the sum of squares."""
-    noise: float = 0.15
+    noise: float = 0.3
     """Standard deviation of the noise on the inputs, drawn anew for each step."""
     only: str = ""
     """Which ways to train, such as plain,dropout; all of them by default."""
@@ -89,12 +89,13 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         model = network(settings.hidden, 0.5 if way == "dropout" else 0.0)
 
         def objective(params: tree.Tree, key: Tensor, way: str = way, model: nn.Layer = model) -> Tensor:
-            drop_key, noise_key = random.split(key).unbind()
-            inputs = x + settings.noise * random.normal(noise_key, x.shape) if way == "noise" else x
-            loss = losses.mse(model(params, inputs, key=drop_key, train=True), y)
-            weights = torch.cat([leaf.flatten() for leaf in tree.leaves(params)])
-            penalties = {"l1": settings.l1 * weights.abs().sum(), "l2": settings.l2 * weights.square().sum()}
-            return loss + penalties[way] if way in penalties else loss
+            inputs = x + settings.noise * random.normal(key, x.shape) if way == "noise" else x
+            loss = losses.mse(model(params, inputs, key=key, train=True), y)  # no way draws twice
+            if way == "l1":
+                return loss + settings.l1 * sum(leaf.abs().sum() for leaf in tree.leaves(params))
+            if way == "l2":
+                return loss + settings.l2 * sum(leaf.square().sum() for leaf in tree.leaves(params))
+            return loss
 
         def measure(params: tree.Tree, _: Tensor, model: nn.Layer = model) -> dict[str, Tensor]:
             y_now = model(params, x)  # as it is used: without dropout, noise and penalty

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recipes.pictures import BLUE, GREY, ORANGE
 
-SHOWN = 60.0  # how far from the least cost the path is drawn
+SHOWN = 100.0  # how far from the least cost the path is drawn
 
 
 def points(
@@ -38,9 +38,13 @@ def descent(cost: Callable[[Tensor], Tensor], path: Float[Tensor, " steps"], tit
     costs = torch.func.vmap(cost)
     curve_axes.plot(w.tolist(), costs(w).tolist(), color=GREY, label="cost")
     curve_axes.plot(first.tolist(), costs(first).tolist(), "o-", color=ORANGE, markersize=4, label="descent")
-    curve_axes.set(xlabel="w", ylabel="mean squared error", title=f"the first {len(first)} of {len(path)} values of w")
+    curve_axes.set(
+        xlabel="w",
+        ylabel="mean squared error",
+        title=f"the {'first ' * (len(first) < len(path))}{len(first)} values of w",
+    )
     losses = costs(path)
-    seen = (losses > 0) & (losses < 1e270)  # what a logarithmic axis can show
+    seen = (losses > 0) & (losses < 1e200)  # what a logarithmic axis can show
     loss_axes.plot(seen.nonzero().flatten().tolist(), losses[seen].tolist(), color=BLUE)
     loss_axes.set(xlabel="updates", ylabel="mean squared error", yscale="log", title="after each update")
     for axes in (curve_axes, loss_axes):

@@ -71,7 +71,8 @@ def fit(
         step = fd.jit(step, donate_argnums=0)  # evaluation would not repay graphs of its own
     batches = data.stacked_batches_by_width(held_out, EVALUATION_BATCH, widths)
     text = json.dumps(vocabulary)
-    report.text(VOCABULARY, text)
+    if not settings.resume:
+        report.text(VOCABULARY, text)
     state = train.fit(
         state,
         lambda state, batch: step(state, (data.cut(batch[0], widths), batch[1])),

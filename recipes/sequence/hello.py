@@ -98,7 +98,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         resume=settings.resume,
         info=runtime.environment(device, compiled),
     )
-    course = {settings.model: [row["loss"] for row in report.rows]}
+    course: dict[str, list[float]] = {settings.model: [row["loss"] for row in report.rows]}
     report.picture("loss", pictures.descents(course, f"{word} to {target}"))
     solved = [int(row["epoch"]) for row in report.rows if row["accuracy"] == 1]
     measured = {name: report.rows[-1][name] for name in ("loss", "accuracy")}

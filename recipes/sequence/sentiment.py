@@ -31,7 +31,7 @@ class Settings(settings.Settings):
     """
 
     dataset: Literal["sample", "sentiment"] = "sample"
-    """sample: 2,127 phrases that a rule makes of 37 words; sentiment: Kaggle's 156,060."""
+    """sample: 2,127 phrases that a rule makes of 30 words; sentiment: Kaggle's 156,060."""
     epochs: int | None = None
     """Passes through the training data; 8 on the sample, 10 on Kaggle's."""
     batch_size: int = 64

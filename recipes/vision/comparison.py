@@ -42,8 +42,8 @@ def run(
         part = report.part(name)
         begun = part.directory is not None and (part.directory / "checkpoint" / "checkpoint.json").exists()
         trained = digits.fit(dataclasses.replace(settings, resume=begun), part, network)
-        measured = digits.draw(part, network, trained, f"{title}: {name} on {settings.dataset}")
         part.close()
+        measured = {key: value for key, value in part.rows[-1].items() if key != "epoch"}
         measured |= _cost(network, trained) | {"seconds": sum(row["seconds"] for row in part.rows)}
         lesson.metrics[name] = measured
         lesson.lines.append(Line(name, _told(measured), (tutorial or {}).get(name, "")))

@@ -92,7 +92,8 @@ def test_drawn_passengers_look_like_the_real_ones():
 def test_the_published_tables():
     path = real_data("otto")
     inputs, labels = data.diabetes(path)
-    assert (inputs.shape, labels.sum(), inputs.min(), inputs.max()) == ((759, 8), 496, -1, 1)
+    assert (inputs.shape, labels.sum(), inputs.max()) == ((759, 8), 496, 1)
+    assert -1 < inputs.min() < -0.99  # every -1 was made 0
     attributes, classes = data.credit(path)
     assert (attributes.shape, classes.bincount().tolist()) == ((1000, 24), [700, 300])
     counts, classes = data.otto(path)

@@ -107,12 +107,18 @@ def test_auxiliary_classifiers_in_training_come_second_and_third():
     module = filled(on_meta(functools.partial(theirs.googlenet, num_classes=3, dropout=0.0, dropout_aux=0.0))).double()
     model = models.googlenet(3, aux_logits=True, dropout=0.0)
     like = model.init(random.key(0), images(33, torch.float64))
+    with torch.no_grad():  # what dropout cannot change tells the two apart
+        for number, aux in enumerate((module.aux1, module.aux2), 1):
+            aux.fc2.weight.zero_()
+            aux.fc2.bias.fill_(number)
     state = interop.from_state_dict(module.state_dict(), *like)
     (logits, aux2, aux1), buffers = model.apply(*state, images(33, torch.float64), key=random.key(0), train=True)
     expected = module.train()(images(33, torch.float64))
     torch.testing.assert_close(logits, expected.logits.detach())
     torch.testing.assert_close(interop.to_state_dict(buffers), dict(module.named_buffers()))
-    assert aux1.shape == aux2.shape == (2, 3)
+    torch.testing.assert_close((aux2, aux1), (expected.aux_logits2.detach(), expected.aux_logits1.detach()))
+    assert aux1.eq(1).all()
+    assert aux2.eq(2).all()
 
 
 FIRST_VALUES = {

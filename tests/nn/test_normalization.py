@@ -139,6 +139,21 @@ def test_statistics_far_from_zero_and_of_a_constant():
     assert after["running_var"].min() >= 0
 
 
+def test_statistics_may_be_wider_than_the_input():
+    xs = batches("batch_norm2d", 3).float()
+    layer = nn.batch_norm2d()
+    params, wide = layer.init(KEY, xs[0])
+    narrow, mixed = tree.map(lambda leaf: leaf.bfloat16(), params), wide
+    for x in xs:
+        _, wide = layer.apply(params, wide, x, train=True)
+        y, mixed = layer.apply(narrow, mixed, x.bfloat16(), train=True)
+    assert (y.dtype, mixed["running_var"].dtype) == (torch.bfloat16, torch.float32)
+    torch.testing.assert_close(mixed, wide, rtol=0.01, atol=0.01)
+    y, _ = layer.apply(narrow, mixed, xs[0].bfloat16())
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), layer.apply(params, wide, xs[0])[0], rtol=0.02, atol=0.05)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_statistics_in_half_precision(dtype):
     xs = batches("batch_norm2d", 3).to(dtype)

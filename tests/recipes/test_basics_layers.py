@@ -112,11 +112,15 @@ def test_binary_cross_entropy_has_the_lecture_s_figures():
 
 
 def test_the_squared_error_of_any_untrained_network_is_near_28_and_a_half():
-    found = [run(loss_functions, seed=seed).metrics for seed in range(8)]
-    assert all(abs(metrics["mse"] - 28.5) <= 1.5 for metrics in found)
+    found = [run(loss_functions, seed=seed).metrics for seed in SEEDS]
+    for metrics in found:  # a single one is farther away in one case of four, here and in torch
+        mean, deviation = metrics["mse_many"]
+        assert abs(mean - 28.5) < 0.5
+        assert 1 < deviation < 1.7
+        assert abs(metrics["mse"] - 28.5) < 5
     assert all(metrics["mse"] == pytest.approx(metrics["mse_formula"], rel=1e-5) for metrics in found)
     assert found[0]["mse_zeros"] == 28.5
-    assert len({metrics["mse"] for metrics in found}) == 8
+    assert len({metrics["mse"] for metrics in found}) == len(SEEDS)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

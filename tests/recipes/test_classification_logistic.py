@@ -50,6 +50,15 @@ def test_a_hundred_epochs_are_visibly_too_few():
     assert abs(found["boundary"] - 2.42) > 0.3
 
 
+def test_one_step_from_zero_leaves_no_boundary(tmp_path):
+    report = train.Report(tmp_path)
+    found = logistic.run(logistic.Settings(device="cpu", epochs=1), report).metrics
+    report.close()
+    assert (found["w"], found["boundary"]) == (0, "none yet")
+    assert found["b"] == pytest.approx(-0.005)
+    assert (tmp_path / "logistic.png").exists()
+
+
 def test_from_random_starts_the_boundary_is_near():
     for seed in range(5):
         found = run(start="random", seed=seed, lr=0.1, epochs=100)  # a tenth of the steps, each ten times as long

@@ -12,7 +12,7 @@ from tests.recipes.small import call, left_in
 
 FLAGS = ("--epochs", 1, "--batch-size", 32, "--device", "cpu")
 KEYS = {
-    "loss", "accuracy", "test_loss", "test_accuracy", "prediction", "truth", "parameters", "multiply_adds", "seconds",
+    "loss", "accuracy", "test_loss", "test_accuracy", "parameters", "multiply_adds", "seconds",
 }  # fmt: skip
 
 
@@ -39,7 +39,6 @@ def test_three_sizes_of_a_cnn(tmp_path):
     for name in metrics:
         row = json.loads((tmp_path / "run" / name / "metrics.jsonl").read_text())
         assert row["test_accuracy"] == metrics[name]["test_accuracy"]
-        assert (tmp_path / "run" / name / "curves.png").exists()
     with Image.open(tmp_path / "run" / "comparison.png") as picture:
         assert min(picture.size) > 200
 

@@ -11,8 +11,8 @@ from recipes.settings import SettingsError
 
 SEEDS = range(10)
 FLOOR = math.log(1 + 3 * math.exp(-2))
-# Of ten seeds, how many find the word within 15 epochs. In plain PyTorch, with the lecture's settings, 75 % of the seeds
-# do by the cell, 63 % by the layer (200 seeds each): the bounds are what a network that learns does not miss.
+# Of ten seeds, how many find the word within 15 epochs. In plain PyTorch, with the lecture's settings, 75 % of seeds do
+# by the cell and 63 % by the layer (200 seeds each): the bounds are what a network that learns does not miss.
 RIGHT_WITHIN_15 = {"rnn-cell": 5, "rnn": 4, "embedding": 9, "lstm": 9, "gru": 9}
 
 

@@ -47,7 +47,7 @@ def test_predict_folds_accents_and_says_what_it_never_saw(finished):
     plain, folded, strange = json.loads(out[0])
     assert plain["prediction"] == "Dalian"
     assert plain["notes"] == []
-    assert list(plain["probabilities"])[0] == "Dalian"
+    assert next(iter(plain["probabilities"])) == "Dalian"
     assert len(plain["probabilities"]) == names.SHOWN
     assert 0.9 < sum(plain["probabilities"].values()) <= 1.0001
     assert folded["notes"] == ["read as Farlello"]
@@ -83,7 +83,10 @@ def test_predict_without_the_vocabulary(finished, tmp_path):
 @pytest.fixture
 def small_names(monkeypatch):
     split = data.invented_names()
-    parts = [data.LabelledText(part.texts[:count], part.labels[:count]) for part, count in zip(split, (200, 60))]
+    parts = [
+        data.LabelledText(part.texts[:count], part.labels[:count])
+        for part, count in zip(split[:2], (200, 60), strict=True)
+    ]
     monkeypatch.setattr(data, "invented_names", lambda: data.TextSplit(*parts, split.classes))
     classifier_of = models.name_classifier
     monkeypatch.setattr(models, "name_classifier", lambda classes: classifier_of(classes, hidden_size=8))

@@ -1,0 +1,184 @@
+"""Photographs in one folder for each class, read by worker processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from funcdl.data.images import load_image
+from funcdl.data.source import DataError, Split, data_dir
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
+URL = "https://download.pytorch.org/tutorial/{name}.zip"
+READ_TOGETHER = 16  # by one worker, before it hands them over
+
+
+class Photographs(NamedTuple):
+    """What `photographs` returns.
+
+    Attributes:
+        split: `train` and `test`, each uint8 images (n, 3, size, size) and int64 classes (n,).
+        classes: the names of the classes: of number i, `classes[i]`.
+        skipped: what was said of each file that could not be read.
+    """
+
+    split: Split
+    classes: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def photographs(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    name: str = "hymenoptera_data",
+    parts: tuple[str, str] = ("train", "val"),
+    size: int = 224,
+    views: int = 1,
+    seed: int = 0,
+    workers: int = 2,
+    skip_unreadable: bool = False,
+) -> Photographs:
+    """Reads photographs that lie as `name/train/ants/*.jpg`: a folder for each class, in a folder for each part.
+
+    Each is scaled so that its shorter side is 256 / 224 of `size`, and cut to the square in its middle. Of one to train
+    on there may be more views: of random squares, scaled to `size` and flipped or not, by torchvision's v2 transforms.
+
+    Args:
+        path: the folder with data sets; None means what `data_dir` says.
+        name: the folder of this one; ants and bees, if not said.
+        parts: the folders of what is trained on and tested with.
+        size: of the images, in pixels.
+        views: how many of each photograph to train on: the plain one, and others drawn.
+        seed: what they are drawn from; the number of workers does not matter to it.
+        workers: processes that read; 0 reads in this one.
+        skip_unreadable: whether to leave out files that cannot be read instead of refusing all.
+
+    Raises:
+        DataError: a folder or a class is missing, or files cannot be read; all of these are named.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> root = Path(tempfile.mkdtemp())
+    >>> for number, place in enumerate(("train/ants", "train/bees", "val/ants", "val/bees")):
+    ...     (root / "insects" / place).mkdir(parents=True)
+    ...     Image.new("RGB", (40, 30), (number, 0, 0)).save(root / "insects" / place / "one.png")
+    >>> read = photographs(root, name="insects", size=28, workers=0)
+    >>> read.classes, read.split.train[0].shape, read.split.test[1]
+    (('ants', 'bees'), torch.Size([2, 3, 28, 28]), tensor([0, 1]))
+    """
+    root = data_dir(path) / name
+    listed = [_listed(root / part, name) for part in parts]
+    classes = tuple(listed[0])
+    if tuple(listed[1]) != classes:
+        raise DataError(
+            f"{root / parts[1]} has the classes {', '.join(listed[1])}, and {root / parts[0]} {', '.join(classes)}; "
+            "both need a folder for each"
+        )
+    read, failures = [], []
+    for part, files in zip(parts, listed, strict=True):
+        samples = [(file, label) for label, folder in enumerate(classes) for file in files[folder]]
+        images, labels, failed = _read(samples, size, views if part == parts[0] else 1, seed, workers)
+        read.append((images, labels))
+        failures += failed
+        empty = [folder for label, folder in enumerate(classes) if not (labels == label).any()]
+        if empty and (skip_unreadable or not failures):
+            raise DataError(f"{root / part / empty[0]} has no photograph that can be read")
+    if failures and not skip_unreadable:
+        raise DataError(
+            f"{len(failures)} of the photographs cannot be used: {'; '.join(failures)}. Mend or delete them, or skip "
+            "them: skip_unreadable=True (--skip-unreadable)"
+        )
+    return Photographs(Split(*read), classes, tuple(failures))
+
+
+class _Views(Dataset[tuple[Tensor | None, int, str]]):
+    """The views of photographs: an image, its class, and why there is none."""
+
+    def __init__(self, samples: Sequence[tuple[Path, int]], size: int, views: int, seed: int) -> None:
+        from torchvision.transforms import v2  # imported here as it takes a second
+
+        self.samples, self.views, self.seed = samples, views, seed
+        self.plain = v2.Compose([v2.Resize(size * 256 // 224, antialias=True), v2.CenterCrop(size)])
+        self.drawn = v2.Compose([v2.RandomResizedCrop(size, antialias=True), v2.RandomHorizontalFlip()])
+
+    def __len__(self) -> int:
+        return len(self.samples) * self.views
+
+    def __getitem__(self, index: int) -> tuple[Tensor | None, int, str]:
+        number, view = divmod(index, self.views)
+        file, label = self.samples[number]
+        try:
+            pixels = _rgb(load_image(file))
+        except DataError as error:
+            return None, label, "" if view else str(error)  # said once
+        if view == 0:
+            return self.plain(pixels), label, ""
+        # v2 draws from the global generator: what it held is put back, as this may be no worker's but the caller's.
+        before = torch.get_rng_state()
+        torch.default_generator.manual_seed((self.seed * 1_000_003 + index) % 2**63)
+        try:
+            return self.drawn(pixels), label, ""
+        finally:
+            torch.set_rng_state(before)
+
+
+def _listed(folder: Path, name: str) -> dict[str, list[Path]]:
+    """The photographs in each class folder, by its name."""
+    if not folder.is_dir():
+        raise DataError(
+            f"there is no folder {folder}; get {URL.format(name=name)} and unpack it in {folder.parents[1]}"
+        )
+    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(classes) < 2:
+        found = f"only '{classes[0].name}'" if classes else "none"
+        raise DataError(
+            f"{folder} needs a folder of photographs for each class, such as ants and bees, and has {found}"
+        )
+    files = {
+        path.name: sorted(file for file in path.iterdir() if file.suffix.lower() in EXTENSIONS) for path in classes
+    }
+    if empty := [path for path in classes if not files[path.name]]:
+        raise DataError(f"{empty[0]} has no photographs; put some there ({' '.join(EXTENSIONS)})")
+    return files
+
+
+def _read(
+    samples: Sequence[tuple[Path, int]], size: int, views: int, seed: int, workers: int
+) -> tuple[UInt8[Tensor, "n 3 size size"], Tensor, list[str]]:
+    """All views of all photographs that can be read, their classes, and what is wrong with the others."""
+    loader = DataLoader(
+        _Views(samples, size, views, seed),
+        READ_TOGETHER,
+        num_workers=workers,
+        collate_fn=_together,
+        generator=torch.Generator(),  # the loader draws a seed for its workers: not from the global generator
+    )
+    images = torch.empty(len(samples) * views, 3, size, size, dtype=torch.uint8)
+    labels: list[int] = []
+    failures: list[str] = []
+    for pixels, classes, failed in loader:
+        if classes:
+            images[len(labels) : len(labels) + len(classes)] = pixels
+        labels += classes
+        failures += failed
+    return images[: len(labels)], torch.tensor(labels, dtype=torch.int64), failures
+
+
+def _together(batch: Sequence[tuple[Tensor | None, int, str]]) -> tuple[Tensor, list[int], list[str]]:
+    good = [(pixels, label) for pixels, label, _ in batch if pixels is not None]
+    failed = [reason for _, _, reason in batch if reason]
+    if not good:
+        return torch.empty(0, dtype=torch.uint8), [], failed
+    return torch.stack([pixels for pixels, _ in good]), [label for _, label in good], failed
+
+
+def _rgb(pixels: UInt8[Tensor, "channels height width"]) -> UInt8[Tensor, "3 height width"]:
+    """Grey as three equal channels, and without opacity."""
+    return pixels.expand(3, -1, -1) if len(pixels) == 1 else pixels[:3]

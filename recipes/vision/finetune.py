@@ -1,0 +1,256 @@
+"""Fine-tuning: six rules for a network that was trained on something else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+import funcdl as fd
+from funcdl import data, losses, metrics, nn, optim, random, train, tree
+from funcdl.data import Split
+from recipes import pictures, runtime, settings
+from recipes.lesson import Lesson, Line, raised
+from recipes.settings import Outcome, SettingsError, chosen
+from recipes.vision import pretrained
+from recipes.vision.pretrained import EVALUATION_BATCH, Task, begun, from_backbone, from_digits, network, read_backbone
+
+ROWS = 10  # of each way, spread over its epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(settings.Settings):
+    """Tune a network that was trained on other data, by each of the handbook's six rules, and compare.
+
+    On digits: a small network learns 0 to 4 from all of their images, and is then to tell 5 to 9 apart from ten images
+    of each. On photographs: a residual network of torchvision, trained on ImageNet, is to tell ants from bees.
+
+    What is frozen has no gradient and `optim.freeze` for an optimizer; rates by layer are an `optim.partition`. While
+    it is tuned, a network is applied as in use (`train=False`), so that its batch norms keep the statistics they have.
+    """
+
+    dataset: Literal["sample", "mnist", "hymenoptera"] = "sample"
+    """sample: scikit-learn's digits; mnist: 60,000 and 10,000; hymenoptera: 397 photographs of ants and bees."""
+    epochs: int | None = None
+    """Passes through the data to tune on; 40 for digits, 9 for photographs."""
+    batch_size: int = 10
+    """Samples per step."""
+    lr: float = 0.001
+    """Adam's rate, for the new head and where one rate is for all."""
+    only: str = ""
+    """Ways to compare, separated by commas; all of them, if not said."""
+    images: int = 10
+    """How many images there are of each digit to tune on."""
+    other_size: int | None = None
+    """Pixels of the images of rule 5; 40 for digits, 160 for photographs."""
+    backbone: Literal["resnet18", "resnet34", "resnet50"] = "resnet18"
+    """The network for photographs."""
+    weights: Path | None = None
+    """The file with its weights: a state_dict by torch.save, or safetensors."""
+    size: int = 224
+    """Pixels of the photographs."""
+    views: int = 2
+    """How many views there are of each photograph to tune on: itself, and random parts of it."""
+    workers: int = 2
+    """Processes that read photographs."""
+    skip_unreadable: bool = False
+    """Leave out photographs that cannot be read."""
+
+    def check(self) -> None:
+        """Also refuses numbers out of range and unknown ways."""
+        super().check()
+        chosen("--only", self.only, WAYS)
+        least = {"images": 1, "other_size": 32, "size": 32, "views": 1, "workers": 0}
+        for name, smallest in least.items():
+            value = getattr(self, name)
+            if value is not None and value < smallest:
+                raise SettingsError(f"--{name.replace('_', '-')} {value}: must be {smallest} or more")
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to tune: the part of the network that learns at the full rate, and the rate of the rest beside it."""
+
+    what: str
+    trained: Literal["head", "middle", "all"]
+    rest: float = 0.0
+    handbook: str = ""
+
+
+WAYS = {
+    "scratch": Way("no pre-training", "all"),
+    "head": Way("rule 1: freeze all but a new head", "head", handbook="if the new data is similar"),
+    "middle": Way("rule 2: train from the middle on", "middle", handbook="if it is small and different"),
+    "full": Way("rule 3: train all, from what was learned", "all", handbook="if rule 2 does not do"),
+    "other-size": Way("rules 4 and 5: rule 3 on images of another size", "all", handbook="accuracy drops much"),
+    "tenth": Way("rule 6: train all, the old layers at a tenth of the rate", "all", 0.1, "old layers below 1/10"),
+    "exported": Way("rule 1 on features exported once", "all", handbook="by a hook, to features.npy"),
+}
+
+
+def run(settings: Settings, report: train.Report) -> Outcome:
+    """Gets a pre-trained network and tunes it in all ways, each in a part of the run."""
+    device = runtime.choose_device(settings.device)
+    key, old_key = random.split(random.key(settings.seed, device=device)).unbind()
+    task, lesson = begin(settings, report, key, old_key)
+    on_photographs = settings.dataset == "hymenoptera"
+    epochs = settings.epochs or (9 if on_photographs else 40)
+    size = settings.other_size or (160 if on_photographs else 40)
+    rows = len(task.split.train[0])
+    compiled = runtime.choose_compile(settings.compile, device, runtime.count_steps(settings, epochs, rows), report)
+
+    lesson.show("refused", f"rule 4: flattened 28 x 28, then {size} x {size}", refusal(size), "an error")
+    heads: dict[str, Tensor] = {}
+    courses: dict[str, Sequence[train.report.Row]] = {}
+    for name in chosen("--only", settings.only, WAYS):
+        report.say(f"way: {name}")
+        way, this, part, started = WAYS[name], task, report.part(name), time.perf_counter()
+        if name == "scratch":
+            params, buffers = task.model.init(key, task.prepare(task.split.train[0][:1]))
+            this = replace(task, params=params, buffers=buffers)
+        elif name == "other-size":
+            this = pretrained.resized(task, size)
+        elif name == "exported":
+            this = pretrained.exported(task)
+            part.save({"train": this.split.train, "test": this.split.test}, {}, "features")
+            seconds = time.perf_counter() - started
+            lesson.show("export_seconds", "seconds to export the features of all images, once", seconds, digits=2)
+        state = tune(this, way, settings, part, key, epochs, compiled)
+        part.close()
+        courses[name], heads[name] = part.rows, tree.ravel(state.params["fc"])[0]
+        lesson.metrics[name] = measured = told(this, way, part.rows)
+        words = f"{measured['test_accuracy']:.2%} of the test data, {measured['parameters']:,} parameters trained"
+        lesson.lines.append(Line(f"{name}: {way.what}", f"{words}, {measured['seconds']:.1f} s", way.handbook))
+    if {"head", "exported"} <= heads.keys():
+        apart = (heads["head"] - heads["exported"]).abs().max()
+        lesson.show("exported_apart", "largest difference of the heads of 'head' and 'exported'", apart, digits=2)
+    remark(lesson)
+    report.picture("ways", by_epoch(courses, f"finetune on {settings.dataset}, {rows} images to tune on"))
+    return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)
+
+
+def begin(settings: Settings, report: train.Report, key: Tensor, old_key: Tensor) -> tuple[Task, Lesson]:
+    """The network as it was trained before, and the new data, on the device; and what there is to tell of them."""
+    lesson = Lesson()
+    if settings.dataset == "hymenoptera":
+        read_backbone(settings.backbone, settings.weights, key.device)  # before all photographs are read
+        read = data.photographs(
+            settings.data_dir,
+            size=settings.size,
+            views=settings.views,
+            seed=settings.seed,
+            workers=settings.workers,
+            skip_unreadable=settings.skip_unreadable,
+        )
+        for reason in read.skipped:
+            report.say(f"warning: skipped: {reason}")
+        lesson.show("classes", f"classes of {len(read.split.test[1])} test photographs", " ".join(read.classes))
+        lesson.show("skipped", "photographs that cannot be read", len(read.skipped))
+        split = Split(*tree.map(lambda leaf: leaf.to(key.device), read.split))
+        task = from_backbone(settings.backbone, settings.weights, split, len(read.classes), key)
+    else:
+        part = report.part("pretrained")
+        split = data.digits() if settings.dataset == "sample" else data.mnist(settings.data_dir)
+        task = from_digits(Split(*tree.map(lambda leaf: leaf.to(key.device), split)), settings.images, old_key, part)
+        lesson.show("pretrained", "test accuracy on 0 to 4, before", part.rows[-1]["test_accuracy"], digits=4)
+        part.close()
+    return task, lesson
+
+
+def tune(
+    task: Task, way: Way, settings: Settings, report: train.Report, key: Tensor, epochs: int, compiled: bool
+) -> train.TrainState:
+    """Trains what the way says, at the rates it says."""
+    adam, fast = optim.adam(lr=settings.lr), parts(task, way)
+    slow = optim.adam(lr=way.rest * settings.lr) if way.rest else optim.freeze("*")
+    groups = {**dict.fromkeys(fast, "new"), "*": "old"}
+    optimizer = adam if "*" in fast else optim.partition({"new": adam, "old": slow}, groups)
+    model = task.model if way.what == "no pre-training" else held(task, way)
+
+    order_key, step_key = random.split(random.fold_in(key, 1)).unbind()
+    zero = torch.zeros((), dtype=torch.int64, device=key.device)
+    state = train.TrainState(task.params, task.buffers, optimizer.init(task.params), step_key.clone(), zero)
+    accuracy = {"accuracy": metrics.accuracy}
+    step = train.make_step(model, losses.cross_entropy, optimizer, metrics=accuracy, prepare=task.prepare)
+    measured = {"test_loss": metrics.average(losses.cross_entropy), "test_accuracy": metrics.accuracy}
+    evaluate = train.make_evaluate(model, measured, prepare=task.prepare)
+    test = data.stacked_batches(task.split.test, min(EVALUATION_BATCH, len(task.split.test[0])))
+    return train.fit(
+        state,
+        fd.jit(step) if compiled else step,
+        task.split.train,
+        key=order_key,
+        epochs=epochs,
+        batch_size=settings.batch_size,
+        every=-(-epochs // ROWS),
+        evaluate=lambda params, buffers: evaluate(params, buffers, test),
+        report=report,
+        resume=begun(report),
+        info=runtime.environment(key.device, compiled),
+    )
+
+
+def parts(task: Task, way: Way) -> tuple[str, ...]:
+    """The parts of the network that learn at the full rate."""
+    return {"all": ("*",), "head": ("fc",), "middle": (*task.middle, "fc")}[way.trained]
+
+
+def is_frozen(task: Task, way: Way, name: str) -> bool:
+    """Whether a part of the network stays as it is."""
+    return way.rest == 0 and "*" not in (fast := parts(task, way)) and name not in fast
+
+
+def held(task: Task, way: Way) -> nn.Layer:
+    """The network with its batch norms as in use, and without gradients where it is frozen."""
+
+    def apply(
+        params: tree.Tree, buffers: tree.Tree, x: Tensor, *, key: Tensor | None = None, train: bool = False
+    ) -> tuple[Tensor, tree.Tree]:
+        used = {
+            name: tree.map(Tensor.detach, part) if is_frozen(task, way, name) else part for name, part in params.items()
+        }
+        return task.model.apply(used, buffers, x)
+
+    return nn.Layer(task.model.init, apply)
+
+
+def refusal(size: int) -> str:
+    """What a network says that was made for 28 x 28 pixels and flattens what is left of them."""
+    flat = network(5, pool=nn.identity())
+    params, buffers = flat.init(random.key(0), torch.empty(1, 1, 28, 28))
+    return raised(flat.apply, params, buffers, torch.empty(1, 1, size, size))
+
+
+def told(task: Task, way: Way, rows: Sequence[train.report.Row]) -> dict[str, float]:
+    """What was measured at the end, and what it took."""
+    last = {name: value for name, value in rows[-1].items() if name not in ("epoch", "seconds")}
+    trained = [tree.size(part) for name, part in task.params.items() if not is_frozen(task, way, name)]
+    return last | {"parameters": sum(trained), "seconds": sum(row["seconds"] for row in rows)}
+
+
+def remark(lesson: Lesson) -> None:
+    """Where the handbook's rules are to be corrected."""
+    lesson.remark("Rule 3 repeats rule 2's condition; cs231n has four cases: little or much data, similar or not.")
+    lesson.remark("With much data that is similar all is fine-tuned; with much that differs, too, or trained anew.")
+    lesson.remark("Rule 4 holds for networks that flatten; behind adaptive pooling the size of an image is free.")
+    lesson.remark("Rule 6 means about a tenth of the new layers' rate.")
+
+
+def by_epoch(courses: Mapping[str, Sequence[train.report.Row]], title: str) -> Figure:
+    """The accuracy on the test data by epoch, a line for each way."""
+    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for index, (name, rows) in enumerate(courses.items()):
+        style = {"color": pictures.COLOURS[index], "ls": pictures.STYLES[index % 4], "marker": "osD^v<>"[index]}
+        epochs, accuracies = [row["epoch"] for row in rows], [row["test_accuracy"] for row in rows]
+        axes.plot(epochs, accuracies, label=f"{name} ({accuracies[-1]:.1%})", markersize=4, **style)
+    axes.set(xlabel="epoch", ylabel="test accuracy", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
