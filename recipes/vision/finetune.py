@@ -81,15 +81,16 @@ class Way:
     trained: Literal["head", "middle", "all"]
     rest: float = 0.0
     handbook: str = ""
+    drawn: bool = False  # whether it begins with parameters at random
 
 
 WAYS = {
-    "scratch": Way("no pre-training", "all"),
+    "scratch": Way("no pre-training", "all", drawn=True),
     "head": Way("rule 1: freeze all but a new head", "head", handbook="if the new data is similar"),
     "middle": Way("rule 2: train from the middle on", "middle", handbook="if it is small and different"),
     "full": Way("rule 3: train all, from what was learned", "all", handbook="if rule 2 does not do"),
     "other-size": Way("rules 4 and 5: rule 3 on images of another size", "all", handbook="accuracy drops much"),
-    "tenth": Way("rule 6: train all, the old layers at a tenth of the rate", "all", 0.1, "old layers below 1/10"),
+    "tenth": Way("rule 6: train all, the old layers at a tenth of the rate", "head", 0.1, "old layers below 1/10"),
     "exported": Way("rule 1 on features exported once", "all", handbook="by a hook, to features.npy"),
 }
 
@@ -111,7 +112,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     for name in chosen("--only", settings.only, WAYS):
         report.say(f"way: {name}")
         way, this, part, started = WAYS[name], task, report.part(name), time.perf_counter()
-        if name == "scratch":
+        if way.drawn:
             params, buffers = task.model.init(key, task.prepare(task.split.train[0][:1]))
             this = replace(task, params=params, buffers=buffers)
         elif name == "other-size":
@@ -171,7 +172,7 @@ def tune(
     slow = optim.adam(lr=way.rest * settings.lr) if way.rest else optim.freeze("*")
     groups = {**dict.fromkeys(fast, "new"), "*": "old"}
     optimizer = adam if "*" in fast else optim.partition({"new": adam, "old": slow}, groups)
-    model = task.model if way.what == "no pre-training" else held(task, way)
+    model = task.model if way.drawn else held(task, way)
 
     order_key, step_key = random.split(random.fold_in(key, 1)).unbind()
     zero = torch.zeros((), dtype=torch.int64, device=key.device)

@@ -20,6 +20,7 @@ BACKBONES = {"resnet18": models.resnet18, "resnet34": models.resnet34, "resnet50
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels
 COUNTER = "num_batches_tracked"  # of a batch norm; weights of the days before torch 0.4.1 have none
 EVALUATION_BATCH = 50
+SEEN = 6000  # old digits that are looked at, at least, some of them several times
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def from_digits(split: Split, each: int, key: Tensor, report: train.Report) -> T
         step,
         old.train,
         key=order_key,
-        epochs=-(-10_000 // len(old.train[0])),
+        epochs=-(-SEEN // len(old.train[0])),
         batch_size=32,
         evaluate=lambda params, buffers: evaluate(params, buffers, test),
         report=report,

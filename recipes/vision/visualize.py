@@ -1,0 +1,180 @@
+"""Images, histograms, scalars, an embedding and a graph, written for TensorBoard and read back."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+import funcdl as fd
+from funcdl import data, interop, losses, metrics, models, nn, optim, random, train, tree
+from funcdl.data import Split
+from recipes import pictures, runtime, settings
+from recipes.lesson import Lesson
+from recipes.settings import Outcome
+from recipes.vision import digits
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+TOY_STEPS = 30
+HANDBOOK = {30: "0.352312", 60: "0.202950", 90: "0.156494"}  # losses after so many batches of MNIST
+EMBEDDED, SHEET = 200, 32  # images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(settings.Settings):
+    """Train the handbook's network and write all kinds of things for TensorBoard on the way; then read them back.
+
+    Scalars are curves: two toy series, alone and as a group, and the loss of each batch. Histograms show how weights
+    and gradients are spread, images what the network is given, the embedding what its last hidden layer makes of them
+    (500 numbers for each, which TensorBoard projects to 3), and the graph what it computes. To see them:
+    `tensorboard --logdir` and the folder that the run leaves behind.
+    """
+
+    dataset: Literal["sample", "mnist"] = "sample"
+    """sample: scikit-learn's 1,797 digits, a fifth held out; mnist: the handbook's 60,000 and 10,000."""
+    epochs: int | None = None
+    """Passes through the training data; 4 on the sample, 1 on MNIST."""
+    batch_size: int | None = None  # type: ignore[assignment]
+    """Samples per step; 32 on the sample, 512 on MNIST."""
+    lr: float = 0.001
+    """Adam's rate."""
+
+
+def run(settings: Settings, report: train.Report) -> Outcome:
+    """Writes before, in and after the training, then tells what the files of events hold."""
+    device = runtime.choose_device(settings.device)
+    key, order_key = random.split(random.key(settings.seed, device=device)).unbind()
+    on_sample = settings.dataset == "sample"
+    split = data.digits() if on_sample else data.mnist(settings.data_dir)
+    split = Split(*tree.map(lambda leaf: leaf.to(device), split))
+    settings = replace(settings, batch_size=settings.batch_size or (32 if on_sample else 512))
+    epochs = settings.epochs or (4 if on_sample else 1)
+    steps = runtime.count_steps(settings, epochs, len(split.train[0]))
+    compiled = runtime.choose_compile(settings.compile, device, steps, report)
+
+    model, optimizer = models.handbook_cnn(), optim.adam(lr=settings.lr)
+    images, labels = split.test[0][:EMBEDDED], split.test[1][:EMBEDDED]
+    inputs = digits.normalise(images)
+    state = train.make_state(model, optimizer, key, inputs)
+    chosen = {"metrics": {"accuracy": metrics.accuracy}, "prepare": digits.normalise}
+    step = train.make_step(model, losses.nll, optimizer, **chosen)
+    step = fd.jit(step) if compiled else step
+    measured = {"test_loss": metrics.average(losses.nll), "test_accuracy": metrics.accuracy}
+    evaluate = train.make_evaluate(model, measured, prepare=digits.normalise)
+    test = data.stacked_batches(split.test, min(digits.EVALUATION_BATCH, len(split.test[0])))
+    slope = fd.grad(lambda params: losses.nll(model(params, inputs), labels))
+
+    with folder_of(report) as folder, writing(folder) as writer:
+        if not settings.resume:
+            write_toy_series(writer)
+            writer.add_images("digits", images[:SHEET].cpu())
+            writer.add_graph(interop.to_module(model, state.params), inputs[:1])
+
+        def recording(state: train.TrainState, batch: tree.Tree) -> tuple[train.TrainState, dict[str, Tensor]]:
+            after, numbers = step(state, batch)
+            writer.add_scalar("training/loss", numbers["loss"].item(), int(after.step))
+            return after, numbers
+
+        def look(params: tree.Tree, buffers: tree.Tree) -> dict[str, Tensor]:
+            for group, values in (("weights", params), ("gradients", slope(params))):
+                for path, leaf in tree.leaves_with_paths(values):
+                    writer.add_histogram(f"{group}/{path}", leaf.detach().cpu(), len(report.rows) + 1)
+            return evaluate(params, buffers, test)
+
+        state = train.fit(
+            state,
+            recording,
+            split.train,
+            key=order_key,
+            epochs=epochs,
+            batch_size=settings.batch_size,
+            evaluate=look,
+            report=report,
+            resume=settings.resume,
+            info=runtime.environment(device, compiled),
+        )
+        features = hidden(state.params, inputs)
+        sprites = images.float().cpu() / 255
+        writer.add_embedding(features.cpu(), labels.tolist(), sprites, steps, "hidden_layer")
+        writer.flush()
+        lesson = read_back(folder)
+    report.picture("curves", pictures.curves(report.rows, f"visualize on {settings.dataset}"))
+    last = {name: value for name, value in report.rows[-1].items() if name not in ("epoch", "seconds")}
+    return Outcome(last | lesson.metrics, epochs, device.type, compiled, lesson)
+
+
+def write_toy_series(writer: SummaryWriter) -> None:
+    """Two series of the handbook, as points of curves alone and in a group, and as histograms."""
+    x, y = torch.tensor(100.0), torch.tensor(500.0)
+    for step in range(TOY_STEPS):
+        x, y = x * 1.2, y / 1.1
+        writer.add_scalar("toy/x", x.item(), step)
+        writer.add_scalar("toy/y", y.item(), step)
+        writer.add_scalars("toy/group", {"x": x.item(), "y": y.item()}, step)
+        writer.add_histogram("toy/both", torch.stack([x, y]), step)
+
+
+def hidden(params: tree.Tree, images: Tensor) -> Tensor:
+    """What the last hidden layer of the network makes of images: (n, 500)."""
+    x = nn.max_pool2d(2)({}, nn.conv2d(10, 5)(params["conv1"], images).relu())
+    x = nn.conv2d(20, 3)(params["conv2"], x).relu()
+    return nn.linear(500)(params["fc1"], x.flatten(1)).relu()
+
+
+def read_back(folder: Path) -> Lesson:
+    """What the files that TensorBoard shows hold."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    lesson = Lesson()
+    events = EventAccumulator(str(folder), {"scalars": 0, "histograms": 0, "images": 0}).Reload()
+    tags = events.Tags()
+    for kind in ("scalars", "histograms", "images"):
+        lesson.show(kind, f"{kind} in the file of events", " ".join(sorted(tags[kind])))
+    for name, tutorial in (("x", "100 * 1.2**30"), ("y", "500 / 1.1**30")):
+        points = events.Scalars(f"toy/{name}")
+        lesson.show(f"toy_{name}", f"toy/{name} in step {points[-1].step}", points[-1].value, tutorial)
+        grouped = EventAccumulator(str(folder / f"toy_group_{name}")).Reload().Scalars("toy/group")
+        same = [point.value for point in grouped] == [point.value for point in points]
+        lesson.show(f"group_{name}", f"toy/group has the same {len(grouped)} points", same, "True")
+    points = {point.step: point.value for point in events.Scalars("training/loss")}
+    for step in sorted(points.keys() & HANDBOOK.keys()):
+        lesson.show(f"loss_{step}", f"loss of batch {step}", points[step], f"{HANDBOOK[step]} on MNIST")
+    counts = [histogram.histogram_value.num for histogram in events.Histograms("weights/fc1.weight")]
+    lesson.show("counted", "weights in the histograms of fc1", int(counts[-1]))
+    picture = events.Images("digits")[-1]
+    lesson.show("picture", "pixels of the sheet of digits", [picture.height, picture.width])
+    lesson.show("graph", "nodes of the graph", len(events.Graph().node))
+    (embedding,) = folder.rglob("tensors.tsv")
+    rows = [line.split("\t") for line in embedding.read_text().splitlines()]
+    lesson.show("embedding", "images by numbers in the embedding", [len(rows), len(rows[0])])
+    return lesson
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[SummaryWriter]:
+    """A writer of events, closed at the end."""
+    from torch.utils.tensorboard import SummaryWriter  # imported here as it takes a second
+
+    writer = SummaryWriter(str(folder))
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+@contextlib.contextmanager
+def folder_of(report: train.Report) -> Iterator[Path]:
+    """The folder for the events, one for a moment where the report has none."""
+    if report.directory is not None:
+        yield report.directory / "tensorboard"
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
