@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -28,7 +27,7 @@ ROWS = 10  # of each way, spread over its epochs
 class Settings(settings.Settings):
     """Tune a network that was trained on other data, by each of the handbook's six rules, and compare.
 
-    On digits: a small network learns 0 to 4 from all of their images, and is then to tell 5 to 9 apart from ten images
+    On digits: a small network learns 0 to 4 from all of their images, and is then to tell 5 to 9 apart from five images
     of each. On photographs: a residual network of torchvision, trained on ImageNet, is to tell ants from bees.
 
     What is frozen has no gradient and `optim.freeze` for an optimizer; rates by layer are an `optim.partition`. While
@@ -38,21 +37,21 @@ class Settings(settings.Settings):
     dataset: Literal["sample", "mnist", "hymenoptera"] = "sample"
     """sample: scikit-learn's digits; mnist: 60,000 and 10,000; hymenoptera: 397 photographs of ants and bees."""
     epochs: int | None = None
-    """Passes through the data to tune on; 40 for digits, 9 for photographs."""
-    batch_size: int = 10
-    """Samples per step."""
-    lr: float = 0.001
-    """Adam's rate, for the new head and where one rate is for all."""
+    """Passes through the data to tune on; 10 for digits, 9 for photographs."""
+    batch_size: int | None = None  # type: ignore[assignment]
+    """Samples per step; 5 digits or 32 photographs."""
+    lr: float | None = None  # type: ignore[assignment]
+    """Adam's rate, for what is new, or for all; 0.003 for digits, 0.001 for photographs."""
     only: str = ""
     """Ways to compare, separated by commas; all of them, if not said."""
-    images: int = 10
+    images: int = 5
     """How many images there are of each digit to tune on."""
     other_size: int | None = None
     """Pixels of the images of rule 5; 40 for digits, 160 for photographs."""
     backbone: Literal["resnet18", "resnet34", "resnet50"] = "resnet18"
     """The network for photographs."""
-    weights: Path | None = None
-    """The file with its weights: a state_dict by torch.save, or safetensors."""
+    weights: str = ""
+    """The file with its weights: a state_dict by torch.save, or in the form of safetensors."""
     size: int = 224
     """Pixels of the photographs."""
     views: int = 2
@@ -99,11 +98,9 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     """Gets a pre-trained network and tunes it in all ways, each in a part of the run."""
     device = runtime.choose_device(settings.device)
     key, old_key = random.split(random.key(settings.seed, device=device)).unbind()
+    settings = with_defaults(settings)
     task, lesson = begin(settings, report, key, old_key)
-    on_photographs = settings.dataset == "hymenoptera"
-    epochs = settings.epochs or (9 if on_photographs else 40)
-    size = settings.other_size or (160 if on_photographs else 40)
-    rows = len(task.split.train[0])
+    rows, epochs, size = len(task.split.train[0]), settings.epochs or 1, settings.other_size or 1
     compiled = runtime.choose_compile(settings.compile, device, runtime.count_steps(settings, epochs, rows), report)
 
     lesson.show("refused", f"rule 4: flattened 28 x 28, then {size} x {size}", refusal(size), "an error")
@@ -134,6 +131,18 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     remark(lesson)
     report.picture("ways", by_epoch(courses, f"finetune on {settings.dataset}, {rows} images to tune on"))
     return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)
+
+
+def with_defaults(settings: Settings) -> Settings:
+    """The settings with numbers for those that depend on the data."""
+    epochs, batch_size, lr, size = (9, 32, 0.001, 160) if settings.dataset == "hymenoptera" else (10, 5, 0.003, 40)
+    return replace(
+        settings,
+        epochs=settings.epochs or epochs,
+        batch_size=settings.batch_size or batch_size,
+        lr=settings.lr or lr,
+        other_size=settings.other_size or size,
+    )
 
 
 def begin(settings: Settings, report: train.Report, key: Tensor, old_key: Tensor) -> tuple[Task, Lesson]:

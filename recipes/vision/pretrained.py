@@ -93,7 +93,7 @@ def from_digits(split: Split, each: int, key: Tensor, report: train.Report) -> T
     )
 
 
-def from_backbone(name: str, path: Path | None, split: Split, classes: int, key: Tensor) -> Task:
+def from_backbone(name: str, path: str, split: Split, classes: int, key: Tensor) -> Task:
     """One of torchvision's networks, with the weights in a file and a new head.
 
     Raises:
@@ -107,9 +107,9 @@ def from_backbone(name: str, path: Path | None, split: Split, classes: int, key:
     return Task(model, {**params, "fc": head}, buffers, split, middle=("layer4",), prepare=photograph_pixels)
 
 
-def read_backbone(name: str, path: Path | None, device: torch.device) -> tuple[tree.Tree, tree.Tree]:
+def read_backbone(name: str, path: str, device: torch.device) -> tuple[tree.Tree, tree.Tree]:
     """Reads the parameters and buffers of one of torchvision's networks, of as many classes as the file has."""
-    if path is None:
+    if not path:
         from torchvision.models import get_model_weights  # imported here as it takes a second
 
         raise SettingsError(
@@ -117,14 +117,14 @@ def read_backbone(name: str, path: Path | None, device: torch.device) -> tuple[t
             f"{get_model_weights(name).DEFAULT.url}"
         )
     try:
-        weights = (interop.load_safetensors if path.suffix == ".safetensors" else interop.load_torch)(path)
+        weights = (interop.load_safetensors if Path(path).suffix == ".safetensors" else interop.load_torch)(path)
         head = weights.get("fc.weight")
         model = BACKBONES[name](1000 if head is None else len(head))
         shapes = model.init(random.key(0, device="meta"), torch.empty(1, 3, 224, 224, device="meta"))
         params, buffers = tree.map(lambda leaf: torch.empty_like(leaf, device=device), shapes)
         return interop.from_state_dict(_with_counters(weights, buffers), params, buffers)
     except ValueError as error:
-        raise DataError(f"--weights {path} does not fit {name}: {error}") from None
+        raise DataError(f"--weights {path}: cannot be used for {name}: {error}") from None
 
 
 def photograph_pixels(images: Tensor) -> Tensor:

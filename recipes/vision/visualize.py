@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,7 +77,9 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         if not settings.resume:
             write_toy_series(writer)
             writer.add_images("digits", images[:SHEET].cpu())
-            writer.add_graph(interop.to_module(model, state.params), inputs[:1])
+            with warnings.catch_warnings():  # of shapes that the trace takes as constants: they are
+                warnings.simplefilter("ignore", torch.jit.TracerWarning)
+                writer.add_graph(interop.to_module(model, state.params), inputs[:1])
 
         def recording(state: train.TrainState, batch: tree.Tree) -> tuple[train.TrainState, dict[str, Tensor]]:
             after, numbers = step(state, batch)

@@ -187,6 +187,20 @@ def test_the_networks_learn_as_much_as_the_book_says(seed):
     assert -21 < line["b"] < -13
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_networks_end_where_the_books_do(seed):
+    """All steps of the book: its networks ended at 2.11 and (too slow on purpose) 18, its line at 2.86."""
+    network = network_metrics(seed=seed)
+    assert 0.8 < network["loss"] < 4
+    slow = network_metrics(seed=seed, hidden=20, lr=1e-4)
+    assert 4 < slow["loss"] < 40
+    line = network_metrics(seed=seed, model="linear", epochs=3000)
+    assert 2 < line["loss"] < 3.6
+    assert 4.8 < line["w"] < 5.8
+    assert -19.5 < line["b"] < -15
+
+
 def test_the_networks_hidden_size_must_be_positive():
     with pytest.raises(SettingsError, match="--hidden 0: must be 1 or more"):
         thermometer_network.Settings(hidden=0).check()
