@@ -10,14 +10,11 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
-from funcdl.nn import Layer
 from recipes import runtime, settings
+from recipes.basics import convolutions, recurrence
+from recipes.basics.parameters import make
 from recipes.lesson import Lesson
 from recipes.settings import Outcome
-
-IMAGE = [[3, 4, 6, 5, 7], [2, 4, 6, 8, 2], [1, 6, 7, 8, 4], [9, 7, 4, 6, 2], [3, 7, 5, 4, 1]]
-POOLED = [row[:4] for row in IMAGE[:4]]
-CHANNELS = [[[1, 2, 3], [4, 5, 6], [7, 8, 9]], [[1, 4, 7], [2, 5, 8], [3, 6, 9]], [[9, 8, 7], [6, 5, 4], [3, 2, 1]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,18 +37,13 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     with runtime.choose_device(settings.device) as device:
         keys = random.split(random.key(settings.seed), 6).unbind()
         linear(lesson, keys[0])
-        convolution(lesson, keys[1])
-        pooling(lesson)
+        convolutions.convolution(lesson, keys[1])
+        convolutions.pooling(lesson)
         dropout(lesson, keys[2])
-        recurrent(lesson, keys[3])
-        embedding(lesson, keys[4])
+        recurrence.recurrent(lesson, keys[3])
+        recurrence.embedding(lesson, keys[4])
         network(lesson, keys[5], settings.lr)
     return Outcome(lesson.metrics, device=device.type, lesson=lesson)
-
-
-def make(layer: Layer, key: Tensor, *shape: int) -> tree.Tree:
-    """The parameters of a layer for inputs of a shape."""
-    return layer.init(key, torch.empty(shape, device="meta"))[0]
 
 
 def linear(lesson: Lesson, key: Tensor) -> None:
@@ -76,60 +68,6 @@ def linear(lesson: Lesson, key: Tensor) -> None:
     )
 
 
-def convolution(lesson: Lesson, key: Tensor) -> None:
-    """Sums of products at every position; the size is floor((n + 2 padding - kernel) / stride) + 1."""
-    image = torch.tensor(IMAGE, dtype=torch.double)[None, None]
-    kernel = {"weight": torch.arange(1, 10, dtype=torch.double).reshape(1, 1, 3, 3)}
-    for name, stride, padding, figure in (
-        ("conv", 1, 0, "211 295 262 / 259 282 214 / 251 253 169"),
-        ("conv_padding1", 1, 1, "91 168 224 215 127 / 114 211 295 262 149 / ... / 96 112 110 68 31"),
-        ("conv_stride2", 2, 0, "211 262 / 251 169"),
-    ):
-        layer = nn.conv2d(1, 3, stride, padding, bias=False)
-        expression = f"nn.conv2d(1, 3, stride={stride}, padding={padding}, bias=False), kernel 1 to 9"
-        lesson.show(name, expression, layer(kernel, image)[0, 0], figure)
-    layer = nn.conv2d(10, 3)
-    params = make(layer, key, 1, 5, 100, 100)
-    lesson.show("conv_weight", "nn.conv2d(10, 3) of (1, 5, 100, 100): weight", params["weight"].shape, "10 5 3 3")
-    lesson.show("conv_shape", "its output", layer(params, torch.zeros(1, 5, 100, 100)).shape, "1 10 98 98")
-    lesson.show("unbatched", "of one image (5, 100, 100)", layer(params, torch.zeros(5, 100, 100)).shape)
-    lesson.remark("Layers take one image without a batch dimension, too; the notes allow batches only.")
-    mix = {"weight": torch.tensor([0.5, 0.3, 0.2], dtype=torch.double).reshape(1, 3, 1, 1)}
-    mixed = nn.conv2d(1, 1, bias=False)(mix, torch.tensor(CHANNELS, dtype=torch.double)[None])[0, 0]
-    lesson.show("conv1x1", "nn.conv2d(1, 1), weights 0.5 0.3 0.2", mixed, "2.6 3.8 5.0 / 3.8 5.0 6.2 / 5.0 6.2 7.4")
-    direct, narrow = products(192, 32, 5), products(192, 16, 1) + products(16, 32, 5)
-    lesson.show("cost_direct", "products: 192 channels of 28 x 28 to 32 by 5 x 5", direct, "120422400")
-    lesson.show("cost_narrow", "the same through 16 channels by 1 x 1", narrow, "12443648")
-    lesson.show("cost_ratio", "their ratio", direct / narrow, "9.68", 3)
-    lesson.remark("One slide prints 12,433,648 products; 192 * 16 * 784 + 16 * 32 * 25 * 784 is 12,443,648.")
-
-    down, up = nn.conv2d(1, 3, stride=2, bias=False), nn.conv_transpose2d(1, 3, stride=2, bias=False)
-    x, y = image, torch.arange(4, dtype=torch.double).reshape(1, 1, 2, 2)
-    lesson.show("transposed_shape", "nn.conv_transpose2d(1, 3, stride=2) of 2 x 2", up(kernel, y).shape, "(n-1)s-2p+k")
-    products_sum = [(down(kernel, x) * y).sum(), (x * up(kernel, y)).sum()]
-    lesson.show("adjoint", "(conv(x) * y).sum(), (x * conv_transpose(y)).sum()", products_sum, "equal")
-    lesson.remark("A transposed convolution is the adjoint of the convolution, not its inverse.")
-
-
-def products(inputs: int, outputs: int, kernel: int, size: int = 28) -> int:
-    """How many multiplications a convolution makes that keeps the size of an image."""
-    weight = make(nn.conv2d(outputs, kernel, padding="same", bias=False), random.key(0), 1, inputs, size, size)[
-        "weight"
-    ]
-    return weight.numel() * size * size
-
-
-def pooling(lesson: Lesson) -> None:
-    """The largest, the mean or the least of each 2 x 2 window."""
-    image = torch.tensor(POOLED, dtype=torch.float)[None, None]
-    for name, layer, figure in (
-        ("max", nn.max_pool2d(2), "4 8 / 9 8"),
-        ("avg", nn.avg_pool2d(2), ""),
-        ("min", nn.min_pool2d(2), "-max(-x)"),
-    ):
-        lesson.show(f"{name}_pool", f"nn.{name}_pool2d(2)", layer({}, image)[0, 0], figure)
-
-
 def dropout(lesson: Lesson, key: Tensor) -> None:
     """Zeros with probability p and the rest times 1 / (1 - p) in training, nothing otherwise."""
     ones, layer = torch.ones(100_000), nn.dropout(0.25)
@@ -141,42 +79,6 @@ def dropout(lesson: Lesson, key: Tensor) -> None:
     lesson.remark(
         "Training is an argument: a dropout function called without it, as some advise, drops in evaluation too."
     )
-
-
-def recurrent(lesson: Lesson, key: Tensor) -> None:
-    """A state that each step of a sequence changes: h = tanh(W_ih x + b_ih + W_hh h + b_hh)."""
-    sequence, h = random.normal(key, (3, 1, 4)), torch.zeros(1, 2)
-    cell, shapes = nn.rnn_cell(2), []
-    params = make(cell, key, 1, 4)
-    for x in sequence:
-        inside = x @ params["weight_ih"].T + params["bias_ih"] + h @ params["weight_hh"].T + params["bias_hh"]
-        h = cell(params, {"input": x, "hx": h})
-        shapes.append([*x.shape, *h.shape])
-    lesson.show("cell_shapes", "nn.rnn_cell(2): shapes of x and h, step by step", shapes, "1 4, 1 2")
-    lesson.show("cell", "h = tanh(W_ih x + b_ih + W_hh h + b_hh)", torch.allclose(h, inside.tanh()), "equal")
-    for layers, first in ((1, False), (2, False), (1, True)):
-        layer = nn.rnn(2, layers, batch_first=first)
-        x = sequence.transpose(0, 1) if first else sequence
-        output, hidden = layer(make(layer, key, *x.shape), x)
-        name = f"rnn_{layers}{'_batch_first' * first}"
-        figure = f"{'1 3 2' if first else '3 1 2'}, {layers} 1 2"
-        called = f"nn.rnn(2, {layers}{', batch_first=True' * first})"
-        lesson.show(f"{name}_shapes", f"{called}: output, hidden", [list(output.shape), list(hidden.shape)], figure)
-        last = output[:, -1] if first else output[-1]
-        lesson.show(f"{name}_last", "output at the last step = hidden[-1]", torch.equal(last, hidden[-1]), "equal")
-    both = nn.gru(5, bidirectional=True)
-    output, hidden = both(make(both, key, 3, 1, 4), sequence)
-    lesson.show("both_shapes", "nn.gru(5, bidirectional=True)", [list(output.shape), list(hidden.shape)], "L*2, B, H")
-    ends = [torch.equal(output[-1, :, :5], hidden[-2]), torch.equal(output[0, :, 5:], hidden[-1])]
-    lesson.show("both_ends", "forward ends at the last step, backward at the first", ends, "hidden[-2], hidden[-1]")
-
-
-def embedding(lesson: Lesson, key: Tensor) -> None:
-    """A row of the weight for each number: what a product with a one-hot vector picks."""
-    layer, letters = nn.embedding(4, 3), torch.tensor([1, 0, 2, 2, 3])
-    params, _ = layer.init(key, letters)
-    picked = torch.nn.functional.one_hot(letters, 4).float() @ params["weight"]
-    lesson.show("embedding", "embedding = one_hot @ weight", torch.equal(layer(params, letters), picked), "equal")
 
 
 def network(lesson: Lesson, key: Tensor, lr: float) -> None:

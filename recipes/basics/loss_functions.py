@@ -7,12 +7,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 import funcdl as fd
 from funcdl import losses, nn, random, train
-from recipes import pictures, runtime, settings
+from recipes import runtime, settings
+from recipes.basics import drawings
 from recipes.lesson import Lesson
 from recipes.settings import Outcome
 
@@ -41,7 +41,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         batches(lesson)
         two_classes(lesson)
         squares(lesson, random.key(settings.seed))
-    report.picture("losses", _losses())
+    report.picture("losses", drawings.losses_of_two_classes())
     return Outcome(lesson.metrics, device=device.type, lesson=lesson)
 
 
@@ -110,22 +110,3 @@ def squares(lesson: Lesson, key: Tensor) -> None:
         "mse_many", "mean and deviation over 200 untrained networks", [many.mean(), many.std()], "28.5 +- 1.5", 4
     )
     lesson.show("mse_zeros", "losses.mse(zeros, arange(10))", losses.mse(torch.zeros(1, 10), target), "28.5")
-
-
-def _losses() -> Figure:
-    """The loss of a sample by the probability, and by the logit, that it is given."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    by_probability, by_logit = figure.subplots(1, 2)
-    p, z = torch.linspace(0.005, 0.995, 199), torch.linspace(-6, 6, 121)
-    for y, colour, style in ((1.0, pictures.BLUE, "-"), (0.0, pictures.ORANGE, "--")):
-        target = torch.tensor(y)
-        loss = losses.binary_cross_entropy(p, target.expand_as(p), reduction="none")
-        by_probability.plot(p.tolist(), loss.tolist(), style, color=colour, label=f"y = {y:.0f}")
-        loss = losses.binary_cross_entropy_with_logits(z, target.expand_as(z), reduction="none")
-        by_logit.plot(z.tolist(), loss.tolist(), style, color=colour, label=f"y = {y:.0f}")
-    by_probability.set(xlabel="predicted probability of y = 1", ylabel="binary cross-entropy")
-    by_logit.set(xlabel="logit of y = 1", ylabel="binary cross-entropy")
-    for axes in (by_probability, by_logit):
-        axes.grid(alpha=0.3)
-        axes.legend()
-    return figure

@@ -7,12 +7,11 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from funcdl import data, train
-from recipes import pictures, runtime, settings
-from recipes.basics import sources
+from recipes import runtime, settings
+from recipes.basics import drawings, sources, tables
 from recipes.basics.sources import Sources
 from recipes.lesson import Lesson
 from recipes.settings import Outcome
@@ -42,8 +41,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson = Lesson()
     source = sources.tutorial(settings.data_dir) if real else sources.sample()
     images(lesson, source)
-    wines(lesson, source)
-    days = bicycles(lesson, source.bikes)
+    tables.wines(lesson, source)
+    days = tables.bicycles(lesson, source.bikes)
     letters = text(lesson, source, real)
     if not real:
         lesson.lines = [replace(line, tutorial="") for line in lesson.lines]  # which are about its own files
@@ -52,9 +51,9 @@ def run(settings: Settings, report: train.Report) -> Outcome:
             "score; the hours of bicycles are made up by a formula. The tutorial's files: --dataset tutorial."
         )
     names(lesson)
-    report.picture("channels", _channels(source.image))
-    report.picture("day", _day(days, source.bikes))
-    report.picture("letters", _letters(letters, source.text.split("\n")[source.line]))
+    report.picture("channels", drawings.channels(source.image))
+    report.picture("day", drawings.first_day(days, source.bikes))
+    report.picture("letters", drawings.one_hot_letters(letters, source.text.split("\n")[source.line]))
     return Outcome(lesson.metrics, lesson=lesson)
 
 
@@ -71,66 +70,6 @@ def images(lesson: Lesson, source: Sources) -> None:
     lesson.show("channel_means", "its channels' means", mean.flatten())
     lesson.show("standard_means", "(batch - mean) / deviation: means", standard.mean((0, 2, 3)), "0 each", 2)
     lesson.show("standard_deviations", "and deviations", standard.std((0, 2, 3)), "1 each")
-
-
-def wines(lesson: Lesson, source: Sources) -> None:
-    """A table: columns to mean 0 and deviation 1, the score one-hot, and a threshold as a first classifier."""
-    values, columns = source.wine.values, source.wine.names
-    lesson.show("wine", "wine.shape", values.shape, "4898 12")
-    inputs, score = values[:, :-1], values[:, -1].long()
-    standard = (inputs - inputs.mean(0)) / inputs.std(0)
-    lesson.show(
-        "wine_standard",
-        "standardised: largest |mean|, deviation",
-        [standard.mean(0).abs().max(), standard.std(0).max()],
-        "",
-        2,
-    )
-    one_hot = torch.zeros(len(score), 10).scatter(1, score[:, None], 1.0)
-    lesson.show("wine_one_hot", "torch.zeros(n, 10).scatter(1, score[:, None], 1)", one_hot.shape, "4898 10")
-    low, high = source.score_bounds
-    lesson.show("wine_bad", f"(score <= {low}).sum()", (score <= low).sum(), "20")
-    groups = {"bad": score <= low, "mid": (score > low) & (score < high), "good": score >= high}
-    means = {name: inputs[rows].mean(0) for name, rows in groups.items()}
-    figures = {"total sulfur dioxide": "170.60 141.83 125.25", "alcohol": "10.34 10.26 11.42"}
-    for index, column in enumerate(columns[:-1]):
-        each = [means[name][index] for name in groups]
-        lesson.show(
-            f"mean_{column.replace(' ', '_')}", f"mean {column}: bad, mid, good", each, figures.get(column, ""), 5
-        )
-    index, middle = columns.index(source.indicator), (low + high) // 2
-    threshold = means["mid"][index]
-    predicted, actual = inputs[:, index] < threshold, score > middle
-    matches = (predicted & actual).sum()
-    lesson.show("predicted", f"predicted = {source.indicator} < {threshold:.2f}: how many", predicted.sum())
-    lesson.show("actual", f"actual = score > {middle}: how many", actual.sum())
-    lesson.show("matches", "(predicted & actual).sum()", matches)
-    lesson.show("precision", "matches / predicted", matches / predicted.sum(), "", 4)
-    lesson.show("recall", "matches / actual", matches / actual.sum(), "", 4)
-
-
-def bicycles(lesson: Lesson, table: data.Table) -> Float[Tensor, "days columns 24"]:
-    """A time series: a row per hour seen as days, columns and hours, without moving a number."""
-    hours = table.values
-    lesson.show("hours", "hours.shape, hours.stride()", [list(hours.shape), list(hours.stride())], "17520 17, 17 1")
-    days = hours.view(-1, sources.HOURS, hours.shape[1])
-    lesson.show("by_day", "days = hours.view(-1, 24, columns): stride", days.stride(), "408 17 1")
-    days = days.transpose(1, 2)
-    lesson.show("days", "days = days.transpose(1, 2): shape", days.shape, "730 17 24")
-    lesson.show("days_stride", "its stride", days.stride(), "408 1 17")
-    weather = days[:, table.names.index("weathersit")].long() - 1
-    one_hot = torch.zeros(len(days), 4, sources.HOURS).scatter(1, weather[:, None], 1.0)
-    lesson.show("weather", "one-hot weather", one_hot.shape, "730 4 24")
-    joined = torch.cat([days, one_hot], 1)
-    lesson.show("joined", "torch.cat([days, one_hot], 1)", joined.shape, "730 21 24")
-    warmth = days[:, table.names.index("temp")]
-    scaled = (warmth - warmth.min()) / (warmth.max() - warmth.min())
-    lesson.show("temperature_scaled", "temperature, least to greatest: range", [scaled.min(), scaled.max()], "0 1")
-    standard = (warmth - warmth.mean()) / warmth.std()
-    lesson.show(
-        "temperature_standard", "(temperature - mean) / deviation: both", [standard.mean(), standard.std()], "0 1", 2
-    )
-    return days
 
 
 def text(lesson: Lesson, source: Sources, real: bool) -> Float[Tensor, "letters 128"]:
@@ -173,42 +112,3 @@ def names(lesson: Lesson) -> None:
     packed = torch.nn.utils.rnn.pack_padded_sequence(numbers[order], lengths[order], batch_first=True)
     lesson.show("packed", "packed: names that have a first, second, ... letter", packed.batch_sizes)
     lesson.show("packed_letters", "packed: letters in all", len(packed.data))
-
-
-def _channels(image: Tensor) -> Figure:
-    figure = Figure(figsize=(10, 2.6), layout="constrained")
-    panels = figure.subplots(1, 4)
-    panels[0].imshow(image.permute(1, 2, 0).numpy())
-    panels[0].set_title("image")
-    for axes, channel, name in zip(panels[1:], image, ("red", "green", "blue"), strict=False):
-        axes.imshow(channel.numpy(), cmap="gray", vmin=0, vmax=255)
-        axes.set_title(f"{name} channel")
-    for axes in panels:
-        axes.set(xticks=[], yticks=[])
-    figure.suptitle(f"{image.shape[2]} x {image.shape[1]} pixels, bright where there is much of a colour")
-    return figure
-
-
-def _day(days: Float[Tensor, "days columns 24"], table: data.Table) -> Figure:
-    figure = Figure(figsize=(7, 3.8), layout="constrained")
-    counts = figure.subplots()
-    rides, warmth = (days[0, table.names.index(name)].tolist() for name in ("cnt", "temp"))
-    counts.bar(range(24), rides, color=pictures.BLUE, label="bicycles")
-    counts.set(xlabel="hour of the day", ylabel="bicycles hired", title="the first day", xticks=range(0, 24, 3))
-    temperature = counts.twinx()
-    temperature.plot(range(24), warmth, "o-", color=pictures.ORANGE, markersize=4, label="temperature")
-    temperature.set(ylabel="temperature (of the greatest)", ylim=(0, 1))
-    figure.legend(loc="outside lower center", ncols=2)
-    return figure
-
-
-def _letters(letters: Float[Tensor, "letters 128"], line: str) -> Figure:
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    axes = figure.subplots()
-    place, code = letters.nonzero().T
-    axes.scatter(place.tolist(), code.tolist(), marker="s", s=12, color=pictures.BLUE)
-    axes.set(xlabel="letter of the line", ylabel="its number, where the row has a 1", ylim=(127, -1))
-    axes.set_xticks(range(len(letters)), list(line.strip()), fontsize=7, family="monospace")
-    axes.set_title(f"one-hot letters, {len(letters)} x 128: a 1 in each column, 0 elsewhere")
-    axes.grid(alpha=0.2)
-    return figure

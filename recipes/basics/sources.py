@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from importlib.resources import files
@@ -14,6 +13,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from funcdl import data
+from recipes.basics.hours import HOURS, made_up_hours
 
 REPOSITORY = "https://raw.githubusercontent.com/deep-learning-with-pytorch/dlwpt-code/master/data/p1ch4"
 PUBLISHED = {  # where, and its SHA-256
@@ -32,7 +32,6 @@ PUBLISHED = {  # where, and its SHA-256
     "text/1342-0.txt": ("jane-austen/1342-0.txt", "c96e628c6f84bf45d3cee2c2da66166ccbeda328ecb76bb9b2ab1bc91961d0d1"),
 }
 SIDE = 256  # pixels of the images of the batch
-HOURS = 24
 LINE = 200  # of the text, counted from 0
 
 
@@ -103,17 +102,7 @@ def sample() -> Sources:
     wine = data.Table(torch.column_stack([values, torch.from_numpy(bunch.target)]), (*bunch.feature_names, "grower"))
     lines = bunch.DESCR.split("\n")
     line = next(number for number, text in enumerate(lines) if text.startswith("The data is"))
-    return Sources(china, torch.stack(crops), wine, (0, 2), "flavanoids", _made_up_hours(28), bunch.DESCR, line)
-
-
-def _made_up_hours(days: int) -> data.Table:
-    """Days with a cool morning, rain on every third, and rides to work and home."""
-    day, hour = torch.arange(days).repeat_interleave(HOURS), torch.arange(HOURS).repeat(days)
-    weather = 1 + (day % 3 == 2).int() + (day % 12 == 11).int() + (day % 24 == 23).int()
-    temperature = 0.45 + 0.01 * (day % 10) + 0.15 * torch.sin((hour - 9) * 2 * math.pi / HOURS)
-    rides = 20 + 180 * (torch.exp(-((hour - 8) ** 2) / 4) + torch.exp(-((hour - 17) ** 2) / 6)) / weather
-    columns = (torch.arange(days * HOURS), day + 1, hour, weather, temperature, rides.round())
-    return data.Table(torch.column_stack(columns).float(), ("instant", "dteday", "hr", "weathersit", "temp", "cnt"))
+    return Sources(china, torch.stack(crops), wine, (0, 2), "flavanoids", made_up_hours(28), bunch.DESCR, line)
 
 
 def _photograph(path: Path, shape: tuple[int, ...] | None = None) -> UInt8[Tensor, "3 height width"]:

@@ -61,9 +61,8 @@ def add(lesson: Lesson, key: Tensor) -> None:
     """Four ways to add; one changes its argument, as every method does whose name ends in an underscore."""
     x, y = random.uniform(key, (2, 5, 3))
     before, total, result = y.clone(), x + y, torch.empty(5, 3)
-    torch.add(x, y, out=result)
     lesson.show("add_keeps", "before = y.clone(); x + y; torch.equal(y, before)", torch.equal(y, before), "y is kept")
-    equal = [torch.equal(way, total) for way in (torch.add(x, y), result, y.add_(x))]
+    equal = [torch.equal(way, total) for way in (torch.add(x, y), torch.add(x, y, out=result), y.add_(x))]
     lesson.show("add_equal", "x + y against torch.add(x, y), out=result, y.add_(x)", equal, "all the same")
     lesson.show("add_changes", "y.add_(x); torch.equal(y, before)", torch.equal(y, before), "y has changed")
     lesson.show("turn", "torch.equal(y.copy_(x).t_(), x.t())", torch.equal(y.copy_(x).t_(), x.t()), "y has changed")

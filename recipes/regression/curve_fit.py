@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 import funcdl as fd
 from funcdl import interop, losses, nn, optim, random, train, tree
 from recipes import pictures, runtime, settings
-from recipes.lesson import Lesson, raised
+from recipes.lesson import Lesson
+from recipes.regression.saving import saved_and_restored
 from recipes.settings import Outcome, SettingsError
 
 
@@ -89,7 +88,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     other_way(lesson, settings.hidden, params, x, first)
     with tempfile.TemporaryDirectory() as scratch:
         folder = report.directory or Path(scratch)
-        curves = saved_and_restored(lesson, folder, settings.hidden, params, x)
+        function = {"network": "sequential", "settings": {"hidden": settings.hidden}}
+        curves = saved_and_restored(lesson, folder, NETWORKS, function, params, x)
     identical = all(torch.equal(curve, first) for curve in curves.values())
     lesson.show("identical", "all curves are the first one, bit for bit", identical, "True")
 
@@ -108,37 +108,3 @@ def other_way(lesson: Lesson, hidden: int, params: tree.Tree, x: Tensor, first: 
     lesson.show("other_names", "names in the class", list(interop.to_state_dict(copied)), "hidden and predict")
     same = torch.equal(named(hidden)(copied, x), first)
     lesson.show("same_function", "the same function with the weights copied", same, "True")
-
-
-def saved_and_restored(lesson: Lesson, folder: Path, hidden: int, params: tree.Tree, x: Tensor) -> dict[str, Tensor]:
-    """Returns the curves of the restored networks by the way they were saved."""
-    model = sequential(hidden)
-    like = model.init(random.key(0, device=x.device), x)[0]  # a network to read the parameters into
-    flat = interop.to_state_dict(params)
-    save_file(flat, folder / "params.safetensors")
-    torch.save(flat, folder / "params.pt")
-    safe, _ = interop.from_state_dict(interop.load_safetensors(folder / "params.safetensors"), like)
-    loaded, _ = interop.from_state_dict(interop.load_torch(folder / "params.pt"), like)  # weights_only=True
-
-    train.save(folder / "function", params, {"network": "sequential", "settings": {"hidden": hidden}})
-    info = train.read_info(folder / "function")
-    rebuilt = NETWORKS[info["network"]](**info["settings"])
-    whole, _ = train.load(folder / "function", rebuilt.init(random.key(0, device=x.device), x)[0])
-    lesson.show(
-        "rebuilt_from", "the whole function is kept as", f"{info['network']} {info['settings']} and its tensors"
-    )
-
-    pickled = io.BytesIO()
-    torch.save(torch.nn.ReLU(), pickled)  # one activation is object enough
-    pickled.seek(0)
-    refusal = raised(torch.load, pickled).split(":")[0]
-    lesson.show("refused", "torch.load of a pickled module", refusal, "the whole network")
-    lesson.remark(
-        "torch.load('net.pkl') of a whole network is refused: unpickling calls whatever functions the file names, so "
-        "torch loads tensors alone (weights_only=True) since 2.6; keep the parameters, and build the network by code."
-    )
-    return {
-        "parameters, safetensors": model(safe, x),
-        "parameters, torch.save": model(loaded, x),
-        "the whole function": rebuilt(whole, x),
-    }

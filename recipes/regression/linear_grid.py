@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
-from matplotlib.figure import Figure
 from torch import Tensor
 
 import funcdl as fd
 from funcdl import optim, train, tree
 from recipes import runtime, settings
 from recipes.lesson import Lesson
-from recipes.pictures import BLUE, GREY, ORANGE
+from recipes.regression import costs
 from recipes.regression.points import points
 from recipes.settings import Outcome
 
@@ -81,8 +79,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     path = torch.cat([course["place"], _place(end, ())["place"][None]])
     lesson.show("descended", f"w, b after {epochs} updates from (0.5, -2)", path[-1])
     lesson.show("evaluations", "costs on the grid, gradients of the descent", [surface.numel(), epochs])
-    report.picture("curve", _curve(w, curve))
-    report.picture("surface", _surface(w_grid, b_grid, surface, path, fd.vmap(_at(x, y))(path)))
+    report.picture("curve", costs.curve(w, curve))
+    report.picture("surface", costs.surface(w_grid, b_grid, surface, path, fd.vmap(_at(x, y))(path)))
     return Outcome(lesson.metrics, epochs, device.type, lesson=lesson)
 
 
@@ -92,34 +90,3 @@ def _place(params: tree.Tree, _: tree.Tree) -> dict[str, Tensor]:
 
 def _at(x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda place: cost({"w": place[0], "b": place[1]}, x, y)
-
-
-def _curve(w: Float[Tensor, " n"], costs: Float[Tensor, " n"]) -> Figure:
-    figure = Figure(figsize=(6, 3.8), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(w.tolist(), costs.tolist(), ".-", color=BLUE)
-    least = int(costs.argmin())
-    axes.plot(w[least].item(), costs[least].item(), "D", color=ORANGE, label=f"least cost, at w = {w[least]:.1f}")
-    axes.set(xlabel="w", ylabel="mean squared error", title="cost of y = w x")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    return figure
-
-
-def _surface(*drawn: Tensor) -> Figure:
-    """The surface from the side and from above, with the descent on both: w, b, costs, path and its costs."""
-    w, b, costs, path, heights = (leaf.numpy(force=True) for leaf in drawn)
-    figure = Figure(figsize=(10, 4.4), layout="constrained")
-    figure.suptitle("cost of y = w x + b, and a descent on it")
-    side = figure.add_subplot(1, 2, 1, projection="3d", computed_zorder=False)
-    side.plot_surface(w, b, costs, cmap="cividis", alpha=0.8, zorder=1)
-    side.plot(path[:, 0], path[:, 1], heights, ".-", color=ORANGE, markersize=4, zorder=2)
-    side.set(xlabel="w", ylabel="b", title="mean squared error")
-    above = figure.add_subplot(1, 2, 2)
-    filled = above.contourf(w, b, costs, levels=[0, 0.1, 0.3, 1, 3, 10, 30, 100], norm="symlog", cmap="cividis")
-    above.plot(path[:, 0], path[:, 1], ".-", color=ORANGE, markersize=5, label=f"descent, {len(path) - 1} updates")
-    above.plot(2, 0, "D", color="white", markeredgecolor=GREY, label="lowest point")
-    above.set(xlabel="w", ylabel="b", xlim=(w.min(), w.max()), ylim=(b.min(), b.max()))
-    above.legend(fontsize=8)
-    figure.colorbar(filled, ax=above, label="mean squared error")
-    return figure

@@ -13,20 +13,23 @@ import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
 from recipes import pictures, runtime, settings
 from recipes.lesson import Lesson
-from recipes.regression.points import points
+from recipes.regression.points import lecture_line, noisy_line
 from recipes.settings import Outcome
 
-OPTIMIZERS: dict[str, Callable[..., optim.Transformation]] = {
-    "sgd": optim.sgd,
-    "adagrad": optim.adagrad,
-    "adam": optim.adam,
-    "adamax": optim.adamax,
-    "asgd": optim.asgd,
-    "lbfgs": optim.lbfgs,
-    "rmsprop": optim.rmsprop,
-    "rprop": optim.rprop,
-}
+ALL = (optim.sgd, optim.adagrad, optim.adam, optim.adamax, optim.asgd, optim.lbfgs, optim.rmsprop, optim.rprop)
+OPTIMIZERS: dict[str, Callable[..., optim.Transformation]] = {optimizer.__name__: optimizer for optimizer in ALL}
 EPOCHS = {"sample": 1000, "noisy": 3000}
+FIGURES = {  # the lecture's by SGD from one of its random starts, and the handbook's
+    "sample": {
+        "first_loss": "31.277143478393555",
+        "loss_100": "0.25156",
+        "loss": "2.98e-07",
+        "w": "1.9996366500854492",
+        "b": "0.0008257834706455469",
+        "prediction": "7.9994",
+    },
+    "noisy": {"loss": "0.0557", "w": "4.994", "b": "7.025"},
+}
 REDUCTION: dict[str, Literal["sum", "mean"]] = {"sample": "sum", "noisy": "mean"}
 
 
@@ -51,21 +54,11 @@ class Settings(settings.Settings):
     """One optimizer, or all of them one after the other at the same rate."""
 
 
-def samples(dataset: str, key: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns x and y, each of shape (n, 1)."""
-    if dataset == "sample":
-        x, y = points(torch.float32, key.device)
-        return x[:, None], y[:, None]
-    x_key, noise_key = random.split(key).unbind()
-    x = random.uniform(x_key, (256, 1))
-    return x, 5 * x + 7 + random.normal(noise_key, (256, 1), std=0.25)
-
-
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Descends from random parameters and from zero, with each optimizer that the settings name."""
     device = runtime.choose_device(settings.device)
     init_key, data_key = random.split(random.key(settings.seed, device=device)).unbind()
-    x, y = samples(settings.dataset, data_key)
+    x, y = noisy_line(data_key) if settings.dataset == "noisy" else lecture_line(device)
     model, reduction = nn.linear(1), REDUCTION[settings.dataset]
     drawn, _ = model.init(init_key, x)
     both = settings.dataset == "sample" and settings.optimizer != "all"
@@ -77,34 +70,33 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     steps = epochs * len(names) * len(starts)
     compiled = runtime.choose_compile(settings.compile, device, steps, report, runtime.REPAY_SMALL_STEPS)
 
-    lesson, courses, ends = Lesson(), {}, {}
+    line = torch.linspace(0, 4.2 if settings.dataset == "sample" else 1, 50, device=device)[:, None]
+    lesson, courses, lines = Lesson(), {}, {}
     for name in names:
         optimizer = OPTIMIZERS[name](lr=settings.lr)
         for start, params in starts.items():
-            main = name == names[0] and start == "random start"
-            ends[name, start], course = train.descend(
+            end, course = train.descend(
                 slope,
                 params,
                 optimizer,
                 steps=epochs,
                 compiled=compiled,
                 report=report,
-                rows=main,
+                rows=name == names[0] and start == "random start",
                 info=runtime.environment(device, compiled),
             )
-            courses[f"{name}, {start}"] = course["loss"].tolist()
-    for (name, start), params in ends.items():
-        suffix = ("_zero" if start == "zero start" else "") + (f"_{name}" if settings.optimizer == "all" else "")
-        show(lesson, settings, suffix, f"{name}, {start}", courses[f"{name}, {start}"], params)
+            title = f"{name}, {start}"
+            courses[title] = course["loss"].tolist()
+            suffix = ("_zero" if start == "zero start" else "") + (f"_{name}" if settings.optimizer == "all" else "")
+            show(lesson, settings, suffix, title, courses[title], end)
+            if start == "random start":
+                lines[title] = line, model(end, line)
     curvature = torch.linalg.eigvalsh(hessian(x, reduction))
     factor = (1 - settings.lr * curvature[0]) ** 2
     lesson.show("late_factor", "(1 - lr k)^2", factor, "0.985628" if settings.dataset == "sample" else "")
     lesson.remark("The lecture's figures in the rows of the random start are from one of its own random starts.")
 
-    line = torch.linspace(0, 4.2 if settings.dataset == "sample" else 1, 50, device=device)[:, None]
-    lines = {f"{name}, {start}": (line, model(params, line)) for (name, start), params in ends.items()}
-    kept = {name: line for name, line in lines.items() if "random" in name}
-    report.picture("fit", pictures.fitted({"points": (x, y)}, kept, f"linear regression on {settings.dataset}"))
+    report.picture("fit", pictures.fitted({"points": (x, y)}, lines, f"linear regression on {settings.dataset}"))
     report.picture("losses", pictures.descents(courses, f"linear regression, rate {settings.lr:g}"))
     return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)
 
@@ -117,19 +109,14 @@ def hessian(x: Tensor, reduction: str) -> Tensor:
 
 def show(lesson: Lesson, settings: Settings, suffix: str, title: str, course: list[float], params: tree.Tree) -> None:
     """What the lecture prints: the losses on the way, and w, b and the prediction at the end."""
-    lecture = settings.dataset == "sample" and settings.optimizer == "sgd" and suffix == ""
-    handbook = settings.dataset == "noisy" and suffix == ""
-    figures = {"w": "4.994", "b": "7.025", "loss": "0.0557"} if handbook else {}
-    if lecture:
-        lesson.show("first_loss", f"{title}: first loss", course[0], "31.277143478393555")
-        figures = {"w": "1.9996366500854492", "b": "0.0008257834706455469", "prediction": "7.9994", "loss": "2.98e-07"}
-    else:
-        lesson.show(f"first_loss{suffix}", f"{title}: first loss", course[0])
+    known = suffix == "" and (settings.dataset == "noisy" or settings.optimizer == "sgd")
+    figures = FIGURES[settings.dataset] if known else {}
     w, b = params["weight"].squeeze(), params["bias"].squeeze()
-    ends = {"loss": course[-1], "w": w, "b": b, "prediction": 4 * w + b}
+    rows = [("first_loss", "first loss", course[0])]
     if len(course) >= 100 and settings.optimizer != "all":
-        lesson.show(f"loss_100{suffix}", f"{title}: loss in epoch 100", course[99], "0.25156" if lecture else "")
-    for name, value in ends.items():
-        lesson.show(f"{name}{suffix}", f"{title}: {name}", value, figures.get(name, ""))
+        rows.append(("loss_100", "loss in epoch 100", course[99]))
+    rows += [("loss", "loss", course[-1]), ("w", "w", w), ("b", "b", b), ("prediction", "prediction", 4 * w + b)]
     if len(course) > 1 and course[-2] > 0 and settings.optimizer != "all":
-        lesson.show(f"factor{suffix}", f"{title}: last loss / the one before", course[-1] / course[-2])
+        rows.append(("factor", "last loss / the one before", course[-1] / course[-2]))
+    for name, said, value in rows:
+        lesson.show(f"{name}{suffix}", f"{title}: {said}", value, figures.get(name, ""))

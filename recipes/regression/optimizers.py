@@ -9,40 +9,15 @@ import torch
 from torch import Tensor
 
 import funcdl as fd
-from funcdl import data, losses, nn, optim, random, train, tree
+from funcdl import losses, nn, random, train, tree
 from recipes import pictures, runtime, settings
 from recipes.lesson import Lesson
 from recipes.regression import surface
+from recipes.regression.race import UPDATE_RULES, ensemble, rates, shuffled
 from recipes.settings import Outcome, SettingsError, chosen
 
-MOMENTUM, ALPHA, BETAS = 0.8, 0.9, (0.9, 0.99)
-UPDATE_RULES = (  # the members of one line share its program
-    (("gd",), optim.sgd(lr=0.01)),
-    (("sgd", "momentum"), optim.sgd(lr=0.01, momentum=MOMENTUM)),
-    (("adagrad",), optim.adagrad(lr=0.01)),
-    (("adadelta",), optim.adadelta(lr=1.0)),
-    (("rmsprop",), optim.rmsprop(lr=0.01, alpha=ALPHA)),
-    (("adam",), optim.adam(lr=0.01, betas=BETAS)),
-)
 FIGURES = {"gd": "", "sgd": "0.03 to 0.09", "momentum": "about 0.012", "adagrad": "", "adadelta": ""}
 FIGURES |= {"rmsprop": "about 0.01", "adam": "about 0.01"}
-
-
-def rates(text: str) -> list[float]:
-    """Returns the numbers of a comma-separated list.
-
-    Raises:
-        SettingsError: one of them is not a positive number.
-    """
-    numbers = []
-    for part in filter(None, text.split(",")):
-        try:
-            numbers.append(float(part))
-        except ValueError:
-            raise SettingsError(f"--lr {text}: '{part}' is no number; write --lr 0.001,0.01,0.1") from None
-        if not 0 < numbers[-1] < float("inf"):
-            raise SettingsError(f"--lr {text}: {part} must be a positive number")
-    return numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +53,11 @@ class Settings(settings.Settings):
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Races, then walks over the surface beside torch's optimizers."""
     device = runtime.choose_device(settings.device)
-    keys = random.split(random.key(settings.seed, device=device), 4).unbind()
-    init_key, noise_key, order_key, walk_key = keys
+    init_key, noise_key, order_key, walk_key = random.split(random.key(settings.seed, device=device), 4).unbind()
+    epochs = settings.epochs or 12
     x = torch.linspace(-1, 1, 1000, device=device)[:, None]
     y = x**2 + random.normal(noise_key, x.shape, std=0.1)
-    batches = shuffled(order_key, (x, y), settings.epochs or 12, settings.batch_size)
+    batches = shuffled(order_key, (x, y), epochs, settings.batch_size)
     steps = len(batches[0])
     model = nn.serial(nn.linear(20), nn.relu(), nn.linear(1))
     start = model.init(init_key, x)[0]
@@ -124,49 +99,19 @@ def run(settings: Settings, report: train.Report) -> Outcome:
             ends = [courses[name, rate][-1] for rate in sweep]
             title = f"{name}, rate {' '.join(f'{rate:g}' for rate in sweep)}: loss on all points"
             lesson.show(f"loss_{name}", title, ends if len(ends) > 1 else ends[0], "" if settings.lr else FIGURES[name])
+    curves = {f"{name} {rate:g}": course for (name, rate), course in courses.items()}
     report.restore_rows(0)
-    for epoch in range(1, (settings.epochs or 12) + 1):
-        step = epoch * steps // (settings.epochs or 12) - 1
-        rows = {f"{name} {rate:g}": course[step] for (name, rate), course in courses.items()}
-        report.row({"epoch": epoch, **rows})
+    for epoch in range(1, epochs + 1):
+        step = epoch * steps // epochs - 1
+        report.row({"epoch": epoch, **{name: course[step] for name, course in curves.items()}})
     paths, differences = surface.walk(walk_key)
     for name, difference in differences.items():
         lesson.show(f"difference_{name}", f"{name}: farthest from torch.optim's path", difference, "0")
     lesson.show("manual_step", "w - lr * grad(f)(w) is the step of optim.sgd", surface.by_hand_is_sgd(), "True")
-    remarks(lesson)
-    curves = {f"{name} {rate:g}": course for (name, rate), course in courses.items()}
-    report.picture("losses", pictures.descents(curves, "the race: loss on all points", "step"))
-    report.picture("paths", surface.picture(paths))
-    return Outcome(lesson.metrics, settings.epochs or 12, device.type, compiled, lesson)
-
-
-def shuffled(key: Tensor, points: tuple[Tensor, Tensor], epochs: int, batch_size: int) -> tuple[Tensor, ...]:
-    """All batches of all epochs, stacked; the last of an epoch is filled up with rows of weight 0."""
-    rows, weights = data.padded_indices(len(points[0]), batch_size, device=key.device)
-    orders = [random.permutation(random.fold_in(key, epoch), len(points[0]))[rows] for epoch in range(epochs)]
-    order = torch.cat(orders)
-    x, y = (leaf[order] for leaf in points)
-    return x, y, weights.repeat(epochs, 1)[..., None]
-
-
-def ensemble(optimizer: optim.Transformation, members: list[tuple[str, float]]) -> optim.Transformation:
-    """The optimizer under `vmap`, each member with its own rate, and momentum where the rule has one."""
-
-    def init(params: tree.Tree) -> tree.Tree:
-        states = fd.vmap(optimizer.init)(params)
-        numbers = {"lr": torch.tensor([rate for _, rate in members], dtype=torch.float64)}
-        if any(path.endswith("momentum") for path in optim.get_hyperparameters(states)):
-            numbers["momentum"] = torch.tensor([MOMENTUM * (name == "momentum") for name, _ in members]).double()
-        return optim.replace_hyperparameters(states, numbers)
-
-    return optim.Transformation(
-        init, lambda grads, states, params, **_: fd.vmap(optimizer.update)(grads, states, params)
-    )
-
-
-def remarks(lesson: Lesson) -> None:
-    """What the notes say, and what torch and this library compute."""
     lesson.remark("Momentum's sum v = m v + g is no average: torch does not scale it by 1 - m.")
     lesson.remark("RMSprop is Adagrad with a running average in place of the sum; momentum comes in with Adam.")
     lesson.remark("Some notes put eps inside the root in Adagrad and RMSprop (1e-6); torch adds it to the root.")
     lesson.remark("Adadelta averages all past squares, not the last step's alone; and a rate may well be above 1.")
+    report.picture("losses", pictures.descents(curves, "the race: loss on all points", "step"))
+    report.picture("paths", surface.picture(paths))
+    return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
 from recipes import pictures, runtime, settings
 from recipes.lesson import Lesson
+from recipes.regression.diagnosis import show, training_and_test
 from recipes.settings import Outcome, SettingsError, chosen
 
 WAYS = {
@@ -23,7 +22,6 @@ WAYS = {
     "l2": "loss + l2 * sum w²",
     "noise": "noise on the inputs",
 }
-FRAME = 400  # the step whose losses the lesson's picture shows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +75,13 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     epochs = settings.epochs or 500
     step_keys = random.split(step_key, epochs)
     start = network(settings.hidden, 0.0).init(init_key, x)[0]
-    total = epochs * len(WAYS)
-    compiled = runtime.choose_compile(settings.compile, device, total, report, runtime.REPAY_SMALL_STEPS)
+    compiled = runtime.choose_compile(settings.compile, device, epochs * len(WAYS), report, runtime.REPAY_SMALL_STEPS)
 
     lesson, fits = Lesson(), {}
     courses: dict[str, dict[str, Tensor]] = {}
     line = torch.linspace(-1, 1, 201, device=device)[:, None]
     trained = chosen("--only", settings.only, WAYS)
     for way in trained:
-        what = WAYS[way]
         model = network(settings.hidden, 0.5 if way == "dropout" else 0.0)
 
         def objective(params: tree.Tree, key: Tensor, way: str = way, model: nn.Layer = model) -> Tensor:
@@ -113,7 +109,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
             info=runtime.environment(device, compiled),
         )
         fits[way] = (line, model(params, line))
-        show(lesson, way, what, courses[way])
+        show(lesson, way, WAYS[way], courses[way])
     lesson.remark("A gap between training and test loss is normal; over-fitting is a test loss that turns and rises.")
     lesson.remark("Weights and biases are parameters; the rate, the penalties' weights and the noise hyper-parameters.")
 
@@ -121,48 +117,3 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     points = {"training": (x, y), "test": (x, test_y)}
     report.picture("fit", pictures.fitted(points, fits, "20 points about y = x, and what was learned of them"))
     return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)
-
-
-def show(lesson: Lesson, way: str, what: str, course: Mapping[str, Tensor]) -> None:
-    """The losses at the end and at the lesson's frame, and when the test loss was least."""
-    test = course["test_loss"]
-    figures = {"plain": "0.2902", "dropout": "0.2452"}
-    if len(test) >= FRAME:
-        lesson.show(
-            f"test_loss_{FRAME}_{way}", f"{what}: test loss in step {FRAME}", test[FRAME - 1], figures.get(way, "")
-        )
-    lesson.show(f"loss_{way}", f"{what}: training loss at the end", course["training"][-1])
-    lesson.show(f"test_loss_{way}", f"{what}: test loss at the end", test[-1])
-    lesson.show(f"best_epoch_{way}", f"{what}: step of the least test loss", int(test.argmin()) + 1)
-    lesson.show(f"best_test_loss_{way}", f"{what}: least test loss", test.min())
-    lesson.show(f"diagnosis_{way}", f"{what}: so it is", diagnosis(course["training"], test))
-
-
-def diagnosis(training: Tensor, test: Tensor) -> str:
-    """What the two curves say: the rules of thumb of the book."""
-    if training[-1] > 0.9 * training[0]:
-        return "not learning: too small a model, or data that says nothing"
-    window = max(1, len(test) // 20)  # single losses jump about
-    smooth_training, smooth_test = (losses.unfold(0, window, 1).mean(1) for losses in (training, test))
-    turn = int(smooth_test.argmin())
-    if smooth_test[-1] > 1.05 * smooth_test[turn] and smooth_training[-1] < smooth_training[turn]:
-        return f"over-fitting from about step {turn + window // 2 + 1}"
-    return "learning"
-
-
-def training_and_test(courses: Mapping[str, Mapping[str, Tensor]]) -> Figure:
-    """The losses on both sets by step, a panel for each way, with the least test loss marked."""
-    figure = Figure(figsize=(1 + 3 * len(courses), 3.4), layout="constrained")
-    panels = figure.subplots(1, len(courses), sharey=True, squeeze=False)[0]
-    for axes, (way, course) in zip(panels, courses.items(), strict=True):
-        steps, test = range(1, len(course["test_loss"]) + 1), course["test_loss"].tolist()
-        axes.plot(steps, course["training"].tolist(), color=pictures.BLUE, label="training")
-        axes.plot(steps, test, color=pictures.ORANGE, ls="--", label="test")
-        least = min(steps, key=lambda step: test[step - 1])
-        axes.axvline(least, color=pictures.GREY, ls=":")
-        axes.plot(least, test[least - 1], "o", color=pictures.ORANGE)
-        axes.set(title=f"{way}: least at {least}", xlabel="step", yscale="log")
-        axes.grid(alpha=0.3)
-    panels[0].set_ylabel("mean squared error")
-    panels[0].legend(fontsize=8)
-    return figure

@@ -1,4 +1,4 @@
-"""The lecture's three points, which its first lines are fitted to, and the picture of a descent."""
+"""The points that the first lines are fitted to, the lecture's three and noisy ones, and the picture of a descent."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from funcdl import random
 from recipes.pictures import BLUE, GREY, ORANGE
 
 SHOWN = 100.0  # how far from the least cost the path is drawn
@@ -24,6 +25,19 @@ def points(
     """
     x = torch.tensor([1.0, 2.0, 3.0], dtype=dtype, device=device)
     return x, 2 * x
+
+
+def lecture_line(device: torch.device) -> tuple[Float[Tensor, "3 1"], Float[Tensor, "3 1"]]:
+    """Returns the same points as a linear layer takes them, each a row."""
+    x, y = points(torch.float32, device)
+    return x[:, None], y[:, None]
+
+
+def noisy_line(key: Tensor) -> tuple[Float[Tensor, "256 1"], Float[Tensor, "256 1"]]:
+    """Returns the handbook's x, uniform in [0, 1), and y = 5 x + 7 with normal noise of deviation 0.25."""
+    x_key, noise_key = random.split(key).unbind()
+    x = random.uniform(x_key, (256, 1))
+    return x, 5 * x + 7 + random.normal(noise_key, (256, 1), std=0.25)
 
 
 def descent(cost: Callable[[Tensor], Tensor], path: Float[Tensor, " steps"], title: str) -> Figure:

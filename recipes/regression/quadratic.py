@@ -16,8 +16,7 @@ from recipes.lesson import Lesson
 from recipes.regression.points import points
 from recipes.settings import Outcome
 
-LINE = {"w": torch.tensor(1.0)}
-PARABOLA = {name: torch.tensor(1.0) for name in ("w1", "w2", "b")}
+ValueAndGrad = Callable[..., tuple[Tensor, tree.Tree]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +51,7 @@ def parabola_by_hand(params: tree.Tree, x: Tensor, y: Tensor) -> tuple[Tensor, t
     return r**2, {"w1": 2 * r * x**2, "w2": 2 * r * x, "b": 2 * r}
 
 
-def by_backward(predict: Callable[[tree.Tree, Tensor], Tensor]) -> Callable[..., tuple[Tensor, tree.Tree]]:
+def by_backward(predict: Callable[[tree.Tree, Tensor], Tensor]) -> ValueAndGrad:
     """The squared error at one sample and its derivatives by `backward()`, which leaves them in `.grad`."""
 
     def value_and_grad(params: tree.Tree, x: Tensor, y: Tensor) -> tuple[Tensor, tree.Tree]:
@@ -64,7 +63,7 @@ def by_backward(predict: Callable[[tree.Tree, Tensor], Tensor]) -> Callable[...,
     return value_and_grad
 
 
-def by_grad(predict: Callable[[tree.Tree, Tensor], Tensor]) -> Callable[..., tuple[Tensor, tree.Tree]]:
+def by_grad(predict: Callable[[tree.Tree, Tensor], Tensor]) -> ValueAndGrad:
     """The same by the functional form."""
     return fd.value_and_grad(lambda params, x, y: (predict(params, x) - y) ** 2)
 
@@ -74,12 +73,11 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     epochs, lesson = settings.epochs or 100, Lesson()
     device = runtime.choose_device(settings.device)
     x, y = points(torch.float32, device)
-    first, second = tree.map(lambda leaf: leaf.to(device), (LINE, PARABOLA))
+    first = {"w": torch.ones((), device=device)}
+    second = {name: torch.ones((), device=device) for name in ("w1", "w2", "b")}
     lecture = epochs == 100 and settings.lr == 0.01
 
-    def descend(
-        way: Callable[..., tuple[Tensor, tree.Tree]], start: tree.Tree, to: train.Report | None = None
-    ) -> tree.Tree:
+    def descend(way: ValueAndGrad, start: tree.Tree, to: train.Report | None = None) -> tree.Tree:
         samples = (x.repeat(epochs), y.repeat(epochs))
         optimizer = optim.sgd(lr=settings.lr)
         return train.descend(

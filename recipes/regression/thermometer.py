@@ -14,11 +14,11 @@ from funcdl import data, optim, random, train, tree
 from recipes import pictures, runtime, settings
 from recipes.lesson import Lesson
 from recipes.regression.slopes import finite_difference, loss, manual, rate_times_gradient
+from recipes.regression.thermometer_figures import MARKS, at_the_start, closed_form
 from recipes.settings import Outcome
 
 START = {"w": torch.tensor(1.0), "b": torch.tensor(0.0)}
 BOOK_SPLIT = ([9, 6, 5, 8, 4, 7, 0, 1, 3], [2, 10])
-MARKS = (1, 2, 3, 10, 100, 500, 1000, 3000, 5000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,48 +66,6 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     )
     report.picture("losses", pictures.descents(curves, f"thermometer by {settings.method}, rate {settings.lr:g}"))
     return Outcome(lesson.metrics, len(course["loss"]), device.type, compiled, lesson)
-
-
-def at_the_start(lesson: Lesson, readings: Tensor, celsius: Tensor, start: tree.Tree) -> None:
-    """The loss and the gradients at w = 1 and b = 0, and two descents on the readings as they are."""
-    lesson.show("start_loss", "loss(w=1, b=0)", loss(start, readings, celsius), "1763.8846", digits=8)
-    ways = {
-        "differences": finite_difference(readings, celsius),
-        "manual": manual(readings, celsius),
-        "autograd": fd.value_and_grad(lambda params, _: loss(params, readings, celsius)),
-    }
-    for name, way in ways.items():
-        grads = way(start, ())[1]
-        figure = "" if name == "differences" else "4517.2969 82.6"
-        lesson.show(f"gradient_{name}", f"gradient by {name}", torch.stack([grads["w"], grads["b"]]), figure, digits=8)
-    for lr, epochs, name, figure in (
-        (1e-2, 11, "diverging", "1763.884644 5802485.5 19408035840 ... inf"),
-        (1e-4, 100, "crawling", "1763.884644 323.090546 78.929634 29.105242 29.022669"),
-    ):
-        w_b, course = train.descend(
-            manual(readings, celsius), start, rate_times_gradient(lr), steps=epochs, may_diverge=True
-        )
-        losses = course["loss"].tolist()
-        shown = [losses[mark - 1] for mark in MARKS if mark <= epochs and losses[mark - 1] < float("inf")]
-        lesson.show(f"losses_{name}", f"raw readings, rate {lr:g}: losses", shown, figure, digits=8)
-        if name == "diverging":
-            lesson.show("first_infinite", "first epoch with an infinite loss", losses.index(float("inf")) + 1, "11")
-        else:
-            lesson.show("params_crawling", "w, b after 100", torch.stack([w_b["w"], w_b["b"]]), "0.2327 -0.0438")
-
-
-def closed_form(lesson: Lesson) -> None:
-    """The least squares by linear algebra, and the largest rate that does not diverge: 2 / the steepest curvature."""
-    readings, y = data.thermometer(torch.float64)
-    for name, x in (("raw", readings), ("scaled", 0.1 * readings)):
-        columns = torch.stack([x, torch.ones_like(x)], 1)
-        curvature = torch.linalg.eigvalsh(2 * columns.T @ columns / len(x))
-        figure = {"raw": "0.00034", "scaled": "0.03298"}[name]
-        lesson.show(f"largest_rate_{name}", f"largest stable rate, {name}", 2 / curvature[-1], figure, digits=4)
-    solution = torch.linalg.lstsq(columns, y[:, None]).solution
-    least = ((columns @ solution)[:, 0] - y).square().mean()
-    lesson.show("closed_form", "least squares: w, b", solution[:, 0], "5.367719 -17.304786", digits=8)
-    lesson.show("closed_form_loss", "least squares: loss", least, "2.9276456", digits=8)
 
 
 def descend(

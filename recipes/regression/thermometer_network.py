@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ import funcdl as fd
 from funcdl import data, losses, nn, optim, random, train, tree
 from recipes import pictures, runtime, settings
 from recipes.lesson import Lesson
+from recipes.regression.network_ways import four_ways, network
 from recipes.settings import Outcome, SettingsError
 
 EPOCHS = {"linear": 3000, "network": 5000}
@@ -42,26 +43,6 @@ class Settings(settings.Settings):
         super().check()
         if self.hidden < 1:
             raise SettingsError(f"--hidden {self.hidden}: must be 1 or more")
-
-
-def network(hidden: int) -> nn.Layer:
-    """The book's network, its layers named."""
-    return nn.serial(hidden_linear=nn.linear(hidden), hidden_activation=nn.tanh(), output_linear=nn.linear(1))
-
-
-def own_layer(hidden: int) -> nn.Layer:
-    """The same as a layer of one's own: where torch has a subclass of `nn.Module`, here are two functions."""
-    into, out = nn.linear(hidden), nn.linear(1)
-
-    def init(key: Tensor, x: Tensor) -> tuple[tree.Tree, tree.Tree]:
-        into_key, out_key = random.split(key).unbind()
-        hidden_example = torch.empty(1, hidden, device="meta")
-        return {"hidden_linear": into.init(into_key, x)[0], "output_linear": out.init(out_key, hidden_example)[0]}, {}
-
-    def apply(params: tree.Tree, buffers: tree.Tree, x: Tensor, **mode: Any) -> tuple[Tensor, tree.Tree]:
-        return out(params["output_linear"], torch.tanh(into(params["hidden_linear"], x))), buffers
-
-    return nn.Layer(init, apply)
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:
@@ -110,27 +91,3 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     curves = {"training": course["loss"].tolist(), "validation": course["val_loss"].tolist()}
     report.picture("losses", pictures.descents(curves, title))
     return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)
-
-
-def four_ways(lesson: Lesson, key: Tensor, x: Tensor) -> None:
-    """The network written as a sequence, with names, as a layer of one's own, and with a plain function inside."""
-    ways = {
-        "sequence": nn.serial(nn.linear(11), nn.tanh(), nn.linear(1)),
-        "named": network(12),
-        "own layer": own_layer(13),
-        "function": nn.serial(nn.linear(14), torch.tanh, nn.linear(1)),
-    }
-    for (name, model), figure in zip(ways.items(), ("34", "37", "40", "43"), strict=True):
-        size = tree.size(model.init(key, x)[0])
-        lesson.show(f"numel_{name.replace(' ', '_')}", f"parameters of the {name}: 3 hidden + 1", size, figure)
-    thirteen = nn.serial(nn.linear(13), nn.tanh(), nn.linear(1)).init(key, x)[0]
-    leaves = fd.interop.to_state_dict(thirteen)
-    names = ["0.weight", "0.bias", "2.weight", "2.bias"]
-    lesson.show("names", "names in a sequence", [name for name in names if name in leaves], "0.weight 0.bias ...")
-    shapes = [tuple(leaves[name].shape) for name in names]
-    lesson.show("shapes", "their shapes, 13 hidden", [list(s) for s in shapes], "(13, 1) (13) (1, 13) (1)")
-    named = sorted(fd.interop.to_state_dict(network(8).init(key, x)[0]))
-    lesson.show("given_names", "names as given", named, "hidden_linear.weight ...")
-    lesson.remark(
-        "The notes announce three ways and show one; a sequence, named or not, a layer of one's own, a function."
-    )

@@ -11,16 +11,14 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-import funcdl as fd
-from funcdl import data, losses, metrics, nn, optim, random, train, tree
+from funcdl import data, nn, random, train, tree
 from funcdl.data import Split
 from recipes import pictures, runtime, settings
 from recipes.lesson import Lesson, Line, raised
 from recipes.settings import Outcome, SettingsError, chosen
 from recipes.vision import pretrained
-from recipes.vision.pretrained import EVALUATION_BATCH, Task, begun, from_backbone, from_digits, network, read_backbone
-
-ROWS = 10  # of each way, spread over its epochs
+from recipes.vision.pretrained import Task, from_backbone, from_digits, network, read_backbone
+from recipes.vision.tuning import Plan, Way, is_frozen, tune
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +70,6 @@ class Settings(settings.Settings):
                 raise SettingsError(f"--{name.replace('_', '-')} {value}: must be {smallest} or more")
 
 
-@dataclass(frozen=True)
-class Way:
-    """One way to tune: the part of the network that learns at the full rate, and the rate of the rest beside it."""
-
-    what: str
-    trained: Literal["head", "middle", "all"]
-    rest: float = 0.0
-    handbook: str = ""
-    drawn: bool = False  # whether it begins with parameters at random
-
-
 WAYS = {
     "scratch": Way("no pre-training", "all", drawn=True),
     "head": Way("rule 1: freeze all but a new head", "head", handbook="if the new data is similar"),
@@ -98,10 +85,13 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     """Gets a pre-trained network and tunes it in all ways, each in a part of the run."""
     device = runtime.choose_device(settings.device)
     key, old_key = random.split(random.key(settings.seed, device=device)).unbind()
-    settings = with_defaults(settings)
+    plan = planned(settings)
     task, lesson = begin(settings, report, key, old_key)
-    rows, epochs, size = len(task.split.train[0]), settings.epochs or 1, settings.other_size or 1
-    compiled = runtime.choose_compile(settings.compile, device, runtime.count_steps(settings, epochs, rows), report)
+    rows, size = len(task.split.train[0]), settings.other_size or (160 if settings.dataset == "hymenoptera" else 40)
+    steps = runtime.count_steps(replace(settings, batch_size=plan.batch_size), plan.epochs, rows)
+    compiled = runtime.choose_compile(settings.compile, device, steps, report)
+    if not settings.resume:
+        report.save(task.params, {"run": runtime.environment(device, compiled)})  # from here on it can be resumed
 
     lesson.show("refused", f"rule 4: flattened 28 x 28, then {size} x {size}", refusal(size), "an error")
     heads: dict[str, Tensor] = {}
@@ -119,7 +109,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
             part.save({"train": this.split.train, "test": this.split.test}, {}, "features")
             seconds = time.perf_counter() - started
             lesson.show("export_seconds", "seconds to export the features of all images, once", seconds, digits=2)
-        state = tune(this, way, settings, part, key, epochs, compiled)
+        state = tune(this, way, plan, part, key, compiled)
         part.close()
         courses[name], heads[name] = part.rows, tree.ravel(state.params["fc"])[0]
         lesson.metrics[name] = measured = told(this, way, part.rows)
@@ -130,19 +120,13 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         lesson.show("exported_apart", "largest difference of the heads of 'head' and 'exported'", apart, digits=2)
     remark(lesson)
     report.picture("ways", by_epoch(courses, f"finetune on {settings.dataset}, {rows} images to tune on"))
-    return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)
+    return Outcome(lesson.metrics, plan.epochs, device.type, compiled, lesson)
 
 
-def with_defaults(settings: Settings) -> Settings:
-    """The settings with numbers for those that depend on the data."""
-    epochs, batch_size, lr, size = (9, 32, 0.001, 160) if settings.dataset == "hymenoptera" else (10, 5, 0.003, 40)
-    return replace(
-        settings,
-        epochs=settings.epochs or epochs,
-        batch_size=settings.batch_size or batch_size,
-        lr=settings.lr or lr,
-        other_size=settings.other_size or size,
-    )
+def planned(settings: Settings) -> Plan:
+    """The numbers that depend on the data, where they are not said."""
+    epochs, batch_size, lr = (9, 32, 0.001) if settings.dataset == "hymenoptera" else (10, 5, 0.003)
+    return Plan(settings.epochs or epochs, settings.batch_size or batch_size, settings.lr or lr, settings.resume)
 
 
 def begin(settings: Settings, report: train.Report, key: Tensor, old_key: Tensor) -> tuple[Task, Lesson]:
@@ -167,67 +151,12 @@ def begin(settings: Settings, report: train.Report, key: Tensor, old_key: Tensor
     else:
         part = report.part("pretrained")
         split = data.digits() if settings.dataset == "sample" else data.mnist(settings.data_dir)
-        task = from_digits(Split(*tree.map(lambda leaf: leaf.to(key.device), split)), settings.images, old_key, part)
+        task = from_digits(
+            Split(*tree.map(lambda leaf: leaf.to(key.device), split)), settings.images, old_key, part, settings.resume
+        )
         lesson.show("pretrained", "test accuracy on 0 to 4, before", part.rows[-1]["test_accuracy"], digits=4)
         part.close()
     return task, lesson
-
-
-def tune(
-    task: Task, way: Way, settings: Settings, report: train.Report, key: Tensor, epochs: int, compiled: bool
-) -> train.TrainState:
-    """Trains what the way says, at the rates it says."""
-    adam, fast = optim.adam(lr=settings.lr), parts(task, way)
-    slow = optim.adam(lr=way.rest * settings.lr) if way.rest else optim.freeze("*")
-    groups = {**dict.fromkeys(fast, "new"), "*": "old"}
-    optimizer = adam if "*" in fast else optim.partition({"new": adam, "old": slow}, groups)
-    model = task.model if way.drawn else held(task, way)
-
-    order_key, step_key = random.split(random.fold_in(key, 1)).unbind()
-    zero = torch.zeros((), dtype=torch.int64, device=key.device)
-    state = train.TrainState(task.params, task.buffers, optimizer.init(task.params), step_key.clone(), zero)
-    accuracy = {"accuracy": metrics.accuracy}
-    step = train.make_step(model, losses.cross_entropy, optimizer, metrics=accuracy, prepare=task.prepare)
-    measured = {"test_loss": metrics.average(losses.cross_entropy), "test_accuracy": metrics.accuracy}
-    evaluate = train.make_evaluate(model, measured, prepare=task.prepare)
-    test = data.stacked_batches(task.split.test, min(EVALUATION_BATCH, len(task.split.test[0])))
-    return train.fit(
-        state,
-        fd.jit(step) if compiled else step,
-        task.split.train,
-        key=order_key,
-        epochs=epochs,
-        batch_size=settings.batch_size,
-        every=-(-epochs // ROWS),
-        evaluate=lambda params, buffers: evaluate(params, buffers, test),
-        report=report,
-        resume=begun(report),
-        info=runtime.environment(key.device, compiled),
-    )
-
-
-def parts(task: Task, way: Way) -> tuple[str, ...]:
-    """The parts of the network that learn at the full rate."""
-    return {"all": ("*",), "head": ("fc",), "middle": (*task.middle, "fc")}[way.trained]
-
-
-def is_frozen(task: Task, way: Way, name: str) -> bool:
-    """Whether a part of the network stays as it is."""
-    return way.rest == 0 and "*" not in (fast := parts(task, way)) and name not in fast
-
-
-def held(task: Task, way: Way) -> nn.Layer:
-    """The network with its batch norms as in use, and without gradients where it is frozen."""
-
-    def apply(
-        params: tree.Tree, buffers: tree.Tree, x: Tensor, *, key: Tensor | None = None, train: bool = False
-    ) -> tuple[Tensor, tree.Tree]:
-        used = {
-            name: tree.map(Tensor.detach, part) if is_frozen(task, way, name) else part for name, part in params.items()
-        }
-        return task.model.apply(used, buffers, x)
-
-    return nn.Layer(task.model.init, apply)
 
 
 def refusal(size: int) -> str:
@@ -254,13 +183,13 @@ def remark(lesson: Lesson) -> None:
 
 def by_epoch(courses: Mapping[str, Sequence[train.report.Row]], title: str) -> Figure:
     """The accuracy on the test data by epoch, a line for each way."""
-    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
     for index, (name, rows) in enumerate(courses.items()):
-        style = {"color": pictures.COLOURS[index], "ls": pictures.STYLES[index % 4], "marker": "osD^v<>"[index]}
+        colour, style = pictures.COLOURS[index], f"{'osD^v<>'[index]}{pictures.STYLES[index % 4]}"
         epochs, accuracies = [row["epoch"] for row in rows], [row["test_accuracy"] for row in rows]
-        axes.plot(epochs, accuracies, label=f"{name} ({accuracies[-1]:.1%})", markersize=4, **style)
+        axes.plot(epochs, accuracies, style, color=colour, label=f"{name} ({accuracies[-1]:.1%})", markersize=4)
     axes.set(xlabel="epoch", ylabel="test accuracy", title=title)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=8)
     return figure

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from funcdl import data, interop, losses, metrics, models, nn, optim, random, train, tree
 from funcdl.data import DataError, Split
-from funcdl.train import checkpoint
 from recipes.settings import SettingsError
 from recipes.vision import digits
 
@@ -61,7 +60,7 @@ def network(classes: int, pool: nn.Layer | None = None) -> nn.Layer:
     )
 
 
-def from_digits(split: Split, each: int, key: Tensor, report: train.Report) -> Task:
+def from_digits(split: Split, each: int, key: Tensor, report: train.Report, resume: bool) -> Task:
     """Trains on all digits from 0 to 4; the new data has those from 5 to 9, `each` of them to train on."""
     old, new = (Split(*(_of_digits(part, first) for part in split)) for first in (0, 5))
     order_key, state_key, head_key = random.split(key, 3).unbind()
@@ -79,7 +78,7 @@ def from_digits(split: Split, each: int, key: Tensor, report: train.Report) -> T
         batch_size=32,
         evaluate=lambda params, buffers: evaluate(params, buffers, test),
         report=report,
-        resume=begun(report),
+        resume=resume,
     )
     fresh, _ = model.init(head_key, digits.normalise(old.train[0][:1]))
     images, labels = new.train
@@ -157,11 +156,6 @@ def exported(task: Task) -> Task:
 
     split = Split(*((features(images), labels) for images, labels in task.split))
     return Task(nn.serial(fc=nn.linear(1)), {"fc": task.params["fc"]}, {}, split, prepare=lambda x: x)
-
-
-def begun(report: train.Report) -> bool:
-    """Whether this part of a run has a checkpoint to go on from."""
-    return report.directory is not None and checkpoint.exists(report.directory / "checkpoint")
 
 
 def _of_digits(part: tuple[Tensor, Tensor], first: int) -> tuple[Tensor, Tensor]:

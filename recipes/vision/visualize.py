@@ -56,17 +56,17 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     on_sample = settings.dataset == "sample"
     split = data.digits() if on_sample else data.mnist(settings.data_dir)
     split = Split(*tree.map(lambda leaf: leaf.to(device), split))
-    settings = replace(settings, batch_size=settings.batch_size or (32 if on_sample else 512))
+    batch_size = settings.batch_size or (32 if on_sample else 512)
     epochs = settings.epochs or (4 if on_sample else 1)
-    steps = runtime.count_steps(settings, epochs, len(split.train[0]))
+    steps = runtime.count_steps(replace(settings, batch_size=batch_size), epochs, len(split.train[0]))
     compiled = runtime.choose_compile(settings.compile, device, steps, report)
 
     model, optimizer = models.handbook_cnn(), optim.adam(lr=settings.lr)
     images, labels = split.test[0][:EMBEDDED], split.test[1][:EMBEDDED]
     inputs = digits.normalise(images)
     state = train.make_state(model, optimizer, key, inputs)
-    chosen = {"metrics": {"accuracy": metrics.accuracy}, "prepare": digits.normalise}
-    step = train.make_step(model, losses.nll, optimizer, **chosen)
+    accuracy = {"accuracy": metrics.accuracy}
+    step = train.make_step(model, losses.nll, optimizer, metrics=accuracy, prepare=digits.normalise)
     step = fd.jit(step) if compiled else step
     measured = {"test_loss": metrics.average(losses.nll), "test_accuracy": metrics.accuracy}
     evaluate = train.make_evaluate(model, measured, prepare=digits.normalise)
@@ -77,8 +77,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         if not settings.resume:
             write_toy_series(writer)
             writer.add_images("digits", images[:SHEET].cpu())
-            with warnings.catch_warnings():  # of shapes that the trace takes as constants: they are
-                warnings.simplefilter("ignore", torch.jit.TracerWarning)
+            with warnings.catch_warnings():  # TensorBoard has the graph from a trace, of which torch warns
+                warnings.simplefilter("ignore")
                 writer.add_graph(interop.to_module(model, state.params), inputs[:1])
 
         def recording(state: train.TrainState, batch: tree.Tree) -> tuple[train.TrainState, dict[str, Tensor]]:
@@ -98,7 +98,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
             split.train,
             key=order_key,
             epochs=epochs,
-            batch_size=settings.batch_size,
+            batch_size=batch_size,
             evaluate=look,
             report=report,
             resume=settings.resume,

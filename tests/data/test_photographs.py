@@ -95,7 +95,7 @@ def test_unreadable_photographs_are_all_named_and_skipped_if_asked(root, workers
     whole = read(root, workers=workers, views=2, skip_unreadable=True)
     assert whole.split.train[1].tolist() == [0] * 10 + [1] * 8
     assert whole.split.test[1].tolist() == [0] * 4 + [1] * 5
-    assert [str(path) in reason for path, reason in zip((folder / "train/bees/1.png", cut), whole.skipped, strict=True)]
+    assert [reason.split(" ")[0] for reason in whole.skipped] == [str(folder / "train/bees/1.png"), str(cut)]
 
 
 def remove(folder):
@@ -115,7 +115,7 @@ def test_folders_that_are_missing_or_empty(root):
     with pytest.raises(DataError, match=r"ants has no photographs; put some there \(.jpg"):
         read(root)
     remove(folder / "train/ants")
-    with pytest.raises(DataError, match="train needs a folder of photographs for each class.* has only 'bees'"):
+    with pytest.raises(DataError, match=r"train needs a folder of photographs for each class.* has only 'bees'"):
         read(root)
     remove(folder / "train/bees")
     with pytest.raises(DataError, match="such as ants and bees, and has none"):
@@ -130,5 +130,5 @@ def test_folders_that_are_missing_or_empty(root):
 def test_parts_with_other_classes(root):
     folder = root / "hymenoptera_data"
     (folder / "val/bees").rename(folder / "val/wasps")
-    with pytest.raises(DataError, match="val has the classes ants, wasps, and .*train ants, bees; both need a folder"):
+    with pytest.raises(DataError, match=r"val has the classes ants, wasps, and .*train ants, bees; both need a folder"):
         read(root)
