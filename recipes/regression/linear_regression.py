@@ -19,17 +19,9 @@ from recipes.settings import Outcome
 ALL = (optim.sgd, optim.adagrad, optim.adam, optim.adamax, optim.asgd, optim.lbfgs, optim.rmsprop, optim.rprop)
 OPTIMIZERS: dict[str, Callable[..., optim.Transformation]] = {optimizer.__name__: optimizer for optimizer in ALL}
 EPOCHS = {"sample": 1000, "noisy": 3000}
-FIGURES = {  # the lecture's by SGD from one of its random starts, and the handbook's
-    "sample": {
-        "first_loss": "31.277143478393555",
-        "loss_100": "0.25156",
-        "loss": "2.98e-07",
-        "w": "1.9996366500854492",
-        "b": "0.0008257834706455469",
-        "prediction": "7.9994",
-    },
-    "noisy": {"loss": "0.0557", "w": "4.994", "b": "7.025"},
-}
+LECTURE = {"first_loss": "31.277143478393555", "loss_100": "0.25156", "loss": "2.98e-07"}
+LECTURE |= {"w": "1.9996366500854492", "b": "0.0008257834706455469", "prediction": "7.9994"}
+FIGURES = {"sample": LECTURE, "noisy": {"loss": "0.0557", "w": "4.994", "b": "7.025"}}  # the latter are the handbook's
 REDUCTION: dict[str, Literal["sum", "mean"]] = {"sample": "sum", "noisy": "mean"}
 
 
