@@ -84,9 +84,9 @@ WAYS = {
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Gets a pre-trained network and tunes it in all ways, each in a part of the run."""
     device = runtime.choose_device(settings.device)
-    key, old_key = random.split(random.key(settings.seed, device=device)).unbind()
+    key, old_key, new_key = random.split(random.key(settings.seed, device=device), 3).unbind()
     plan = planned(settings)
-    task, lesson = begin(settings, report, key, old_key)
+    task, lesson = begin(settings, report, old_key, new_key)
     rows, size = len(task.split.train[0]), settings.other_size or (160 if settings.dataset == "hymenoptera" else 40)
     steps = runtime.count_steps(replace(settings, batch_size=plan.batch_size), plan.epochs, rows)
     compiled = runtime.choose_compile(settings.compile, device, steps, report)
@@ -100,7 +100,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         report.say(f"way: {name}")
         way, this, part, started = WAYS[name], task, report.part(name), time.perf_counter()
         if way.drawn:
-            params, buffers = task.model.init(key, task.prepare(task.split.train[0][:1]))
+            params, buffers = task.model.init(new_key, task.prepare(task.split.train[0][:1]))
             this = replace(task, params=params, buffers=buffers)
         elif name == "other-size":
             this = pretrained.resized(task, size)
@@ -129,11 +129,11 @@ def planned(settings: Settings) -> Plan:
     return Plan(settings.epochs or epochs, settings.batch_size or batch_size, settings.lr or lr, settings.resume)
 
 
-def begin(settings: Settings, report: train.Report, key: Tensor, old_key: Tensor) -> tuple[Task, Lesson]:
+def begin(settings: Settings, report: train.Report, old_key: Tensor, new_key: Tensor) -> tuple[Task, Lesson]:
     """The network as it was trained before, and the new data, on the device; and what there is to tell of them."""
     lesson = Lesson()
     if settings.dataset == "hymenoptera":
-        read_backbone(settings.backbone, settings.weights, key.device)  # before all photographs are read
+        read_backbone(settings.backbone, settings.weights, new_key.device)  # before all photographs are read
         read = data.photographs(
             settings.data_dir,
             size=settings.size,
@@ -146,14 +146,13 @@ def begin(settings: Settings, report: train.Report, key: Tensor, old_key: Tensor
             report.say(f"warning: skipped: {reason}")
         lesson.show("classes", f"classes of {len(read.split.test[1])} test photographs", " ".join(read.classes))
         lesson.show("skipped", "photographs that cannot be read", len(read.skipped))
-        split = Split(*tree.map(lambda leaf: leaf.to(key.device), read.split))
-        task = from_backbone(settings.backbone, settings.weights, split, len(read.classes), key)
+        split = Split(*tree.map(lambda leaf: leaf.to(new_key.device), read.split))
+        task = from_backbone(settings.backbone, settings.weights, split, len(read.classes), new_key)
     else:
         part = report.part("pretrained")
         split = data.digits() if settings.dataset == "sample" else data.mnist(settings.data_dir)
-        task = from_digits(
-            Split(*tree.map(lambda leaf: leaf.to(key.device), split)), settings.images, old_key, part, settings.resume
-        )
+        split = Split(*tree.map(lambda leaf: leaf.to(new_key.device), split))
+        task = from_digits(split, settings.images, old_key, part, settings.resume)
         lesson.show("pretrained", "test accuracy on 0 to 4, before", part.rows[-1]["test_accuracy"], digits=4)
         part.close()
     return task, lesson
