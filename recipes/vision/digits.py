@@ -139,7 +139,7 @@ def fit(settings: Settings, report: train.Report, network: Network) -> Trained:
         evaluate=lambda params, buffers: evaluate(params, buffers, test_batches),
         report=report,
         resume=settings.resume,
-        info=runtime.environment(device, compiled, precision=settings.precision),
+        info=runtime.environment(device, compiled, precision=settings.precision, lr=settings.lr),
     )
     return Trained(state, split, epochs, compiled)
 
