@@ -2,19 +2,18 @@
 
 import torch
 from torch import nn
-
-from tests.twins.sequences import packed
+from torch.nn.utils.rnn import pack_padded_sequence
 
 
 class NameClassifier(nn.Module):
     def __init__(self, classes, characters=128, hidden=100):
         super().__init__()
         self.embedding = nn.Embedding(characters, hidden)
-        self.gru = packed(nn.GRU)(hidden, hidden, 2, batch_first=True, bidirectional=True)
+        self.gru = nn.GRU(hidden, hidden, 2, batch_first=True, bidirectional=True)
         self.fc = nn.Linear(2 * hidden, classes)
 
-    def forward(self, input, lengths):
-        _, hidden = self.gru(self.embedding(input), lengths)
+    def forward(self, input, lengths, enforce_sorted=False):
+        _, hidden = self.gru(pack_padded_sequence(self.embedding(input), lengths.cpu(), True, enforce_sorted))
         return self.fc(torch.cat([hidden[-1], hidden[-2]], dim=1))
 
 
@@ -22,12 +21,12 @@ class PhraseClassifier(nn.Module):
     def __init__(self, classes, words, size=64):
         super().__init__()
         self.embedding = nn.Embedding(words, size, padding_idx=0)
-        self.lstm = packed(nn.LSTM)(size, size, batch_first=True, bidirectional=True)
+        self.lstm = nn.LSTM(size, size, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(0.5)
         self.fc = nn.Linear(2 * size, classes)
 
-    def forward(self, input, lengths):
-        _, (hidden, _) = self.lstm(self.embedding(input), lengths)
+    def forward(self, input, lengths, enforce_sorted=False):
+        _, (hidden, _) = self.lstm(pack_padded_sequence(self.embedding(input), lengths.cpu(), True, enforce_sorted))
         return self.fc(self.dropout(torch.cat([hidden[-2], hidden[-1]], dim=1)))
 
 

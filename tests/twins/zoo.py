@@ -98,6 +98,7 @@ class ResidualBlock(nn.Module):
         if variant.endswith("gate"):
             self.gate = nn.Module()
             self.gate.conv = nn.Conv2d(channels, channels, 1)
+            nn.init.constant_(self.gate.conv.bias, -6.0)  # a gate begins by letting x pass
         if variant == "conv-shortcut":
             self.shortcut = nn.Conv2d(channels, channels, 1)
 
@@ -181,6 +182,10 @@ class DenseNet(nn.Module):
         self.features.add_module("denseblock2", DenseBlock(3, 30, growth))
         self.features.add_module("norm3", nn.BatchNorm2d(66))
         self.classifier = nn.Linear(66, 10)
+        nn.init.zeros_(self.classifier.bias)
+        for layer in self.modules():  # as torchvision's begins
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight)
 
     def forward(self, x):
         return self.classifier(F.relu(self.features(x)).mean((2, 3)))
