@@ -65,8 +65,11 @@ def measure_processes(arguments, data_dir, scratch):
             last, _ = result([*commands[name], *epochs], scratch)
             seconds = time.perf_counter() - started
             found = last["metrics"]
-            networks = {"": found} if "test_accuracy" in found else found
-            told = "  ".join(f"{network} {one['test_accuracy']:.4f}".strip() for network, one in networks.items())
+            by_network = {"": found} if "test_accuracy" in found else found
+            told = "  ".join(
+                f"{network * (len(by_network) > 1)} {one['test_accuracy']:.4f}".strip()
+                for network, one in by_network.items()
+            )
             accuracies[name].append(told)
             note = "" if last.get("compiled", True) else " (not compiled)"
             print(f"{name}{note}: {seconds:.1f} s, test accuracy {told}", flush=True)
