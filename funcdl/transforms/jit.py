@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
+import os
 import sysconfig
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import torch
 from torch import Tensor
+from torch._C._dynamo.guards import GlobalStateGuard, TensorGuards
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from funcdl import tree
@@ -42,22 +46,22 @@ def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> C
     {'w': tensor([2., 4.])}
     """
     donated_args = (donate_argnums,) if isinstance(donate_argnums, int) else tuple(donate_argnums)
-    programs: dict[Any, _Program] = {}
+    programs: dict[Any, list[_Program]] = {}
 
     @functools.wraps(f)
     def jitted(*args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_dynamo_compiling() or torch._C._are_functorch_transforms_active() or _shapes_only():
             return f(*args, **kwargs)
         leaves, structure = tree.flatten((args, kwargs))
-        try:
-            last = {id(t): index for index, t in enumerate(leaves)}  # Dynamo guards on which arguments are one tensor
-            forms = [(last[id(t)], t.shape, t.stride(), t.dtype, t.device, t.requires_grad) for t in leaves]
-        except (AttributeError, TypeError):
-            raise _not_a_tensor(f, "argument", (args, kwargs)) from None
-        signature = (structure, torch.is_grad_enabled(), *forms)
-        if signature not in programs:
-            programs[signature] = _compile(f, args, kwargs, donated_args)
-        return programs[signature](leaves)
+        compiled = programs.setdefault(structure, [])
+        for program in compiled:
+            if program.form.fits(leaves):
+                return program(leaves)
+        program = _compile(f, args, kwargs, donated_args)
+        with _once_through():
+            results = program(leaves)
+        compiled.append(program)
+        return results
 
     return jitted
 
@@ -73,6 +77,33 @@ def eval_shape(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return _eval_shape(f, args, kwargs)[1]
 
 
+class _Form:
+    """What a graph is compiled for: the forms of all leaves, which of them are one tensor, and torch's global settings.
+
+    The checks are Dynamo's own, a tenth of a microsecond for each leaf. Its guards on what a function closes over would
+    take longer than the kernels of a small step; they are left out.
+    """
+
+    def __init__(self, leaves: list[Tensor]) -> None:
+        self.settings = GlobalStateGuard()
+        self.places = _places(leaves)
+        self.tensors = TensorGuards(
+            *dict.fromkeys(leaves), dynamic_dims_sizes=None, dynamic_dims_strides=None
+        )  # each once: they would take one tensor in two places for an error
+
+    def fits(self, leaves: list[Tensor]) -> bool:
+        if _places(leaves) != self.places:
+            return False
+        unique = leaves if self.places is None else dict.fromkeys(leaves)
+        return self.settings.check() and self.tensors.check(*unique)
+
+
+def _places(leaves: list[Tensor]) -> list[int] | None:
+    """For each leaf its last place among the leaves, or None where all are different tensors."""
+    last = {id(leaf): index for index, leaf in enumerate(leaves)}
+    return None if len(last) == len(leaves) else [last[id(leaf)] for leaf in leaves]
+
+
 class _Program(NamedTuple):
     """One compiled graph, and for each result where to find it.
 
@@ -82,6 +113,7 @@ class _Program(NamedTuple):
     its form, once all else is computed; anything else leaves the graph as a copy.
     """
 
+    form: _Form
     run: Callable[..., list[Tensor]]
     result_structure: tree.Structure
     held_by: list[tuple[bool, int]]  # for each result: (is it an input leaf?, index among inputs or outputs of `run`)
@@ -97,6 +129,9 @@ class _Program(NamedTuple):
 
 def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequence[int]) -> _Program:
     leaves, structure = tree.flatten((args, kwargs))
+    if not all(isinstance(leaf, Tensor) for leaf in leaves):
+        raise _not_a_tensor(f, "argument", (args, kwargs))
+    form = _Form(leaves)
     skeleton = tree.unflatten(structure, range(len(leaves)))
     paths = [_argument_path(path) for path in tree.paths((args, kwargs))]
     for argnum in donated_args:
@@ -126,7 +161,7 @@ def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequen
         _warn_once(f"jit: {missing}; running uncompiled, which is slower")
     if missing or not donated:
         everything = [(False, index) for index in range(len(fake_results))]
-        return _Program(call if missing else _torch_compile(call), result_structure, everything, donated, paths)
+        return _Program(form, call if missing else _torch_compile(call), result_structure, everything, donated, paths)
 
     held_by, overwrites, copies = _plan_donation(fakes, fake_results, donated)
 
@@ -137,7 +172,7 @@ def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequen
             leaves[target].copy_(results[index])
         return copied
 
-    return _Program(_torch_compile(call_and_overwrite), result_structure, held_by, donated, paths)
+    return _Program(form, _torch_compile(call_and_overwrite), result_structure, held_by, donated, paths)
 
 
 def _refuse_shared_memory(leaves: list[Tensor], donated: list[int], paths: list[str]) -> None:
@@ -210,10 +245,26 @@ def _shapes_only() -> bool:
     return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
 
 
+@contextmanager
+def _once_through() -> Iterator[None]:
+    """Keeps Dynamo from tracing everything a second time.
+
+    It would make arguments of the floats that a function closes over, which are compiled in here, and numbers of 0-dim
+    float64 arguments, such as a learning rate; then it looks for those that no operation took as a number, finds some,
+    and begins again without them.
+    """
+    variables = {"TENSORIFY_PYTHON_SCALARS": "0"}
+    with torch._dynamo.config.patch(specialize_float=True), mock.patch.dict(os.environ, variables):
+        yield
+
+
 def _torch_compile(f: Callable[..., Any]) -> Callable[..., Any]:
     # Dynamo keeps its graphs, and counts them against its limit, by code object: each program gets its own.
     f.__code__ = f.__code__.replace()
-    return torch.compile(f, fullgraph=True, dynamic=False)
+    unguarded: dict[str, Any] = {
+        "guard_filter_fn": torch.compiler.skip_all_guards_unsafe
+    }  # _Form has what they would look at
+    return torch.compile(f, fullgraph=True, dynamic=False, options=unguarded)
 
 
 @functools.cache

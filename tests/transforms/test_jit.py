@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from torch._dynamo.utils import counters
+from torch._dynamo.utils import compilation_time_metrics, counters
 
 from funcdl import random, tree
 from funcdl.transforms import eval_shape, grad, jit, scan, value_and_grad, vmap
@@ -137,6 +137,28 @@ def test_arguments_that_are_one_tensor_have_a_graph_of_their_own(compiled_graphs
         for a, b, c in [(x, x, x), (x, y, y), (x, y, x), (x, x, y), (x, y, torch.tensor([64.0])), (y, x, x + y)]:
             assert torch.equal(f((a, b), c), a - 2 * b + 4 * c)
     assert compiled_graphs() == 5
+
+
+def test_a_global_setting_that_a_graph_depends_on_makes_another(compiled_graphs, without_inductor):
+    f, x = jit(lambda x: x @ x), torch.ones(2, 2)
+    for _ in range(2):
+        assert f(x).dtype == torch.float32
+        with torch.autocast("cpu"):
+            assert f(x).dtype == torch.bfloat16
+    assert compiled_graphs() == 2
+
+
+def test_is_traced_once():
+    """A float that is closed over, or a 0-dim float64 argument, would make Dynamo trace everything a second time."""
+
+    def second_attempts():
+        return len(compilation_time_metrics.get("compile_attempt_1", ()))
+
+    before, factor = second_attempts(), 1.5
+    f = jit(lambda x, rate: x * (factor * rate).to(x.dtype))
+    with torch._inductor.config.patch(force_disable_caches=True):
+        assert_same(f(torch.ones(2), torch.tensor(2.0, dtype=torch.float64)), torch.full((2,), 3.0))
+    assert second_attempts() == before
 
 
 def test_of_transforms_and_under_transforms():
