@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
+from funcdl.nn.first_order import fused
 from funcdl.nn.layer import Layer, stateless
 
 
@@ -75,7 +78,7 @@ def silu() -> Layer:
     >>> silu()({}, torch.tensor([-1.0, 2.0]))
     tensor([-0.2689,  1.7616])
     """
-    return stateless(F.silu)
+    return _with_gradient(F.silu, torch.ops.aten.silu_backward)
 
 
 def mish() -> Layer:
@@ -86,7 +89,7 @@ def mish() -> Layer:
     >>> mish()({}, torch.tensor([-1.0, 2.0]))
     tensor([-0.3034,  1.9440])
     """
-    return stateless(F.mish)
+    return _with_gradient(F.mish, torch.ops.aten.mish_backward)
 
 
 def softplus(beta: float = 1.0, threshold: float = 20.0) -> Layer:
@@ -108,7 +111,7 @@ def softsign() -> Layer:
     >>> softsign()({}, torch.tensor([-1.0, 3.0]))
     tensor([-0.5000,  0.7500])
     """
-    return stateless(F.softsign)
+    return _with_gradient(F.softsign, lambda grad, x: grad / (x.abs() + 1).square_())
 
 
 def sigmoid() -> Layer:
@@ -145,3 +148,15 @@ def tanhshrink() -> Layer:
     tensor([-0.2384,  1.0360])
     """
     return stateless(F.tanhshrink)
+
+
+def _with_gradient(f: Callable[[Tensor], Tensor], gradient: Callable[[Tensor, Tensor], Tensor]) -> Layer:
+    """The layer of `f`, and `gradient(grad, x)`."""
+
+    def operator(x: Tensor) -> tuple[Tensor, ...]:
+        return (f(x),)
+
+    def gradients(grad: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        return (gradient(grad, x),)
+
+    return stateless(lambda x: fused(f, operator, gradients, x))

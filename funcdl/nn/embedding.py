@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from funcdl.nn.first_order import Operator, fused
 from funcdl.nn.initializers import Initializer, normal
 from funcdl.nn.inputs import named_inputs
 from funcdl.nn.layer import Buffers, Layer, Params
@@ -115,18 +116,24 @@ def embedding_bag(
         params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Float[Tensor, "bags embedding_dim"], Buffers]:
         indices, offsets, factors = read(x)
-        rows = F.embedding(indices, params["weight"], padding)
-        counted = torch.ones_like(indices, dtype=torch.bool) if padding is None else indices != padding
-        if factors is not None:
-            rows = rows * factors.unsqueeze(-1)
-        if offsets is None:
-            return _reduce_rows(rows, counted, mode), buffers
-        if include_last_offset:
+        if offsets is not None and include_last_offset:
             offsets = offsets[:-1]
-        # How many bags start at each index, summed up: the number of those that have started, less one.
-        starts = offsets.new_zeros(indices.shape[0] + 1).index_add(0, offsets, torch.ones_like(offsets))
-        bag = starts.cumsum(0)[:-1] - 1
-        return _reduce_segments(rows, counted, bag, offsets.shape[0], mode), buffers
+
+        def plain(weight: Tensor) -> Tensor:
+            rows = F.embedding(indices, weight, padding)
+            counted = torch.ones_like(indices, dtype=torch.bool) if padding is None else indices != padding
+            if factors is not None:
+                rows = rows * factors.unsqueeze(-1)
+            if offsets is None:
+                return _reduce_rows(rows, counted, mode)
+            # How many bags start at each index, summed up: the number of those that have started, less one.
+            starts = offsets.new_zeros(indices.shape[0] + 1).index_add(0, offsets, torch.ones_like(offsets))
+            bag = starts.cumsum(0)[:-1] - 1
+            return _reduce_segments(rows, counted, bag, offsets.shape[0], mode)
+
+        if factors is not None or indices.numel() == 0:
+            return plain(params["weight"]), buffers
+        return fused(plain, *_bag_operators(indices, offsets, mode, padding), params["weight"]), buffers
 
     def read(x: Tree) -> tuple[Tensor, Tensor | None, Tensor | None]:
         inputs = named_inputs(name, x, ("input", "offsets", "per_sample_weights"))
@@ -174,6 +181,26 @@ def _table(
     if padding is None:
         return weight
     return torch.where(torch.arange(rows, device=weight.device)[:, None] == padding, 0, weight)
+
+
+def _bag_operators(
+    indices: Tensor, offsets: Tensor | None, mode: str, padding: int | None
+) -> tuple[Operator, Operator]:
+    """Torch's own operator of a table, and its gradient."""
+    flat = indices.flatten().contiguous()
+    starts = torch.arange(0, len(flat), indices.shape[1], device=flat.device) if offsets is None else offsets
+    starts = starts.to(flat.dtype)
+    number, row = ("sum", "mean", "max").index(mode), -1 if padding is None else padding
+
+    def operator(weight: Tensor) -> tuple[Tensor, ...]:
+        y, *about = torch.ops.aten._embedding_bag(weight, flat, starts, mode=number, padding_idx=row)
+        return y, *about
+
+    def gradients(grad: Tensor, weight: Tensor, bag: Tensor, sizes: Tensor, largest: Tensor) -> tuple[Tensor, ...]:
+        about = (starts, bag, sizes, largest, len(weight))
+        return (torch.ops.aten._embedding_bag_backward(grad, flat, *about, False, number, False, None, row),)
+
+    return operator, gradients
 
 
 def _reduce_rows(rows: Tensor, counted: Tensor, mode: str) -> Tensor:
