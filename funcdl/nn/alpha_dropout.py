@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from funcdl.nn.dropout import masked
@@ -74,6 +75,6 @@ def _alpha_dropout(constructor: str, p: float, mask_shape: Callable[[Tensor], tu
 
     def drop(x: Tensor, keep: Tensor) -> Tensor:
         kept = keep.to(x.dtype)
-        return x * (kept * a) + (kept * (-a * _DROPPED) + (a * _DROPPED + b))
+        return torch.addcmul(kept * (-a * _DROPPED) + (a * _DROPPED + b), x, kept * a)
 
     return masked(constructor, p, mask_shape, drop)
