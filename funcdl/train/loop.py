@@ -146,6 +146,7 @@ def fit(
                     report.save(kept, {"epoch": done.epoch}, BEST)
                 report.row({"epoch": done.epoch, **values, "seconds": time.monotonic() - done.started})
                 _save(report, state, progress, run)
+                progress.started = time.monotonic()
                 if interrupt.is_set():
                     raise Interrupted(_where(report, state))
             else:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 
 import pytest
 import torch
@@ -85,3 +86,28 @@ def test_the_best_loss_is_the_lowest(tmp_path):
 def test_no_epochs_between_rows():
     with pytest.raises(ValueError, match="every=0: must be 1 or more"):
         fit(train.Report(), epochs=1, every=0)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_the_seconds_of_a_row_are_those_since_the_one_before(monkeypatch, every):
+    clock = [0.0]
+
+    class Clock:
+        @staticmethod
+        def monotonic():
+            return clock[0]
+
+    monkeypatch.setattr(sys.modules["funcdl.train.loop"], "time", Clock)
+
+    def taking(seconds, f):
+        def slow(*args):
+            clock[0] += seconds
+            return f(*args)
+
+        return slow
+
+    report = train.Report()
+    step = taking(1, train.make_step(MODEL, losses.mse, OPTIMIZER))
+    fit(report, step, epochs=4, every=every, evaluate=taking(10, lambda params, buffers: {}))
+    since_the_first = [row["seconds"] for row in report.rows[1:]]
+    assert since_the_first == [3 * every + 10] * (4 // every - 1)
