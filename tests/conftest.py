@@ -1,7 +1,11 @@
 """Fixtures that every battery shares."""
 
+import os
+
 import pytest
 import torch
+
+torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 
 
 @pytest.fixture(params=["cpu", "cuda"])
