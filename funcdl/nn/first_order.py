@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._functorch.utils import enable_single_level_autograd_function
+from torch._functorch.utils import enable_single_level_autograd_function, unwrap_dead_wrappers
 from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 
@@ -47,7 +47,7 @@ class _Fused(_SingleLevelFunction):  # an ordinary Function takes 0.4 ms to get 
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        tensors = (*grads, *ctx.saved_tensors)  # one gradient, of y
+        tensors = unwrap_dead_wrappers((*grads, *ctx.saved_tensors))  # of a `vjp` that is over; torch 2.11 minds them
         grad, *inputs = tensors[: ctx.count + 1]
         if _one_gradient(grad, *inputs):
             return None, None, None, *_apply(_Gradient, ctx.plain, ctx.gradient, ctx.count, *tensors)
@@ -65,7 +65,8 @@ class _Gradient(_SingleLevelFunction):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        by_tensors = torch.func.vjp(functools.partial(_pull_back, ctx.plain), *ctx.saved_tensors)[1](grads)
+        tensors = unwrap_dead_wrappers(ctx.saved_tensors)
+        by_tensors = torch.func.vjp(functools.partial(_pull_back, ctx.plain), *tensors)[1](grads)
         return None, None, None, *by_tensors, *(None for _ in range(ctx.rest))
 
 

@@ -102,6 +102,12 @@ def grad_by_the_cotangent(f, point, one, other):
     return transforms.grad(lambda cotangent: dot(pull(cotangent)[0], one) ** 2)(f(other))
 
 
+def vjp_by_the_cotangent(f, point, one, other):
+    _, pull = torch.func.vjp(f, point)
+    _, pull_again = torch.func.vjp(lambda cotangent: pull(cotangent)[0], f(other))
+    return pull_again(one), transforms.grad(lambda one: (pull_again(one)[0] ** 2).sum())(one)
+
+
 def autograd_over_grad(f, point, one, other):
     point = recording(point)
     return torch.autograd.grad(dot(transforms.grad(loss(f))(point), one), tree.leaves(point))
@@ -137,8 +143,8 @@ def dual_numbers_through_grad(f, point, one, other):
 FIRST = [grad, jacrev]
 OTHERS = [
     grad_of_grad, third_derivative, hessian_vector_product, hessian, jvp_of_grad, vmap_of_grad, grad_of_vmap,
-    grad_by_the_cotangent, autograd_over_grad, autograd_over_grad_by_a_factor, autograd_below_grad, plain_autograd,
-    dual_numbers_through_grad,
+    grad_by_the_cotangent, vjp_by_the_cotangent, autograd_over_grad, autograd_over_grad_by_a_factor,
+    autograd_below_grad, plain_autograd, dual_numbers_through_grad,
 ]  # fmt: skip
 
 
