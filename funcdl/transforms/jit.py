@@ -87,9 +87,8 @@ class _Form:
     def __init__(self, leaves: list[Tensor]) -> None:
         self.settings = GlobalStateGuard()
         self.places = _places(leaves)
-        self.tensors = TensorGuards(
-            *dict.fromkeys(leaves), dynamic_dims_sizes=None, dynamic_dims_strides=None
-        )  # each once: they would take one tensor in two places for an error
+        unique = dict.fromkeys(leaves)  # the guard refuses one tensor in two places
+        self.tensors = TensorGuards(*unique, dynamic_dims_sizes=None, dynamic_dims_strides=None)
 
     def fits(self, leaves: list[Tensor]) -> bool:
         if _places(leaves) != self.places:
@@ -261,9 +260,7 @@ def _once_through() -> Iterator[None]:
 def _torch_compile(f: Callable[..., Any]) -> Callable[..., Any]:
     # Dynamo keeps its graphs, and counts them against its limit, by code object: each program gets its own.
     f.__code__ = f.__code__.replace()
-    unguarded: dict[str, Any] = {
-        "guard_filter_fn": torch.compiler.skip_all_guards_unsafe
-    }  # _Form has what they would look at
+    unguarded: dict[str, Any] = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}  # _Form is the guard
     return torch.compile(f, fullgraph=True, dynamic=False, options=unguarded)
 
 
