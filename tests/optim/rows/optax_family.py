@@ -63,7 +63,7 @@ OTHER_ROWS = {
         lambda: optim.prodigy(weight_decay=0.1, beta3=0.9, d0=1e-2),
         lambda lr: optim.prodigy(lr, d0=1e-2),
         1.0,
-        0.3,
+        0.03,
         own_dtypes={"d": torch.float64, "d_numerator": torch.float64},
         nan="tree",
     ),
