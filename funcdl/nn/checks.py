@@ -53,3 +53,10 @@ def first_order_only() -> bool:
     functorch = torch._C._functorch
     transforms = [transform.key() for transform in functorch.get_interpreter_stack() or ()]
     return transforms in ([], [functorch.TransformType.Grad])
+
+
+def is_recorded(t: Tensor) -> bool:
+    """Whether plain autograd, outside of all transforms, records what is done with `t`; not for a trace."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(t):
+        t = torch._C._functorch.get_unwrapped(t)
+    return t.requires_grad and torch.is_grad_enabled()

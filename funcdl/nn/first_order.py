@@ -12,7 +12,7 @@ from torch._functorch.utils import enable_single_level_autograd_function, unwrap
 from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 
-from funcdl.nn.checks import first_order_only
+from funcdl.nn.checks import first_order_only, is_recorded
 
 Operator = Callable[..., tuple[Tensor, ...]]
 
@@ -87,12 +87,5 @@ def _one_gradient(*tensors: Tensor) -> bool:
         and forward_ad._current_level < 0
         and all(t.is_floating_point() and not t.is_meta for t in tensors)
         and not torch.is_autocast_enabled(tensors[0].device.type)
-        and not (torch.is_grad_enabled() and any(_recorded(t) for t in tensors))
+        and not any(is_recorded(t) for t in tensors)
     )
-
-
-def _recorded(t: Tensor) -> bool:
-    """Whether plain autograd records what is done with `t`."""
-    while torch._C._functorch.is_functorch_wrapped_tensor(t):
-        t = torch._C._functorch.get_unwrapped(t)
-    return t.requires_grad

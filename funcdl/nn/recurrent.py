@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from funcdl import random
-from funcdl.nn.checks import check_dtype, first_order_only, values_are_known
+from funcdl.nn.checks import check_dtype, first_order_only, is_recorded, values_are_known
 from funcdl.nn.dropout import dropout as dropout_layer
 from funcdl.nn.initializers import Initializer
 from funcdl.nn.inputs import named_inputs
@@ -276,9 +276,7 @@ def _recorded(t: Tensor) -> bool:
     """Whether plain autograd records what is done with `t`; below a transform a trace cannot tell, and says no."""
     if torch.compiler.is_compiling():
         return t.requires_grad and torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active()
-    while torch._C._functorch.is_functorch_wrapped_tensor(t):
-        t = torch._C._functorch.get_unwrapped(t)
-    return t.requires_grad and torch.is_grad_enabled()
+    return is_recorded(t)
 
 
 def _reversed(x: Tensor, lengths: Tensor | None) -> Tensor:

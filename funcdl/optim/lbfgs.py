@@ -122,7 +122,7 @@ def scale_by_lbfgs(
 def _with_pair(memory: dict[str, Tensor], change: Tensor) -> dict[str, Tensor]:
     """The history with one more pair at its end, and without the oldest one."""
     steps = torch.cat([memory["steps"][1:], memory["step"][None]])
-    newest = (_wide(steps) @ _wide(change)).double()
+    newest = _wide(steps) @ _wide(change)
     return {
         "steps": steps,
         "changes": torch.cat([memory["changes"][1:], change[None]]),
@@ -135,15 +135,15 @@ def _times_inverse_hessian(g: Tensor, steps: Tensor, changes: Tensor, products: 
     g, steps, changes = _wide(g), _wide(steps), _wide(changes)
     diagonal = products.diagonal()
     triangle = products + torch.diag((diagonal <= 0).double())
-    back = torch.linalg.solve_triangular(triangle, (steps @ g).double()[:, None], upper=True)
+    back = torch.linalg.solve_triangular(triangle, (steps @ g)[:, None], upper=True)
     newest = changes[-1]
-    start = torch.where(diagonal[-1] > 0, diagonal[-1] / torch.dot(newest, newest), 1.0).to(g.dtype)
-    r = start * (g - changes.T @ back[:, 0].to(g.dtype))
-    right = diagonal[:, None] * back - (changes @ r).double()[:, None]
+    start = torch.where(diagonal[-1] > 0, diagonal[-1] / torch.dot(newest, newest), 1.0)
+    r = start * (g - changes.T @ back[:, 0])
+    right = diagonal[:, None] * back - (changes @ r)[:, None]
     forth = torch.linalg.solve_triangular(triangle.T, right, upper=False)
-    return r + steps.T @ forth[:, 0].to(g.dtype)
+    return r + steps.T @ forth[:, 0]
 
 
 def _wide(vector: Tensor) -> Tensor:
-    """The vector in float32 at least."""
-    return vector.to(torch.promote_types(vector.dtype, torch.float32))
+    """The vector in float64: a guess of a Hessian multiplies the rounding of the products that it is made of."""
+    return vector.double()
