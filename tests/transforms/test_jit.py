@@ -140,12 +140,17 @@ def test_arguments_that_are_one_tensor_have_a_graph_of_their_own(compiled_graphs
 
 
 def test_a_global_setting_that_a_graph_depends_on_makes_another(compiled_graphs, without_inductor):
-    f, x = jit(lambda x: x @ x), torch.ones(2, 2)
+    f, x = jit(lambda x: (x @ x, torch.ones(()))), torch.ones(2, 2)
     for _ in range(2):
-        assert f(x).dtype == torch.float32
+        assert [y.dtype for y in f(x)] == [torch.float32, torch.float32]
         with torch.autocast("cpu"):
-            assert f(x).dtype == torch.bfloat16
-    assert compiled_graphs() == 2
+            assert [y.dtype for y in f(x)] == [torch.bfloat16, torch.float32]
+        torch.set_default_dtype(torch.float64)
+        try:
+            assert [y.dtype for y in f(x)] == [torch.float32, torch.float64]
+        finally:
+            torch.set_default_dtype(torch.float32)
+    assert compiled_graphs() == 3
 
 
 def test_is_traced_once():
