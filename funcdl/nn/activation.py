@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from funcdl.nn.first_order import fused
 from funcdl.nn.layer import Layer, stateless
 
 
@@ -78,7 +75,7 @@ def silu() -> Layer:
     >>> silu()({}, torch.tensor([-1.0, 2.0]))
     tensor([-0.2689,  1.7616])
     """
-    return _with_gradient(F.silu, torch.ops.aten.silu_backward)
+    return stateless(F.silu)
 
 
 def mish() -> Layer:
@@ -89,7 +86,7 @@ def mish() -> Layer:
     >>> mish()({}, torch.tensor([-1.0, 2.0]))
     tensor([-0.3034,  1.9440])
     """
-    return _with_gradient(F.mish, torch.ops.aten.mish_backward)
+    return stateless(F.mish)
 
 
 def softplus(beta: float = 1.0, threshold: float = 20.0) -> Layer:
@@ -111,7 +108,7 @@ def softsign() -> Layer:
     >>> softsign()({}, torch.tensor([-1.0, 3.0]))
     tensor([-0.5000,  0.7500])
     """
-    return _with_gradient(F.softsign, lambda grad, x: grad / (x.abs() + 1).square_())
+    return stateless(F.softsign)
 
 
 def sigmoid() -> Layer:
@@ -148,15 +145,3 @@ def tanhshrink() -> Layer:
     tensor([-0.2384,  1.0360])
     """
     return stateless(F.tanhshrink)
-
-
-def _with_gradient(f: Callable[[Tensor], Tensor], gradient: Callable[[Tensor, Tensor], Tensor]) -> Layer:
-    """The layer of `f`, and `gradient(grad, x)`."""
-
-    def operator(x: Tensor) -> tuple[Tensor, ...]:
-        return (f(x),)
-
-    def gradients(grad: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-        return (gradient(grad, x),)
-
-    return stateless(lambda x: fused(f, operator, gradients, x))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from funcdl import random
-from funcdl.nn.checks import check_dtype, first_order_only
+from funcdl.nn.checks import check_dtype, first_order_only, is_recorded
 from funcdl.nn.dropout import dropout as dropout_layer
 from funcdl.nn.initializers import Initializer, weight_and_bias, xavier_normal, xavier_uniform, zeros
 from funcdl.nn.inputs import named_inputs
@@ -128,7 +128,7 @@ def multihead_attention(
         if mask is not None:
             mask = F.pad(mask, (0, k.shape[2] - mask.shape[-1]))  # what was added is seen by all
         drops = train and dropout > 0
-        if need_weights or drops or not first_order_only():
+        if need_weights or drops or not first_order_only() or _is_recorded_below_grad(q, k, v):
             scores = (q * math.sqrt(num_heads / size)) @ k.transpose(-2, -1)
             weights = torch.softmax(scores if mask is None else scores + mask, -1)
             weights, _ = drop.apply({}, {}, weights, key=key, train=train)
@@ -191,6 +191,14 @@ def _check_sizes(name: str, inputs: tuple[Tensor, ...], weights: tuple[Tensor, .
             raise ValueError(
                 f"{name}: expected a {what} (..., {weight.shape[1]}), as in init(), got shape {tuple(x.shape)}"
             )
+
+
+def _is_recorded_below_grad(*tensors: Tensor) -> bool:
+    """Whether the fused kernel would be differentiated twice, by `grad` and by plain autograd around it."""
+    if torch.compiler.is_compiling():
+        return False
+    below_grad: bool = torch._C._are_functorch_transforms_active()
+    return below_grad and is_recorded(*tensors)
 
 
 def _joined_mask(

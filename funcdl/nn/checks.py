@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+
+from funcdl.transforms import first_order
 
 LENGTH, IMAGE, VOLUME = ("length",), ("height", "width"), ("depth", "height", "width")  # names of spatial axes
 
@@ -52,11 +55,18 @@ def first_order_only() -> bool:
     """
     functorch = torch._C._functorch
     transforms = [transform.key() for transform in functorch.get_interpreter_stack() or ()]
-    return transforms in ([], [functorch.TransformType.Grad])
+    plain = [functorch.TransformType.Grad] * first_order.is_under_way()
+    return forward_ad._current_level < 0 and plain + transforms in ([], [functorch.TransformType.Grad])
 
 
-def is_recorded(t: Tensor) -> bool:
-    """Whether plain autograd, outside of all transforms, records what is done with `t`; not for a trace."""
+def is_recorded(*tensors: Tensor) -> bool:
+    """Whether plain autograd, outside of all our gradients, records what is done with one of them; not for a trace."""
+    if first_order.is_under_way() and not torch._C._are_functorch_transforms_active():
+        return False
+    return torch.is_grad_enabled() and any(_plain(t).requires_grad for t in tensors)
+
+
+def _plain(t: Tensor) -> Tensor:
     while torch._C._functorch.is_functorch_wrapped_tensor(t):
         t = torch._C._functorch.get_unwrapped(t)
-    return t.requires_grad and torch.is_grad_enabled()
+    return t

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from funcdl.nn.first_order import Operator, fused
+from funcdl.nn.checks import first_order_only, is_recorded
 from funcdl.nn.initializers import Initializer, normal
 from funcdl.nn.inputs import named_inputs
 from funcdl.nn.layer import Buffers, Layer, Params
@@ -119,21 +119,20 @@ def embedding_bag(
         if offsets is not None and include_last_offset:
             offsets = offsets[:-1]
 
-        def plain(weight: Tensor) -> Tensor:
-            rows = F.embedding(indices, weight, padding)
-            counted = torch.ones_like(indices, dtype=torch.bool) if padding is None else indices != padding
-            if factors is not None:
-                rows = rows * factors.unsqueeze(-1)
-            if offsets is None:
-                return _reduce_rows(rows, counted, mode)
-            # How many bags start at each index, summed up: the number of those that have started, less one.
-            starts = offsets.new_zeros(indices.shape[0] + 1).index_add(0, offsets, torch.ones_like(offsets))
-            bag = starts.cumsum(0)[:-1] - 1
-            return _reduce_segments(rows, counted, bag, offsets.shape[0], mode)
-
-        if factors is not None or indices.numel() == 0:
-            return plain(params["weight"]), buffers
-        return fused(plain, *_bag_operators(indices, offsets, mode, padding), params["weight"]), buffers
+        weight = params["weight"]
+        if factors is None and indices.numel() and _has_kernel(weight):
+            offsets = offsets if offsets is None else offsets.to(indices.dtype)
+            return F.embedding_bag(indices, weight, offsets, mode=mode, padding_idx=padding), buffers
+        rows = F.embedding(indices, weight, padding)
+        counted = torch.ones_like(indices, dtype=torch.bool) if padding is None else indices != padding
+        if factors is not None:
+            rows = rows * factors.unsqueeze(-1)
+        if offsets is None:
+            return _reduce_rows(rows, counted, mode), buffers
+        # How many bags start at each index, summed up: the number of those that have started, less one.
+        starts = offsets.new_zeros(indices.shape[0] + 1).index_add(0, offsets, torch.ones_like(offsets))
+        bag = starts.cumsum(0)[:-1] - 1
+        return _reduce_segments(rows, counted, bag, offsets.shape[0], mode), buffers
 
     def read(x: Tree) -> tuple[Tensor, Tensor | None, Tensor | None]:
         inputs = named_inputs(name, x, ("input", "offsets", "per_sample_weights"))
@@ -183,24 +182,11 @@ def _table(
     return torch.where(torch.arange(rows, device=weight.device)[:, None] == padding, 0, weight)
 
 
-def _bag_operators(
-    indices: Tensor, offsets: Tensor | None, mode: str, padding: int | None
-) -> tuple[Operator, Operator]:
-    """Torch's own operator of a table, and its gradient."""
-    flat = indices.flatten().contiguous()
-    starts = torch.arange(0, len(flat), indices.shape[1], device=flat.device) if offsets is None else offsets
-    starts = starts.to(flat.dtype)
-    number, row = ("sum", "mean", "max").index(mode), -1 if padding is None else padding
-
-    def operator(weight: Tensor) -> tuple[Tensor, ...]:
-        y, *about = torch.ops.aten._embedding_bag(weight, flat, starts, mode=number, padding_idx=row)
-        return y, *about
-
-    def gradients(grad: Tensor, weight: Tensor, bag: Tensor, sizes: Tensor, largest: Tensor) -> tuple[Tensor, ...]:
-        about = (starts, bag, sizes, largest, len(weight))
-        return (torch.ops.aten._embedding_bag_backward(grad, flat, *about, False, number, False, None, row),)
-
-    return operator, gradients
+def _has_kernel(weight: Tensor) -> bool:
+    """Whether torch's kernel for whole bags serves; it knows the first derivative alone, and no other transform."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or weight.is_meta:
+        return False
+    return first_order_only() and not is_recorded(weight)
 
 
 def _reduce_rows(rows: Tensor, counted: Tensor, mode: str) -> Tensor:

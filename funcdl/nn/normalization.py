@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from funcdl.nn.checks import check_dtype
-from funcdl.nn.first_order import fused
 from funcdl.nn.initializers import Initializer, weight_and_bias_of_norm
 from funcdl.nn.layer import Buffers, Layer, Params, stateless
 
@@ -143,26 +140,8 @@ def group_norm(
             )
         return (x.shape[1],)
 
-    def sizes(x: Tensor) -> tuple[int, int, int]:
-        return x.shape[0], x.shape[1], math.prod(x.shape[2:])
-
-    def plain(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        return F.group_norm(x, num_groups, weight, bias, eps)
-
-    def operator(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> tuple[Tensor, ...]:
-        return torch.native_group_norm(x.contiguous(), weight, bias, *sizes(x), num_groups, eps)
-
-    def gradients(grad: Tensor, x: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-        *affine, mean, inverse_std = others
-        weight = affine[0] if affine else None
-        wanted = [len(affine) >= count for count in range(3)]
-        by_all = torch.ops.aten.native_group_norm_backward(
-            grad.contiguous(), x.contiguous(), mean, inverse_std, weight, *sizes(x), num_groups, wanted
-        )
-        return tuple(by_all[: 1 + len(affine)])
-
     def normalize(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-        return fused(plain, operator, gradients, *(t for t in (x, weight, bias) if t is not None))
+        return F.group_norm(x, num_groups, weight, bias, eps)
 
     return _affine_norm(name, normalize, channels_of, (affine, affine and bias), weight_init, bias_init)
 

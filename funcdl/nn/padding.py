@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, check_image
-from funcdl.nn.first_order import fused
 from funcdl.nn.layer import Layer, stateless
 
 
@@ -228,26 +226,7 @@ def pad(layer: str, x: Tensor, pads: Sequence[tuple[int, int]], mode: str, value
                 f"{layer}: expected a padding that leaves something, got {(before, after)} for size {size} of an input "
                 f"of shape {tuple(x.shape)}"
             )
-    sides = [side for sides in reversed(pads) for side in sides]  # the last axis first
-    if mode != "circular" or min(sides) < 0:
-        return F.pad(x, sides, mode, value)
-
-    def plain(x: Tensor) -> Tensor:
-        return F.pad(x, sides, "circular")
-
-    return fused(plain, lambda x: (plain(x),), lambda grad, x: (_fold(grad, pads),), x)
-
-
-def _fold(grad: Tensor, pads: Sequence[tuple[int, int]]) -> Tensor:
-    """The gradient of circular padding: what was continued, added to where it came from."""
-    grad = grad.clone(memory_format=torch.contiguous_format)
-    for axis, (before, after) in enumerate(pads, grad.ndim - len(pads)):
-        size = grad.shape[axis] - before - after
-        inside = grad.narrow(axis, before, size)
-        inside.narrow(axis, size - before, before).add_(grad.narrow(axis, 0, before))
-        inside.narrow(axis, 0, after).add_(grad.narrow(axis, before + size, after))
-        grad = inside
-    return grad.contiguous()
+    return F.pad(x, [side for sides in reversed(pads) for side in sides], mode, value)  # the last axis first
 
 
 def _pad_layer(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from funcdl import random
-from funcdl.nn.checks import check_dtype, first_order_only, is_recorded, values_are_known
+from funcdl.nn.checks import check_dtype, values_are_known
 from funcdl.nn.dropout import dropout as dropout_layer
 from funcdl.nn.initializers import Initializer
 from funcdl.nn.inputs import named_inputs
 from funcdl.nn.layer import Buffers, Layer, Params
 from funcdl.nn.recurrent_cell import GRU, LSTM, Cell, Nonlinearity, recurrent_weights, simple_cell, state_tuple
-from funcdl.nn.recurrent_kernels import Biases, State
+from funcdl.nn.recurrent_kernels import State
+from funcdl.nn.recurrent_layer import run, weights_of
 from funcdl.nn.slots import slot_keys
 from funcdl.tree import Tree
 
@@ -192,14 +192,11 @@ def _recurrent(
         for layer in range(num_layers):
             if layer:
                 y, _ = between_layers.apply({}, {}, y, key=keys[layer - 1], train=train)
-            outputs = []
-            for suffix in directions:
-                first = tuple(part[len(last)] for part in state)
-                output, final = _run(cell, params, f"_l{layer}{suffix}", y, first, lengths, suffix != "")
-                outputs.append(output)
-                last.append(final)
-            y = torch.cat(outputs, -1) if bidirectional else outputs[0]
-        stacked = tuple(torch.stack(parts) for parts in zip(*last, strict=True))
+            here = slice(layer * len(directions), (layer + 1) * len(directions))
+            weights = [weights_of(params, f"_l{layer}{direction}") for direction in directions]
+            y, final = run(cell, weights, y, tuple(part[here] for part in state), lengths)
+            last.append(final)
+        stacked = tuple(torch.cat(parts) for parts in zip(*last, strict=True))
         if not batched:
             y, stacked = y.squeeze(1), tuple(part.squeeze(1) for part in stacked)
         return (y.transpose(0, 1) if batched and batch_first else y, stacked if cell is LSTM else stacked[0]), buffers
@@ -218,78 +215,6 @@ def _recurrent(
         check_dtype(name, x, weight)
 
     return Layer(init, apply)
-
-
-def _run(
-    cell: Cell, params: Params, suffix: str, x: Tensor, state: State, lengths: Tensor | None, reverse: bool
-) -> tuple[Tensor, State]:
-    """Runs one layer in one direction over x (time, batch, inputs): its outputs and its last state."""
-    if reverse:
-        x = _reversed(x, lengths)
-    weights = (params["weight_ih" + suffix], params["weight_hh" + suffix])
-    biases = (params.get("bias_ih" + suffix), params.get("bias_hh" + suffix))
-    if lengths is None:
-        y, last = _whole(cell, x, weights, biases, params.get("weight_hr" + suffix), state)
-    else:
-        states = _states(cell, x, weights, biases, params.get("weight_hr" + suffix), state)
-        at_end = (lengths - 1).clamp(min=0).view(1, -1, 1)
-        ends = (part.gather(0, at_end.expand(1, *part.shape[1:])).squeeze(0) for part in states)
-        some = (lengths > 0).unsqueeze(-1)
-        last = tuple(torch.where(some, end, first) for end, first in zip(ends, state, strict=True))
-        y = torch.where(_time_of(x).view(-1, 1, 1) < lengths.view(-1, 1), states[0], 0)
-    return _reversed(y, lengths) if reverse else y, last
-
-
-def _whole(
-    cell: Cell, x: Tensor, weights: tuple[Tensor, Tensor], biases: Biases, weight_hr: Tensor | None, state: State
-) -> tuple[Tensor, State]:
-    """Returns the outputs and the last state."""
-    if weight_hr is None and _first_order(x, *weights, *state) and cell.has_kernel(x, weights[0]):
-        return cell.kernel(x, weights, biases, state)
-    states = _states(cell, x, weights, biases, weight_hr, state)
-    return states[0], tuple(part[-1] for part in states)
-
-
-def _states(
-    cell: Cell, x: Tensor, weights: tuple[Tensor, Tensor], biases: Biases, weight_hr: Tensor | None, state: State
-) -> State:
-    """Returns the states after every step, each (time, batch, hidden)."""
-    weight_ih, weight_hh = weights
-    from_input = cell.project(x, weight_ih, *biases)
-    if weight_hr is None and _first_order(from_input, weight_hh, *state) and from_input.dtype == weight_hh.dtype:
-        return cell.loop(from_input, weight_hh, biases[1], state)  # under autocast the dtypes differ
-    states = []
-    for given in from_input.unbind(0):
-        state = cell.step(given, weight_hh, biases[1], state)
-        if weight_hr is not None:
-            state = (F.linear(state[0], weight_hr), *state[1:])
-        states.append(state)
-    return tuple(torch.stack(parts) for parts in zip(*states, strict=True))
-
-
-def _first_order(*tensors: Tensor) -> bool:
-    """Whether at most one gradient is taken, by `grad`: the fast kernels and loops know the first derivative alone."""
-    return first_order_only() and not any(_recorded(t) for t in tensors)
-
-
-def _recorded(t: Tensor) -> bool:
-    """Whether plain autograd records what is done with `t`; below a transform a trace cannot tell, and says no."""
-    if torch.compiler.is_compiling():
-        return t.requires_grad and torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active()
-    return is_recorded(t)
-
-
-def _reversed(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """The first `lengths` time steps in reverse order; the others stay."""
-    if lengths is None:
-        return x.flip(0)
-    time = _time_of(x).unsqueeze(-1)
-    mirrored = torch.where(time < lengths, lengths - 1 - time, time)
-    return x.gather(0, mirrored.unsqueeze(-1).expand_as(x))
-
-
-def _time_of(x: Tensor) -> Tensor:
-    return torch.arange(x.shape[0], device=x.device)
 
 
 def _check_lengths(name: str, lengths: Tensor, x: Tensor) -> None:

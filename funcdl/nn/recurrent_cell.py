@@ -39,7 +39,10 @@ class Cell:
     Attributes:
         gates: how many blocks of `hidden_size` rows the weights have.
         step: `step(from_input, weight_hh, bias_hh, state) -> state`, where `from_input` is what `project` gives.
-        loop: `loop(from_input, weight_hh, bias_hh, state) -> states` does all steps, with a first dimension of time.
+        loop: `loop(from_input, weight_hh, bias_hh, state) -> states` does all steps of all directions, with the shapes
+            of `recurrence.py`.
+        close: `close(from_input, open)` changes the input's share of the gates so that a step that is not open leaves
+            the state as it is; None where no input can do that.
         kernel: torch's operator for a whole layer, and `has_kernel(x, weight_ih)` whether it serves.
         project: `project(x, weight_ih, bias_ih, bias_hh)`: the input's share of the gates, for all times at once.
     """
@@ -48,6 +51,7 @@ class Cell:
     project: Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
     step: Callable[[Tensor, Tensor, Tensor | None, State], State]
     loop: Callable[[Tensor, Tensor, Tensor | None, State], State]
+    close: Callable[[Tensor, Tensor], Tensor] | None
     kernel: Kernel
     has_kernel: Callable[[Tensor, Tensor], bool]
 
@@ -73,7 +77,7 @@ def _gru_step(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, sta
     r_h, z_h, n_h = F.linear(h, weight_hh, bias_hh).chunk(3, -1)
     r, z = torch.sigmoid(r + r_h), torch.sigmoid(z + z_h)
     n = torch.tanh(n + r * n_h)
-    return (n + z * (h - n),)
+    return ((1 - z) * n + z * h,)  # h itself where z = 1
 
 
 def _lstm_step(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, state: State) -> State:
@@ -91,8 +95,13 @@ def _simple_loop(relu: bool) -> Callable[[Tensor, Tensor, Tensor | None, State],
 
 
 def _gru_loop(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, state: State) -> State:
-    bias = weight_hh.new_zeros(len(weight_hh)) if bias_hh is None else bias_hh
+    bias = weight_hh.new_zeros(weight_hh.shape[:-1]) if bias_hh is None else bias_hh
     return (gru_states(from_input, weight_hh, bias, state[0]),)
+
+
+def _gru_close(from_input: Tensor, open: Tensor) -> Tensor:
+    r, z, n = from_input.chunk(3, -1)
+    return torch.cat([r, torch.where(open.unsqueeze(-1), z, torch.inf), n], -1)
 
 
 def _lstm_loop(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, state: State) -> State:
@@ -101,13 +110,14 @@ def _lstm_loop(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, st
 
 def _simple(name: str, activation: Callable[[Tensor], Tensor]) -> Cell:
     loop = _simple_loop(relu=name == "relu")
-    return Cell(1, _project_with_both_biases, _simple_step(activation), loop, simple_kernel(name), without_gradient)
+    step = _simple_step(activation)
+    return Cell(1, _project_with_both_biases, step, loop, None, simple_kernel(name), without_gradient)
 
 
 SIMPLE = {"tanh": _simple("tanh", torch.tanh), "relu": _simple("relu", torch.relu)}
 # the bias_hh of a gru stands inside a product with the gate r
-GRU = Cell(3, _project_with_input_bias, _gru_step, _gru_loop, gru_kernel, without_gradient)
-LSTM = Cell(4, _project_with_both_biases, _lstm_step, _lstm_loop, lstm_kernel, has_lstm)
+GRU = Cell(3, _project_with_input_bias, _gru_step, _gru_loop, _gru_close, gru_kernel, without_gradient)
+LSTM = Cell(4, _project_with_both_biases, _lstm_step, _lstm_loop, None, lstm_kernel, has_lstm)
 
 
 def simple_cell(name: str, nonlinearity: str) -> Cell:

@@ -6,12 +6,12 @@ the parts of a state (batch, hidden). They know the first derivative alone, and 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 State = tuple[Tensor, ...]  # (h,), or (h, c) of an lstm
 Biases = tuple[Tensor | None, Tensor | None]
@@ -24,10 +24,9 @@ _HAS_ONEDNN = torch.backends.mkldnn.is_available()  # a trace cannot ask
 def without_gradient(x: Tensor, weight: Tensor) -> bool:
     """Whether `simple_kernel` and `gru_kernel` serve.
 
-    A trace would write out their loops, a minute for 64 steps; below `grad` the loops of `recurrence.py` are faster.
+    A trace would write out their loops, a minute for 64 steps; for a gradient the loops of `recurrence.py` are faster.
     """
-    traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-    return not traced and _of_one_dtype(x, weight)
+    return not torch.compiler.is_compiling() and not _for_gradient(x, weight) and _of_one_dtype(x, weight)
 
 
 def simple_kernel(activation: str) -> Kernel:
@@ -57,16 +56,11 @@ def has_lstm(x: Tensor, weight: Tensor) -> bool:
 def lstm_kernel(x: Tensor, weights: tuple[Tensor, Tensor], biases: Biases, state: State) -> tuple[Tensor, State]:
     """Runs an lstm by the operators behind `torch.lstm`, which a trace would take apart."""
     zeros = x.new_zeros(len(weights[0]))
-    both = (zeros if bias is None else bias for bias in biases)
+    both = [zeros if bias is None else bias for bias in biases]
     h, c = state
-    below_grad = torch._C._are_functorch_transforms_active()
-    if below_grad and not torch.compiler.is_compiling():
-        y, *last, _ = _Lstm.apply(x, *weights, *both, h, c)
-    elif below_grad:  # a trace derives the operator itself
-        y, *last, _ = _lstm(x, *weights, *both, h, c, for_gradient=True)
-    else:
-        with torch.no_grad():
-            y, *last, _ = _lstm(x, *weights, *both, h, c, for_gradient=False)
+    for_gradient = _for_gradient(x, *weights, *both, h, c)
+    with contextlib.nullcontext() if for_gradient else torch.no_grad():
+        y, *last, _ = _lstm(x, *weights, *both, h, c, for_gradient=for_gradient)
     return y, tuple(last)
 
 
@@ -79,29 +73,9 @@ def _lstm(x: Tensor, *weights_and_state: Tensor, for_gradient: bool) -> Any:
     )  # fmt: skip
 
 
-class _Lstm(torch.autograd.Function):
-    """`_lstm` with its gradient, which `grad` by itself takes in three times the time."""
-
-    @staticmethod
-    def forward(*inputs: Tensor) -> Any:
-        with torch.enable_grad():  # without, oneDNN keeps nothing for a gradient
-            return _lstm(*inputs, for_gradient=True)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.save_for_backward(*inputs, *output)
-        ctx.set_materialize_grads(False)  # the one of the workspace would be large
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor | None) -> Any:
-        *inputs, y, h, c, workspace = ctx.saved_tensors
-        return torch.ops.aten.mkldnn_rnn_layer_backward(
-            *(tensor.contiguous() for tensor in inputs), y, h, c,
-            *(grad if grad is None else grad.contiguous() for grad in grads[:3]),
-            reverse=False, mode=_LSTM, hidden_size=h.shape[-1], num_layers=1, has_biases=True, train=True,
-            bidirectional=False, batch_sizes=[], batch_first=False, workspace=workspace,
-        )  # fmt: skip
+def _for_gradient(*tensors: Tensor) -> bool:
+    below_grad: bool = torch._C._are_functorch_transforms_active()
+    return below_grad or (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
 
 
 def _of_one_dtype(x: Tensor, weight: Tensor) -> bool:

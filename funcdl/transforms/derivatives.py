@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from funcdl.transforms import first_order
 from funcdl.tree import Tree
 
 
@@ -22,12 +23,20 @@ def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: boo
     Returns:
         A function of the arguments of `f` that returns a tree like `args[argnums]`.
 
-    Source: `torch.func.grad`.
+    Source: `torch.func.grad`. Where no other transform and no graph is under way plain autograd takes the gradient: the
+    same, and sooner. `f`, which has to be pure, is called once more if it closes over a tensor that requires one.
 
     >>> grad(lambda w: (w**2).sum())(torch.tensor([1.0, 3.0]))
     tensor([2., 6.])
     """
-    return torch.func.grad(f, argnums=argnums, has_aux=has_aux)
+    gradient_and_value = _gradient_and_value(f, argnums, has_aux)
+
+    @functools.wraps(f)
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        found, value = gradient_and_value(*args, **kwargs)
+        return (found, value[1]) if has_aux else found
+
+    return gradient
 
 
 def value_and_grad(
@@ -40,7 +49,7 @@ def value_and_grad(
     >>> value_and_grad(lambda w: (w**2).sum())(torch.tensor([1.0, 3.0]))
     (tensor(10.), tensor([2., 6.]))
     """
-    gradient_and_value = torch.func.grad_and_value(f, argnums=argnums, has_aux=has_aux)
+    gradient_and_value = _gradient_and_value(f, argnums, has_aux)
 
     @functools.wraps(f)
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
@@ -48,6 +57,19 @@ def value_and_grad(
         return value, gradient
 
     return value_and_gradient
+
+
+def _gradient_and_value(f: Callable[..., Any], argnums: int | tuple[int, ...], has_aux: bool) -> Callable[..., Any]:
+    general = torch.func.grad_and_value(f, argnums=argnums, has_aux=has_aux)
+
+    def gradient_and_value(*args: Any, **kwargs: Any) -> Any:
+        if not torch.compiler.is_compiling():
+            found = first_order.gradient_and_value(f, argnums, has_aux, args, kwargs)
+            if found is not None:
+                return found
+        return general(*args, **kwargs)
+
+    return gradient_and_value
 
 
 def vmap(

@@ -18,6 +18,7 @@ from torch._C._dynamo.guards import GlobalStateGuard, TensorGuards
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from funcdl import tree
+from funcdl.transforms import first_order
 from funcdl.tree import Tree
 
 
@@ -50,7 +51,7 @@ def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> C
 
     @functools.wraps(f)
     def jitted(*args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_dynamo_compiling() or torch._C._are_functorch_transforms_active() or _shapes_only():
+        if torch.compiler.is_dynamo_compiling() or _below_a_transform() or _shapes_only():
             return f(*args, **kwargs)
         leaves, structure = tree.flatten((args, kwargs))
         compiled = programs.setdefault(structure, [])
@@ -237,6 +238,10 @@ def _eval_shape(f: Callable[..., Any], args: Any, kwargs: Any) -> tuple[list[Ten
     with mode:
         fake_args, fake_kwargs = tree.unflatten(structure, fakes)
         return fakes, f(*fake_args, **fake_kwargs)
+
+
+def _below_a_transform() -> bool:
+    return first_order.is_under_way() or torch._C._are_functorch_transforms_active()
 
 
 def _shapes_only() -> bool:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from funcdl import interop, nn, random, testing, transforms, tree
-from funcdl.nn import recurrent
+from funcdl.nn import recurrent_layer
 from tests.twins.sequences import packed
 
 T = torch.nn
@@ -84,7 +84,7 @@ def test_the_fast_loop_is_the_plain_one(constructor, twin, monkeypatch, device):
         return (y**2).sum() + sum((leaf**3).sum() for leaf in tree.leaves(last)), (y, last)
 
     fast = transforms.grad(f, (0, 1), has_aux=True)(params, x)
-    monkeypatch.setattr(recurrent, "first_order_only", lambda: False)
+    monkeypatch.setattr(recurrent_layer, "first_order_only", lambda: False)
     plain = transforms.grad(f, (0, 1), has_aux=True)(params, x)
     torch.testing.assert_close(tree.leaves(fast), tree.leaves(plain), **SHARP)
 
