@@ -187,6 +187,8 @@ def _recurrent(
         if not batched:  # a batch of one
             y, state = y.unsqueeze(1), tuple(part.unsqueeze(1) for part in state)
             lengths = None if lengths is None else lengths.unsqueeze(0)
+        if lengths is not None:  # what is not finite there would reach gradients
+            y = torch.where((torch.arange(len(y), device=y.device).unsqueeze(-1) < lengths).unsqueeze(-1), y, 0)
         keys = slot_keys(key, num_layers)
         last: list[State] = []
         for layer in range(num_layers):

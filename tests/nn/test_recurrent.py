@@ -61,14 +61,19 @@ def test_what_lies_beyond_the_end_does_not_matter(constructor, twin):
     x, lengths = draw(5, 2, 3), torch.tensor([2, 4])
     params, _ = layer.init(KEY, x)
 
-    def f(x):
+    def f(params, x):
         y, last = layer(params, {"input": x, "lengths": lengths})
-        return y.sum() + sum(leaf.sum() for leaf in tree.leaves(last))
+        return y.sum() + sum(leaf.sum() for leaf in tree.leaves(last)), (y, last)
 
-    gradient = transforms.grad(f)(x)
+    (by_params, gradient), results = transforms.grad(f, (0, 1), has_aux=True)(params, x)
     assert not gradient[2:, 0].any()
     assert not gradient[4:, 1].any()
     assert gradient[:2, 0].all()
+    for strange in (torch.nan, torch.inf, 1e30):
+        x[2:, 0], x[4:, 1] = strange, -strange
+        found = transforms.grad(f, (0, 1), has_aux=True)(params, x)
+        same = zip(tree.leaves(found), tree.leaves(((by_params, gradient), results)), strict=True)
+        assert all(torch.equal(one, other) for one, other in same)
 
 
 @every_kind
