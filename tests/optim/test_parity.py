@@ -2,8 +2,6 @@
 
 import inspect
 import re
-from contextlib import contextmanager
-from functools import partial
 
 import pytest
 import torch
@@ -26,6 +24,7 @@ from torch.optim import (
 
 from funcdl import optim, tree
 from funcdl.testing import assert_matches_optimizer
+from tests.optim.torch_twin import Twin, draw, nonzero_like, shapes_for
 
 GRID = {
     ("sgd", SGD): [
@@ -128,76 +127,6 @@ ELSEWHERE = {
     LBFGS: {"max_iter", "max_eval", "line_search_fn"},  # of several updates in one step
 }
 REAL_ONLY = {Adafactor: "does not support complex", Muon: "[Cc]omplex parameters"}
-
-
-def shapes_for(twin):
-    if twin is Muon:  # matrices only
-        return {"wide": (5, 7), "empty": (0, 3), "layers": ({"weight": (64, 29)}, {"weight": (1, 1)})}
-    shapes = {"scalar": (), "empty": (0, 3), "layers": ({"weight": (1,)}, {"weight": (64, 129)}, {"weight": (2, 3, 5)})}
-    if twin is Adafactor:  # divides by the number of elements
-        del shapes["empty"]
-    return shapes
-
-
-def draw(shapes, dtype, device, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-
-    def leaf(shape):
-        return torch.randn(shape, generator=generator, dtype=dtype).to(device)
-
-    def walk(node):
-        if isinstance(node, dict):
-            return {name: walk(child) for name, child in node.items()}
-        return tuple(walk(child) for child in node) if node and isinstance(node[0], dict) else leaf(node)
-
-    return walk(shapes)
-
-
-def nonzero_like(params, step):
-    """Numbers, both parts of complex ones too, of size 0.1 and more."""
-
-    def away_from_zero(leaf):
-        real = torch.view_as_real(leaf) if leaf.is_complex() else leaf
-        moved = real + 0.1 * torch.where(real < 0, -1, 1).to(real.dtype)
-        return torch.view_as_complex(moved) if leaf.is_complex() else moved
-
-    generator = torch.Generator().manual_seed(step + 1)
-    return tree.map(
-        lambda p: away_from_zero(torch.randn(p.shape, generator=generator, dtype=p.dtype).to(p.device)), params
-    )
-
-
-@contextmanager
-def default_dtype(dtype):
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-class Twin:
-    """A torch optimizer that does one update in each step, with its own scalars as wide as the parameters.
-
-    Otherwise ASGD's rate and NAdam's product of momenta would be float32, whatever the parameters are.
-    """
-
-    def __init__(self, twin, options, parameters):
-        self.parameters = parameters
-        self.closure = []
-        if twin is LBFGS:
-            options, self.closure = {**options, "max_iter": 1}, [lambda: torch.zeros(())]
-        if "foreach" in inspect.signature(twin).parameters:
-            options = {**options, "foreach": False}
-        self.optimizer = twin(parameters, **options)
-
-    def step(self):
-        with default_dtype(torch.float64 if self.wide() else torch.float32):
-            self.optimizer.step(*self.closure)
-
-    def wide(self):
-        return any(p.dtype in (torch.float64, torch.complex128) for p in self.parameters)
 
 
 def slope(params, sign=1.0):
@@ -345,77 +274,3 @@ def test_every_optimizer_that_claims_a_twin_is_here():
         if re.search(r"Equals `torch\.optim\.[A-Z]\w+`", getattr(optim, name).__doc__ or "")
     }
     assert {name for name, _ in GRID} == claims
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
-def test_the_average_of_asgd_is_that_of_torch(dtype, device):
-    params = draw(shapes_for(ASGD), dtype, device)
-    options = {"lr": 0.5, "t0": 3.0}
-    transformation = optim.asgd(**options)
-    state = transformation.init(params)
-    parameters = tree.map(lambda p: torch.nn.Parameter(p.clone()), params)
-    twin = Twin(ASGD, options, tree.leaves(parameters))
-    for i in range(10):
-        grads = nonzero_like(params, i)
-        updates, state = transformation.update(grads, state, params)
-        params = optim.apply_updates(params, updates)
-        for parameter, grad in zip(tree.leaves(parameters), tree.leaves(grads), strict=True):
-            parameter.grad = grad
-        twin.step()
-    expected = [twin.optimizer.state[parameter]["ax"] for parameter in tree.leaves(parameters)]
-    actual = [torch.view_as_complex(ax) if dtype.is_complex else ax for ax in tree.leaves(state[-1].memory["ax"])]
-    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
-    assert (actual[-1] - tree.leaves(params)[-1]).abs().max() > 0.01  # and not the parameters themselves
-
-
-def test_a_centred_root_of_less_than_nothing_is_nothing(device):
-    """Where rounding makes the variance of the gradients negative, and torch.optim.RMSprop divides by NaN."""
-    params = {"w": torch.ones(3, device=device)}
-    transformation = optim.scale_by_rmsprop(eps=1.0, centered=True)
-    state = transformation.init(params)
-    averages = {"grad_avg": params, "square_avg": {"w": torch.full((3,), 1 - 1e-5, device=device)}}
-    updates, _ = transformation.update(params, state._replace(memory=averages), params)
-    torch.testing.assert_close(updates, params)
-
-
-@pytest.mark.parametrize("max_norm", [0.5, 0.0, 1e3])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_clips_as_torch(max_norm, dtype, device):
-    params, grads = draw(shapes_for(SGD), dtype, device), draw(shapes_for(SGD), dtype, device, seed=1)
-    transformation = optim.clip_by_global_norm(max_norm)
-    twins = [torch.nn.Parameter(p.clone()) for p in tree.leaves(params)]
-    for twin, grad in zip(twins, tree.leaves(grads), strict=True):
-        twin.grad = grad.clone()
-    torch.nn.utils.clip_grad_norm_(twins, max_norm)
-    updates, _ = transformation.update(grads, transformation.init(params), params)
-    torch.testing.assert_close(tree.leaves(updates), [twin.grad for twin in twins])
-
-
-def test_clipping_to_the_norm_itself_has_the_margin_of_torch():
-    params = {"w": torch.tensor([3.0, 4.0], dtype=torch.float64)}
-    transformation = optim.clip_by_global_norm(5.0)
-    updates, _ = transformation.update(params, transformation.init(params), params)
-    torch.testing.assert_close(updates["w"], params["w"] * 5 / (5 + 1e-6), rtol=1e-15, atol=0)
-
-
-def test_a_scheduled_optimizer_takes_the_steps_of_torch_with_a_scheduler():
-    params = draw(shapes_for(SGD), torch.float64, "cpu")
-
-    def factory(parameters):
-        optimizer = torch.optim.Adam(parameters, lr=0.1)
-        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=30, eta_min=0.01)
-        optimizer.register_step_post_hook(lambda *_: scheduler.step())
-        return optimizer
-
-    transformation = optim.adam(lr=optim.schedules.cosine(0.1, T_max=30, eta_min=0.01))
-    assert_matches_optimizer(transformation, factory, params, steps=50, rtol=1e-10, atol=1e-10)
-
-
-def test_a_difference_names_the_step_and_the_leaf():
-    params = {"a": torch.ones(2), "b": torch.ones(2)}
-
-    def gradients(step):
-        return {"a": torch.zeros(2), "b": torch.full((2,), float(step == 2))}
-
-    with pytest.raises(AssertionError, match="step 2: parameter b"):
-        assert_matches_optimizer(optim.sgd(lr=0.1), partial(torch.optim.SGD, lr=0.2), params, gradients=gradients)

@@ -1,24 +1,14 @@
 """`jit(..., donate_argnums)` computes what the pure function computes, and reuses memory where that is safe."""
 
 import functools
-import importlib
-import random as python_random
 from typing import NamedTuple
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from funcdl import random, tree
 from funcdl.transforms import jit, scan, value_and_grad, vmap
-
-jit_module = importlib.import_module("funcdl.transforms.jit")  # the package's attribute of that name is the function
-
-
-def whole(*shape, start=0):
-    """Whole numbers, on which float32 arithmetic is exact in any order, so that results can be compared bit by bit."""
-    return torch.arange(start, start + torch.Size(shape).numel()).remainder(7).to(torch.float32).reshape(shape)
+from tests.transforms.donated import jit_module, same, storages, whole
 
 
 class Counted(NamedTuple):
@@ -201,18 +191,6 @@ def together(cases):
     return f
 
 
-def same(results, expected):
-    """Bit for bit the same trees, in containers of the same types."""
-    assert tree.structure(results) == tree.structure(expected)
-    for (path, result), right in zip(tree.leaves_with_paths(results), tree.leaves(expected), strict=True):
-        assert result.dtype == right.dtype, path
-        assert torch.equal(result, right), f"{path}: {result} is not {right}"
-
-
-def storages(*trees):
-    return [leaf.untyped_storage()._cdata for leaf in tree.leaves(trees)]
-
-
 @functools.cache  # one graph for all cases; each case is then judged in a test of its own
 def run(group, device):
     """Feeds the state back for some steps; returns for each the expected and the found (state, out) and the donors."""
@@ -274,148 +252,14 @@ def test_two_donated_arguments_and_a_keyword(device):
     assert torch.equal(c, whole(3, start=2).to(device))
 
 
-def test_conjugate_is_not_the_unchanged_leaf(uncompiled):
-    result = jit(lambda c: c.conj(), donate_argnums=0)(torch.tensor([1 + 2j]))
-    assert torch.equal(result, torch.tensor([1 - 2j]))
-
-
-# Programs over a few leaves, with planning but without compiling: cheap enough for many.
-
-
 @pytest.fixture
 def uncompiled(monkeypatch):
     monkeypatch.setattr(jit_module, "_torch_compile", lambda f: f)
 
 
-INSTRUCTIONS = {
-    "copy": lambda a, b: a,
-    "add": lambda a, b: a + b,
-    "subtract": lambda a, b: a - 2 * b,
-    "flip": lambda a, b: a.flip(0),
-    "double_transpose": lambda a, b: a.t().t(),
-    "transpose": lambda a, b: a.t(),
-    "reshape": lambda a, b: a.reshape(-1).view(3, 3),
-    "row": lambda a, b: b[1].expand(3, 3),
-    "swap_halves": lambda a, b: torch.cat([a[1:], b[:1]]),
-    "zero": lambda a, b: torch.zeros_like(a),
-    "detach": lambda a, b: a.detach(),
-    "constant": lambda a, b: PROGRAM_CONSTANT,
-}
-PROGRAM_CONSTANT = whole(3, 3, start=3)
-
-
-def interpret(program, leaves, other):
-    registers = [*leaves, other]
-    instructions, kept, out = program
-    for name, first, second, target in instructions:
-        registers[target] = INSTRUCTIONS[name](registers[first], registers[second])
-    return tuple(registers[index] for index in kept), [registers[index] for index in out]
-
-
-def run_programs(programs):
-    """Runs each program three times, its state fed back, and compares it with the pure function."""
-
-    def f(states, other):
-        pairs = [interpret(*pair, other) for pair in zip(programs, states, strict=True)]
-        return [kept for kept, _ in pairs], [out for _, out in pairs]
-
-    def initial():
-        return [tuple(whole(3, 3, start=index) for index in range(3)) for _ in programs]
-
-    compiled, other = jit(f, donate_argnums=0), whole(3, 3, start=5)
-    expected, states = initial(), initial()
-    for _ in range(3):
-        expected, expected_out = f(expected, other)
-        # A state fed back must be donatable: contiguous, and no leaf twice (jit's results never share memory).
-        states, out = compiled(states, other)
-        same((states, out), (expected, expected_out))
-        assert len(set(storages(states, out))) == len(storages(states, out))
-    same((other, PROGRAM_CONSTANT), (whole(3, 3, start=5), whole(3, 3, start=3)))
-
-
-register = st.integers(0, 3)
-instruction = st.tuples(st.sampled_from(list(INSTRUCTIONS)), register, register, register)
-program = st.tuples(st.lists(instruction, max_size=5), st.tuples(*[register] * 3), st.lists(register, max_size=3))
-
-
-@given(program=program)
-@settings(max_examples=150, deadline=None)
-def test_plans_of_random_programs(program):
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(jit_module, "_torch_compile", lambda f: f)
-        run_programs([program])
-
-
-def test_random_programs_compiled():
-    draw = python_random.Random(0)
-
-    def registers(count):
-        return tuple(draw.randrange(4) for _ in range(count))
-
-    def one():
-        instructions = [(draw.choice(list(INSTRUCTIONS)), *registers(3)) for _ in range(4)]
-        return instructions, registers(3), registers(2)
-
-    run_programs([one() for _ in range(12)])
-
-
-# What is refused.
-
-
-def test_donated_leaf_twice_in_the_tree_is_refused_by_name_and_works_once_cloned():
-    def f(state):
-        return {"ema": 2 * state["params"], "params": state["ema"]}
-
-    step, params = jit(f, donate_argnums=0), whole(3)
-    with pytest.raises(ValueError, match=r"'0\.ema' is donated, but shares its memory with '0\.params'; clone one"):
-        step({"params": params, "ema": params})
-    with pytest.raises(ValueError, match="shares its memory"):  # and nothing planned for these leaves is kept
-        step({"params": params, "ema": params.detach()})
-    state = {"params": whole(3), "ema": whole(3, start=1)}
-    same(step(state), f({"params": whole(3), "ema": whole(3, start=1)}))
-
-
-def test_views_of_one_tensor_are_refused():
-    halves = whole(4).view(2, 2).unbind()
-    with pytest.raises(ValueError, match=r"'0\.0' is donated, but shares its memory with '0\.1'"):
-        jit(lambda s: s, donate_argnums=0)(halves)
-
-
-def test_donated_leaf_that_another_argument_holds_is_refused():
-    w = whole(3)
-    step = jit(lambda s, inputs: {"w": s["w"] + inputs}, donate_argnums=0)
-    with pytest.raises(ValueError, match=r"'0\.w' is donated, but shares its memory with '1'; clone one"):
-        step({"w": w}, w)
-    step({"w": whole(3)}, w)
-    state = {"w": w.clone()}
-    with pytest.raises(ValueError, match="shares its memory"):  # by the compiled program too
-        step(state, state["w"])
-    assert torch.equal(w, whole(3))
-
-
-def test_sharing_is_refused_without_a_compiler_too(monkeypatch):
-    monkeypatch.setattr(jit_module, "missing_compiler", lambda: "no compiler")
-    step = jit(lambda a, b: (a + 1, b), donate_argnums=0)
-    with pytest.warns(RuntimeWarning, match="no compiler"):
-        step(whole(2), whole(2))
-    w = whole(2)
-    with pytest.raises(ValueError, match="shares its memory"):
-        step(w, w)
-
-
-def test_donated_leaf_that_requires_a_gradient_is_refused():
-    state = {"w": whole(3).requires_grad_()}
-    with pytest.raises(ValueError, match=r"'0\.w' is donated, but requires a gradient; detach it first"):
-        jit(lambda s: {"w": s["w"] + 1}, donate_argnums=0)(state)
-
-
-@pytest.mark.parametrize("argnum", [1, -1])
-def test_donated_position_that_is_not_there_is_refused(argnum):
-    step = jit(lambda a, b: a + b, donate_argnums=argnum)
-    with pytest.raises(
-        ValueError, match=rf"names argument {argnum}, but the call has 1 positional arguments; pass what"
-    ):
-        step(whole(2), b=whole(2))
+def test_conjugate_is_not_the_unchanged_leaf(uncompiled):
+    result = jit(lambda c: c.conj(), donate_argnums=0)(torch.tensor([1 + 2j]))
+    assert torch.equal(result, torch.tensor([1 - 2j]))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.int64])

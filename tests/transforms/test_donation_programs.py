@@ -1,0 +1,84 @@
+"""`jit(..., donate_argnums)` computes what the pure function computes, for programs drawn at random."""
+
+import random as python_random
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from funcdl.transforms import jit
+from tests.transforms.donated import jit_module, same, storages, whole
+
+# Programs over a few leaves, with planning but without compiling: cheap enough for many.
+
+INSTRUCTIONS = {
+    "copy": lambda a, b: a,
+    "add": lambda a, b: a + b,
+    "subtract": lambda a, b: a - 2 * b,
+    "flip": lambda a, b: a.flip(0),
+    "double_transpose": lambda a, b: a.t().t(),
+    "transpose": lambda a, b: a.t(),
+    "reshape": lambda a, b: a.reshape(-1).view(3, 3),
+    "row": lambda a, b: b[1].expand(3, 3),
+    "swap_halves": lambda a, b: torch.cat([a[1:], b[:1]]),
+    "zero": lambda a, b: torch.zeros_like(a),
+    "detach": lambda a, b: a.detach(),
+    "constant": lambda a, b: PROGRAM_CONSTANT,
+}
+PROGRAM_CONSTANT = whole(3, 3, start=3)
+
+
+def interpret(program, leaves, other):
+    registers = [*leaves, other]
+    instructions, kept, out = program
+    for name, first, second, target in instructions:
+        registers[target] = INSTRUCTIONS[name](registers[first], registers[second])
+    return tuple(registers[index] for index in kept), [registers[index] for index in out]
+
+
+def run_programs(programs):
+    """Runs each program three times, its state fed back, and compares it with the pure function."""
+
+    def f(states, other):
+        pairs = [interpret(*pair, other) for pair in zip(programs, states, strict=True)]
+        return [kept for kept, _ in pairs], [out for _, out in pairs]
+
+    def initial():
+        return [tuple(whole(3, 3, start=index) for index in range(3)) for _ in programs]
+
+    compiled, other = jit(f, donate_argnums=0), whole(3, 3, start=5)
+    expected, states = initial(), initial()
+    for _ in range(3):
+        expected, expected_out = f(expected, other)
+        # A state fed back must be donatable: contiguous, and no leaf twice (jit's results never share memory).
+        states, out = compiled(states, other)
+        same((states, out), (expected, expected_out))
+        assert len(set(storages(states, out))) == len(storages(states, out))
+    same((other, PROGRAM_CONSTANT), (whole(3, 3, start=5), whole(3, 3, start=3)))
+
+
+register = st.integers(0, 3)
+instruction = st.tuples(st.sampled_from(list(INSTRUCTIONS)), register, register, register)
+program = st.tuples(st.lists(instruction, max_size=5), st.tuples(*[register] * 3), st.lists(register, max_size=3))
+
+
+@given(program=program)
+@settings(max_examples=150, deadline=None)
+def test_plans_of_random_programs(program):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(jit_module, "_torch_compile", lambda f: f)
+        run_programs([program])
+
+
+def test_random_programs_compiled():
+    draw = python_random.Random(0)
+
+    def registers(count):
+        return tuple(draw.randrange(4) for _ in range(count))
+
+    def one():
+        instructions = [(draw.choice(list(INSTRUCTIONS)), *registers(3)) for _ in range(4)]
+        return instructions, registers(3), registers(2)
+
+    run_programs([one() for _ in range(12)])
