@@ -72,6 +72,7 @@ def multihead_attention(
 
     Source: Vaswani et al., "Attention is all you need", 2017. Equals `torch.nn.MultiheadAttention`, whose `forward`
     has the last options but `is_causal`, there a hint that needs a mask, and needs no more than here to be given.
+    Without weights its kernel knows no derivative of a gradient that has been taken, as is said at `rnn`.
 
     >>> layer = multihead_attention(2, batch_first=True, need_weights=False, is_causal=True)
     >>> params, buffers = layer.init(random.key(0), torch.empty(5, 7, 4, device="meta"))

@@ -94,7 +94,8 @@ def embedding_bag(
             with another mode than the sum.
         TypeError: by `apply`, when the indices are not int32 or int64.
 
-    Equals `torch.nn.EmbeddingBag` without its `max_norm`, `scale_grad_by_freq` and `sparse`.
+    Equals `torch.nn.EmbeddingBag` without its `max_norm`, `scale_grad_by_freq` and `sparse`. Its kernel knows no
+    derivative by `torch.autograd` below `grad`; `grad` around `grad` works.
 
     >>> layer = embedding_bag(3, 1, mode="sum")
     >>> params = {"weight": torch.tensor([[1.0], [10.0], [100.0]])}

@@ -61,7 +61,9 @@ def rnn(
         TypeError: by `apply`, when the input has another dtype than the parameters, or `lengths` is not of integers.
 
     Equals `torch.nn.RNN`, which has `lengths` in a packed sequence. Derivatives of any order and kind work by `grad`
-    and its kin; only inside `jit`, do not differentiate a `grad` once more by plain autograd: use `grad` for both.
+    and its kin, one around the other. A gradient that has been taken cannot be differentiated afterwards, such as what
+    the function of `torch.func.vjp` returns, or one by `torch.autograd` below `grad`; that is an error, though plain
+    autograd around a `grad` goes unnoticed inside `jit`.
 
     >>> layer = rnn(4, batch_first=True)
     >>> params, buffers = layer.init(random.key(0), torch.empty(2, 5, 3, device="meta"))
@@ -187,8 +189,6 @@ def _recurrent(
         if not batched:  # a batch of one
             y, state = y.unsqueeze(1), tuple(part.unsqueeze(1) for part in state)
             lengths = None if lengths is None else lengths.unsqueeze(0)
-        if lengths is not None:  # what is not finite there would reach gradients
-            y = torch.where((torch.arange(len(y), device=y.device).unsqueeze(-1) < lengths).unsqueeze(-1), y, 0)
         keys = slot_keys(key, num_layers)
         last: list[State] = []
         for layer in range(num_layers):

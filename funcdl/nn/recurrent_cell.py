@@ -41,9 +41,9 @@ class Cell:
         step: `step(from_input, weight_hh, bias_hh, state) -> state`, where `from_input` is what `project` gives.
         loop: `loop(from_input, weight_hh, bias_hh, state) -> states` does all steps of all directions, with the shapes
             of `recurrence.py`.
-        close: `close(from_input, open)` changes the input's share of the gates so that a step that is not open leaves
-            the state as it is; None where no input can do that.
-        kernel: torch's operator for a whole layer, and `has_kernel(x, weight_ih)` whether it serves.
+        close: `close(from_input, inside)` changes the input's share of the gates so that a step that is not inside the
+            sequence leaves the state as it is; None where no input can do that.
+        kernel: torch's operator for a whole layer, and `has_kernel(x, weight_ih, *others)` whether it serves.
         project: `project(x, weight_ih, bias_ih, bias_hh)`: the input's share of the gates, for all times at once.
     """
 
@@ -53,7 +53,7 @@ class Cell:
     loop: Callable[[Tensor, Tensor, Tensor | None, State], State]
     close: Callable[[Tensor, Tensor], Tensor] | None
     kernel: Kernel
-    has_kernel: Callable[[Tensor, Tensor], bool]
+    has_kernel: Callable[..., bool]
 
 
 def _project_with_both_biases(x: Tensor, weight: Tensor, bias_ih: Tensor | None, bias_hh: Tensor | None) -> Tensor:
@@ -99,9 +99,9 @@ def _gru_loop(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, sta
     return (gru_states(from_input, weight_hh, bias, state[0]),)
 
 
-def _gru_close(from_input: Tensor, open: Tensor) -> Tensor:
+def _gru_close(from_input: Tensor, inside: Tensor) -> Tensor:
     r, z, n = from_input.chunk(3, -1)
-    return torch.cat([r, torch.where(open.unsqueeze(-1), z, torch.inf), n], -1)
+    return torch.cat([r, torch.where(inside.unsqueeze(-1), z, torch.inf), n], -1)
 
 
 def _lstm_loop(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, state: State) -> State:

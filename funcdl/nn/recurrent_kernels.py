@@ -21,12 +21,12 @@ _LSTM = 2  # oneDNN's number of the mode
 _HAS_ONEDNN = torch.backends.mkldnn.is_available()  # a trace cannot ask
 
 
-def without_gradient(x: Tensor, weight: Tensor) -> bool:
-    """Whether `simple_kernel` and `gru_kernel` serve.
+def without_gradient(x: Tensor, weight: Tensor, *others: Tensor) -> bool:
+    """Whether `simple_kernel` and `gru_kernel` serve for an input, a weight and all else that they read.
 
     A trace would write out their loops, a minute for 64 steps; for a gradient the loops of `recurrence.py` are faster.
     """
-    return not torch.compiler.is_compiling() and not _for_gradient(x, weight) and _of_one_dtype(x, weight)
+    return not torch.compiler.is_compiling() and not _for_gradient(x, weight, *others) and _of_one_dtype(x, weight)
 
 
 def simple_kernel(activation: str) -> Kernel:
@@ -48,7 +48,7 @@ def gru_kernel(x: Tensor, weights: tuple[Tensor, Tensor], biases: Biases, state:
     return y, (last.squeeze(0),)
 
 
-def has_lstm(x: Tensor, weight: Tensor) -> bool:
+def has_lstm(x: Tensor, weight: Tensor, *others: Tensor) -> bool:
     """Whether `lstm_kernel` serves: oneDNN's, for one dtype and processor."""
     return _HAS_ONEDNN and x.device.type == "cpu" and x.dtype == torch.float32 and _of_one_dtype(x, weight)
 

@@ -37,8 +37,8 @@ def run(cell: Cell, weights: list[Weights], x: Tensor, state: State, lengths: Te
     """
     if lengths is not None:
         return _run_to_their_ends(cell, weights, x, state, lengths)
-    inputs = [x, *(x.flip(0) for _ in weights[1:])]
-    if _has_loops(weights, x, *state) and cell.has_kernel(x, weights[0].ih):
+    if _has_loops(weights, x, *state) and cell.has_kernel(x, weights[0].ih, *_tensors(weights), *state):
+        inputs = [x, *(x.flip(0) for _ in weights[1:])]
         firsts = [tuple(part[index] for part in state) for index in range(len(weights))]
         results = [
             cell.kernel(part, (each.ih, each.hh), each.biases, first)
@@ -47,9 +47,9 @@ def run(cell: Cell, weights: list[Weights], x: Tensor, state: State, lengths: Te
         outputs = [y for y, _ in results]
         last = tuple(_stack(parts) for parts in zip(*(final for _, final in results), strict=True))
     else:
-        states = _states(cell, weights, _projected(cell, weights, inputs), state)
+        states = _states(cell, weights, _projected(cell, weights, x), state)
         outputs, last = list(states[0].unbind(0)), tuple(part[:, -1] for part in states)
-    return _side_by_side([outputs[0], *(y.flip(0) for y in outputs[1:])]), last
+    return _joined([outputs[0], *(y.flip(0) for y in outputs[1:])], -1), last
 
 
 def _run_to_their_ends(
@@ -57,25 +57,33 @@ def _run_to_their_ends(
 ) -> tuple[Tensor, State]:
     steps = torch.arange(len(x), device=x.device).unsqueeze(-1)
     inside = steps < lengths  # (time, batch)
+    x = torch.where(inside.unsqueeze(-1), x, 0)  # a NaN there would reach the last state and all gradients
     if cell.close is not None:  # steps outside change nothing, before the start of a reversed sequence or at its end
-        given = _projected(cell, weights, [x, *(x.flip(0) for _ in weights[1:])])
-        given = [cell.close(part, inside.flip(0) if reverse else inside) for reverse, part in enumerate(given)]
+        given = [
+            cell.close(part, inside.flip(0) if reverse else inside)
+            for reverse, part in enumerate(_projected(cell, weights, x))
+        ]
         states = _states(cell, weights, given, state)
         outputs, last = [states[0][0], *(y.flip(0) for y in states[0][1:])], tuple(part[:, -1] for part in states)
     else:
         mirrored = torch.where(inside, lengths - 1 - steps, steps)
         inputs = [x, *(_reordered(x, mirrored) for _ in weights[1:])]
-        states = _states(cell, weights, _projected(cell, weights, inputs), state)
+        given = [cell.project(part, each.ih, *each.biases) for part, each in zip(inputs, weights, strict=True)]
+        states = _states(cell, weights, given, state)
         outputs = [states[0][0], *(_reordered(y, mirrored) for y in states[0][1:])]
         at_end = (lengths - 1).clamp(min=0).view(1, 1, -1, 1)
         ends = (part.gather(1, at_end.expand(len(part), 1, *part.shape[2:])).squeeze(1) for part in states)
         some = (lengths > 0).unsqueeze(-1)
         last = tuple(torch.where(some, end, first) for end, first in zip(ends, state, strict=True))
-    return torch.where(inside.unsqueeze(-1), _side_by_side(outputs), 0), last
+    return torch.where(inside.unsqueeze(-1), _joined(outputs, -1), 0), last
 
 
-def _projected(cell: Cell, weights: list[Weights], inputs: list[Tensor]) -> list[Tensor]:
-    return [cell.project(x, each.ih, *each.biases) for x, each in zip(inputs, weights, strict=True)]
+def _projected(cell: Cell, weights: list[Weights], x: Tensor) -> list[Tensor]:
+    """Returns the input's share of the gates, by one product; for the reverse direction the last step comes first."""
+    bias_ih, bias_hh = zip(*(each.biases for each in weights), strict=True)
+    biases = [None if part[0] is None else _joined(part, 0) for part in (bias_ih, bias_hh)]
+    given = cell.project(x, _joined([each.ih for each in weights], 0), *biases).chunk(len(weights), -1)
+    return [given[0], *(part.flip(0) for part in given[1:])]
 
 
 def _states(cell: Cell, weights: list[Weights], from_inputs: list[Tensor], state: State) -> State:
@@ -97,9 +105,11 @@ def _states(cell: Cell, weights: list[Weights], from_inputs: list[Tensor], state
 
 
 def _has_loops(weights: list[Weights], *tensors: Tensor) -> bool:
-    if any(each.hr is not None for each in weights):
-        return False
-    return _first_order(*tensors, *(weight for each in weights for weight in (each.ih, each.hh)))
+    return all(each.hr is None for each in weights) and _first_order(*tensors, *_tensors(weights))
+
+
+def _tensors(weights: list[Weights]) -> list[Tensor]:
+    return [part for each in weights for part in (each.ih, each.hh, *each.biases) if part is not None]
 
 
 def _first_order(*tensors: Tensor) -> bool:
@@ -110,8 +120,8 @@ def _first_order(*tensors: Tensor) -> bool:
     return first_order_only() and not is_recorded(*tensors)
 
 
-def _side_by_side(outputs: list[Tensor]) -> Tensor:
-    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
+def _joined(directions: Sequence[Tensor], dim: int) -> Tensor:
+    return directions[0] if len(directions) == 1 else torch.cat(list(directions), dim)
 
 
 def _stack(directions: Sequence[Tensor]) -> Tensor:

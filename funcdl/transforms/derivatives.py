@@ -24,7 +24,8 @@ def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: boo
         A function of the arguments of `f` that returns a tree like `args[argnums]`.
 
     Source: `torch.func.grad`. Where no other transform and no graph is under way plain autograd takes the gradient: the
-    same, and sooner. `f`, which has to be pure, is called once more if it closes over a tensor that requires one.
+    same, and sooner. `f` has to be pure: it is called once more where that turns out not to serve, as when it closes
+    over a tensor that requires a gradient.
 
     >>> grad(lambda w: (w**2).sum())(torch.tensor([1.0, 3.0]))
     tensor([2., 6.])

@@ -2,7 +2,7 @@
 
 `torch.func.grad` records the backward pass for a second derivative, for which torch writes fused gradients out in small
 steps, and it stands between each operation and its kernel. Where no other transform is under way plain autograd takes
-the same gradient in a half to all of the time.
+the same gradient, up to twice as fast.
 """
 
 from __future__ import annotations
@@ -31,26 +31,36 @@ def gradient_and_value(
 ) -> tuple[Any, Any] | None:
     """Returns what `torch.func.grad_and_value` would, or None where it has to be asked.
 
-    That is below another transform and in a graph, where something outside records what becomes of an argument or of a
-    tensor that `f` closes over, and where there is an error to be told.
+    That is below another transform, where something outside records what becomes of an argument or of a tensor that `f`
+    closes over (in its forward pass: nobody can see what a hook closes over), and for trees or errors of torch's own.
     """
-    if _others_differentiate(args, kwargs):
-        return None
     positions = (argnums,) if isinstance(argnums, int) else argnums
-    if not all(-len(args) <= position < len(args) for position in positions):
+    everything = [leaf for leaf in tree.leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    if _others_differentiate(everything) or not _are_places(positions, len(args)):
         return None
     leaves, structure = tree.flatten([args[position] for position in positions])
     if not leaves or not all(_is_differentiable(leaf) for leaf in leaves):
         return None
     outside = torch.is_grad_enabled()
-    with torch.enable_grad(), _under_way():
+    plain = [leaf for leaf in everything if not leaf.requires_grad]
+    with torch.enable_grad(), _under_way(), _without_cached_casts():
         inputs = [leaf.detach().requires_grad_() for leaf in leaves]
         arguments = list(args)
         for position, part in zip(positions, tree.unflatten(structure, inputs), strict=True):
             arguments[position] = part
-        result = f(*arguments, **kwargs)
+        try:
+            result = f(*arguments, **kwargs)
+        except RuntimeError as error:
+            if "Inference tensors" in str(error):  # which `torch.func` can read, where `f` closes over them
+                return None
+            raise
+        for leaf in plain:
+            if leaf.requires_grad:  # `f` has written into it
+                leaf.detach_()
         results, form = tree.flatten(result)
-        if not _fits(result, has_aux, results) or (outside and _records_others(results, inputs)):
+        if not _fits(result, has_aux, results) or not all(leaf.requires_grad for leaf in inputs):
+            return None
+        if outside and _records_others(results, inputs):
             return None
         grads = _gradients(results[0], inputs)
     gradient = tree.unflatten(structure, grads)
@@ -65,7 +75,7 @@ def _gradients(value: Tensor, inputs: list[Tensor]) -> list[Tensor]:
 
 def _fits(result: Any, has_aux: bool, results: list[Any]) -> bool:
     """Whether `result`, with the leaves `results`, is a 0-dim tensor, or with `has_aux` a pair of one and a tree."""
-    if has_aux and not (isinstance(result, tuple) and len(result) == 2):
+    if has_aux and not (type(result) is tuple and len(result) == 2):
         return False
     value = result[0] if has_aux else result
     return isinstance(value, Tensor) and value.ndim == 0 and all(isinstance(leaf, Tensor) for leaf in results)
@@ -80,16 +90,33 @@ def _under_way() -> Iterator[None]:
         _UNDER_WAY.reset(token)
 
 
-def _others_differentiate(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    other = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-    if other or torch.is_inference_mode_enabled():
+@contextlib.contextmanager
+def _without_cached_casts() -> Iterator[None]:
+    """Keeps autocast from holding a converted copy of each new leaf until its end, and from rounding their sums."""
+    enabled = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(enabled)
+
+
+def _others_differentiate(leaves: list[Tensor]) -> bool:
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return True
-    leaves = tree.leaves((args, kwargs)) if torch.is_grad_enabled() else []
-    return any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in leaves)
+    if torch.is_inference_mode_enabled() or any(leaf.is_inference() for leaf in leaves):
+        return True
+    return torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)
+
+
+def _are_places(positions: Any, count: int) -> bool:
+    if not isinstance(positions, tuple) or not all(-count <= position < count for position in positions):
+        return False
+    return len({position % count for position in positions}) == len(positions)
 
 
 def _is_differentiable(leaf: Any) -> bool:
-    return isinstance(leaf, Tensor) and (leaf.is_floating_point() or leaf.is_complex()) and not leaf.is_inference()
+    return isinstance(leaf, Tensor) and (leaf.is_floating_point() or leaf.is_complex())
 
 
 def _records_others(results: list[Tensor], inputs: list[Tensor]) -> bool:
@@ -101,10 +128,10 @@ def _records_others(results: list[Tensor], inputs: list[Tensor]) -> bool:
     seen = set(nodes)
     while nodes:
         node = nodes.pop()
-        variable = getattr(node, "variable", None)  # of the node that stands for a leaf
-        if variable is not None and id(variable) not in own:
+        if isinstance(node, torch._C._functions.AccumulateGrad) and id(node.variable) not in own:
             return True
-        new = {following for following, _ in node.next_functions if following is not None} - seen
-        seen |= new
-        nodes += new
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                nodes.append(following)
     return False

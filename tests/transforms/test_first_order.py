@@ -109,6 +109,56 @@ def test_negative_argnums_and_complex_numbers(calls):
     assert calls == [True]
 
 
+@pytest.mark.parametrize("argnums", [(0, 0), (0, -2), (0, 2), [0, 1]])
+def test_impossible_argnums_are_refused_as_by_torch_func(argnums):
+    x = torch.tensor([1.0, 2.0])
+    with pytest.raises((RuntimeError, TypeError, IndexError)) as expected:
+        torch.func.grad(lambda x, y: (x * y).sum(), argnums)(x, x)
+    with pytest.raises(type(expected.value)):
+        grad(lambda x, y: (x * y).sum(), argnums)(x, x)
+
+
+@pytest.mark.parametrize("closed_over", [False, True])
+def test_tensors_of_inference_mode_are_constants(closed_over):
+    with torch.inference_mode():
+        features = torch.tensor([1.0, 2.0])
+    w = torch.tensor([1.0, 1.0])
+    f = (lambda w, _: (w * features).sum()) if closed_over else (lambda w, x: (w * x).sum())
+    for mode in (torch.enable_grad, torch.no_grad):
+        with mode():
+            assert torch.equal(grad(f)(w, w if closed_over else features), features)
+
+
+def test_an_argument_that_f_writes_into_is_not_recorded():
+    mean = torch.zeros(2)
+
+    def f(w, mean):
+        mean.mul_(0.9).add_(0.1 * w)
+        return ((w - mean) ** 2).sum()
+
+    for _ in range(2):
+        assert not grad(f)(torch.tensor([1.0, 2.0]), mean).requires_grad
+        assert not mean.requires_grad
+
+
+def test_recording_cannot_be_switched_off_for_what_is_differentiated():
+    with pytest.raises(RuntimeError):
+        grad(lambda x: sum_of_squares(x.requires_grad_(False)))(torch.ones(2))
+
+
+def test_autocast_keeps_no_copies_and_sums_in_full_precision():
+    """Its cache would sum the gradients of one weight's uses in bfloat16."""
+    x, w = torch.rand(4, 8, generator=torch.Generator().manual_seed(0)) + 1, torch.ones(8, 8)
+
+    def f(w):
+        return sum(torch.nn.functional.linear(x, w).float().sum() for _ in range(300))
+
+    with torch.autocast("cpu", torch.bfloat16):
+        gradient = grad(f)(w)
+        assert torch.is_autocast_cache_enabled()
+    torch.testing.assert_close(gradient, 300 * x.sum(0).expand(8, 8), rtol=5e-3, atol=0)
+
+
 def test_an_error_in_f_leaves_nothing_behind():
     def fail(x):
         assert first_order.is_under_way()
