@@ -25,10 +25,10 @@ def simple_states(from_input: Tensor, weight: Tensor, h: Tensor, relu: bool) -> 
 
 
 def gru_states(from_input: Tensor, weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
-    """Returns all states of a gru, with the bias (directions, gates * hidden) of `weight h`."""
+    """Returns all states of a gru, with the bias `b_hn` (directions, hidden)."""
     to_r_and_z, to_n = from_input.tensor_split([2 * h.shape[-1]], -1)
-    r_and_z, n = bias[:, None, None].tensor_split([2 * h.shape[-1]], -1)
-    return _GruLoop.apply(torch.cat([to_r_and_z + r_and_z, n.expand_as(to_n)], -1), to_n, weight, h)[0]
+    start = torch.cat([to_r_and_z, bias[:, None, None].expand_as(to_n)], -1)
+    return _GruLoop.apply(start, to_n, weight, h)[0]
 
 
 def lstm_states(from_input: Tensor, weight: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,11 +20,11 @@ from funcdl.nn.layer import Buffers, Layer, Params
 from funcdl.nn.recurrence import gru_states, lstm_states, simple_states
 from funcdl.nn.recurrent_kernels import (
     Kernel,
+    Operator,
     State,
-    gru_kernel,
     has_lstm,
     lstm_kernel,
-    simple_kernel,
+    whole,
     without_gradient,
 )
 from funcdl.tree import Tree
@@ -38,30 +38,36 @@ class Cell:
 
     Attributes:
         gates: how many blocks of `hidden_size` rows the weights have.
-        step: `step(from_input, weight_hh, bias_hh, state) -> state`, where `from_input` is what `project` gives.
+        bias: `bias(bias_ih, bias_hh)`, what is added to the input's share of the gates; all but the `b_hn` of a gru,
+            which stands inside the product with r.
+        step: `step(from_input, weight_hh, bias_hh, state) -> state`, where `from_input` is the input's
+            share of the gates, `weight_ih x` and the bias.
         loop: `loop(from_input, weight_hh, bias_hh, state) -> states` does all steps of all directions, with the shapes
             of `recurrence.py`.
         close: `close(from_input, inside)` changes the input's share of the gates so that a step that is not inside the
             sequence leaves the state as it is; None where no input can do that.
-        kernel: torch's operator for a whole layer, and `has_kernel(x, weight_ih, *others)` whether it serves.
-        project: `project(x, weight_ih, bias_ih, bias_hh)`: the input's share of the gates, for all times at once.
+        operator: torch's for layers and packed sequences.
+        kernel: runs a whole layer in one direction by an operator of torch, and `has_kernel(x, weight_ih, *others)`
+            tells whether it serves.
     """
 
     gates: int
-    project: Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
+    bias: Callable[[Tensor, Tensor], Tensor]
     step: Callable[[Tensor, Tensor, Tensor | None, State], State]
     loop: Callable[[Tensor, Tensor, Tensor | None, State], State]
     close: Callable[[Tensor, Tensor], Tensor] | None
+    operator: Operator
     kernel: Kernel
     has_kernel: Callable[..., bool]
 
 
-def _project_with_both_biases(x: Tensor, weight: Tensor, bias_ih: Tensor | None, bias_hh: Tensor | None) -> Tensor:
-    return F.linear(x, weight, None if bias_ih is None or bias_hh is None else bias_ih + bias_hh)
+def _sum_of_biases(bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
+    return bias_ih + bias_hh
 
 
-def _project_with_input_bias(x: Tensor, weight: Tensor, bias_ih: Tensor | None, bias_hh: Tensor | None) -> Tensor:
-    return F.linear(x, weight, bias_ih)
+def _gru_bias(bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
+    r_and_z, n = bias_hh.tensor_split([len(bias_hh) // 3 * 2])
+    return bias_ih + torch.cat([r_and_z, torch.zeros_like(n)])
 
 
 def _simple_step(activation: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor, Tensor | None, State], State]:
@@ -74,8 +80,9 @@ def _simple_step(activation: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Te
 def _gru_step(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, state: State) -> State:
     (h,) = state
     r, z, n = from_input.chunk(3, -1)
-    r_h, z_h, n_h = F.linear(h, weight_hh, bias_hh).chunk(3, -1)
+    r_h, z_h, n_h = F.linear(h, weight_hh).chunk(3, -1)
     r, z = torch.sigmoid(r + r_h), torch.sigmoid(z + z_h)
+    n_h = n_h if bias_hh is None else n_h + bias_hh[-h.shape[-1] :]
     n = torch.tanh(n + r * n_h)
     return ((1 - z) * n + z * h,)  # h itself where z = 1
 
@@ -95,8 +102,9 @@ def _simple_loop(relu: bool) -> Callable[[Tensor, Tensor, Tensor | None, State],
 
 
 def _gru_loop(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, state: State) -> State:
-    bias = weight_hh.new_zeros(weight_hh.shape[:-1]) if bias_hh is None else bias_hh
-    return (gru_states(from_input, weight_hh, bias, state[0]),)
+    h = state[0]
+    bias = h.new_zeros(len(h), h.shape[-1]) if bias_hh is None else bias_hh[:, -h.shape[-1] :]
+    return (gru_states(from_input, weight_hh, bias, h),)
 
 
 def _gru_close(from_input: Tensor, inside: Tensor) -> Tensor:
@@ -109,15 +117,19 @@ def _lstm_loop(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, st
 
 
 def _simple(name: str, activation: Callable[[Tensor], Tensor]) -> Cell:
-    loop = _simple_loop(relu=name == "relu")
-    step = _simple_step(activation)
-    return Cell(1, _project_with_both_biases, step, loop, None, simple_kernel(name), without_gradient)
+    step, loop = _simple_step(activation), _simple_loop(relu=name == "relu")
+    operator = {"tanh": torch.rnn_tanh, "relu": torch.rnn_relu}[name]
+    return Cell(1, _sum_of_biases, step, loop, None, operator, whole(operator), without_gradient)
 
 
 SIMPLE = {"tanh": _simple("tanh", torch.tanh), "relu": _simple("relu", torch.relu)}
-# the bias_hh of a gru stands inside a product with the gate r
-GRU = Cell(3, _project_with_input_bias, _gru_step, _gru_loop, _gru_close, gru_kernel, without_gradient)
-LSTM = Cell(4, _project_with_both_biases, _lstm_step, _lstm_loop, None, lstm_kernel, has_lstm)
+GRU = Cell(3, _gru_bias, _gru_step, _gru_loop, _gru_close, torch.gru, whole(torch.gru), without_gradient)
+LSTM = Cell(4, _sum_of_biases, _lstm_step, _lstm_loop, None, torch.lstm, lstm_kernel, has_lstm)
+
+
+def input_bias(cell: Cell, bias_ih: Tensor | None, bias_hh: Tensor | None) -> Tensor | None:
+    """Returns what is added to the input's share of the gates, for all times at once; None without biases."""
+    return None if bias_ih is None or bias_hh is None else cell.bias(bias_ih, bias_hh)
 
 
 def simple_cell(name: str, nonlinearity: str) -> Cell:
@@ -240,7 +252,7 @@ def _cell(
         shape = (*x.shape[:-1], hidden_size)
         state = state_tuple(name, hx, [shape] * (2 if cell is LSTM else 1), weight)
         biases = (params["bias_ih"], params["bias_hh"]) if bias else (None, None)
-        from_input = cell.project(x, weight, *biases)
+        from_input = F.linear(x, weight, input_bias(cell, *biases))
         state = cell.step(from_input, params["weight_hh"], biases[1], state)
         return state if cell is LSTM else state[0], buffers
 

@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 State = tuple[Tensor, ...]  # (h,), or (h, c) of an lstm
 Biases = tuple[Tensor | None, Tensor | None]
+Operator = Callable[..., tuple[Tensor, ...]]  # torch.gru and its kin
 Kernel = Callable[[Tensor, tuple[Tensor, Tensor], Biases, State], tuple[Tensor, State]]
 
 _LSTM = 2  # oneDNN's number of the mode
@@ -22,16 +24,15 @@ _HAS_ONEDNN = torch.backends.mkldnn.is_available()  # a trace cannot ask
 
 
 def without_gradient(x: Tensor, weight: Tensor, *others: Tensor) -> bool:
-    """Whether `simple_kernel` and `gru_kernel` serve for an input, a weight and all else that they read.
+    """Whether torch's operators serve for an input, a weight and all else that they read.
 
     A trace would write out their loops, a minute for 64 steps; for a gradient the loops of `recurrence.py` are faster.
     """
     return not torch.compiler.is_compiling() and not _for_gradient(x, weight, *others) and _of_one_dtype(x, weight)
 
 
-def simple_kernel(activation: str) -> Kernel:
-    """Returns the kernel of an rnn with this activation."""
-    operator = {"tanh": torch.rnn_tanh, "relu": torch.rnn_relu}[activation]
+def whole(operator: Operator) -> Kernel:
+    """Returns the kernel that runs an rnn or a gru by torch's operator."""
 
     def kernel(x: Tensor, weights: tuple[Tensor, Tensor], biases: Biases, state: State) -> tuple[Tensor, State]:
         parameters = [*weights, *(bias for bias in biases if bias is not None)]
@@ -41,11 +42,33 @@ def simple_kernel(activation: str) -> Kernel:
     return kernel
 
 
-def gru_kernel(x: Tensor, weights: tuple[Tensor, Tensor], biases: Biases, state: State) -> tuple[Tensor, State]:
-    """Runs a gru."""
-    parameters = [*weights, *(bias for bias in biases if bias is not None)]
-    y, last = torch.gru(x, state[0].unsqueeze(0), parameters, len(parameters) == 4, 1, 0.0, False, False, False)
-    return y, (last.squeeze(0),)
+def packed(
+    operator: Operator, x: Tensor, parameters: list[Tensor], state: State, lengths: Tensor
+) -> tuple[Tensor, State]:
+    """Runs all directions of a layer to the end of each sequence, as a module of `torch.nn` does a packed sequence.
+
+    Args:
+        operator: of the kind of layer.
+        x: (time, batch, inputs).
+        parameters: of each direction, `weight_ih`, `weight_hh` and the biases, if there are.
+        state: the first one, (directions, batch, hidden).
+        lengths: (batch,); a sequence without steps is given one.
+
+    Returns:
+        The outputs of the directions side by side, and the last state.
+    """
+    order = lengths.argsort(descending=True)
+    back = order.argsort()
+    pack = pack_padded_sequence(x[:, order], lengths[order].clamp(min=1).cpu())
+    first = [part[:, order] for part in state]
+    directions = len(state[0])
+    has_biases = len(parameters) == 4 * directions
+    y, *last = operator(
+        pack.data, pack.batch_sizes, first[0] if len(first) == 1 else first, parameters, has_biases, 1, 0.0, False,
+        directions == 2,
+    )  # fmt: skip
+    y, _ = pad_packed_sequence(pack._replace(data=y), total_length=len(x))
+    return y[:, back], tuple(part[:, back] for part in last)
 
 
 def has_lstm(x: Tensor, weight: Tensor, *others: Tensor) -> bool:

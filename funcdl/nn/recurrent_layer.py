@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from funcdl.nn.checks import first_order_only, is_recorded
+from funcdl.nn.checks import first_order_only, is_recorded, values_are_known
 from funcdl.nn.layer import Params
-from funcdl.nn.recurrent_cell import Cell
-from funcdl.nn.recurrent_kernels import Biases, State
+from funcdl.nn.recurrent_cell import Cell, input_bias
+from funcdl.nn.recurrent_kernels import Biases, State, packed, without_gradient
 
 
 class Weights(NamedTuple):
@@ -58,32 +58,53 @@ def _run_to_their_ends(
     steps = torch.arange(len(x), device=x.device).unsqueeze(-1)
     inside = steps < lengths  # (time, batch)
     x = torch.where(inside.unsqueeze(-1), x, 0)  # a NaN there would reach the last state and all gradients
-    if cell.close is not None:  # steps outside change nothing, before the start of a reversed sequence or at its end
-        given = [
-            cell.close(part, inside.flip(0) if reverse else inside)
-            for reverse, part in enumerate(_projected(cell, weights, x))
-        ]
-        states = _states(cell, weights, given, state)
-        outputs, last = [states[0][0], *(y.flip(0) for y in states[0][1:])], tuple(part[:, -1] for part in states)
+    if values_are_known(lengths) and _has_loops(weights, x, *state) and without_gradient(x, *_tensors(weights), *state):
+        y, ends = packed(cell.operator, x, _tensors(weights), state, lengths)
+        last = _of_some(ends, state, lengths)
+    elif cell.close is not None:
+        y, last = _run_closed(cell, weights, x, state, inside)
     else:
-        mirrored = torch.where(inside, lengths - 1 - steps, steps)
-        inputs = [x, *(_reordered(x, mirrored) for _ in weights[1:])]
-        given = [cell.project(part, each.ih, *each.biases) for part, each in zip(inputs, weights, strict=True)]
-        states = _states(cell, weights, given, state)
-        outputs = [states[0][0], *(_reordered(y, mirrored) for y in states[0][1:])]
-        at_end = (lengths - 1).clamp(min=0).view(1, 1, -1, 1)
-        ends = (part.gather(1, at_end.expand(len(part), 1, *part.shape[2:])).squeeze(1) for part in states)
-        some = (lengths > 0).unsqueeze(-1)
-        last = tuple(torch.where(some, end, first) for end, first in zip(ends, state, strict=True))
-    return torch.where(inside.unsqueeze(-1), _joined(outputs, -1), 0), last
+        y, last = _run_mirrored(cell, weights, x, state, lengths, torch.where(inside, lengths - 1 - steps, steps))
+    return torch.where(inside.unsqueeze(-1), y, 0), last
+
+
+def _run_closed(cell: Cell, weights: list[Weights], x: Tensor, state: State, inside: Tensor) -> tuple[Tensor, State]:
+    """Where the steps outside, which are the first ones for the reverse direction, change nothing."""
+    assert cell.close is not None
+    given = _projected(cell, weights, x)
+    given = [cell.close(part, inside.flip(0) if reverse else inside) for reverse, part in enumerate(given)]
+    states = _states(cell, weights, given, state)
+    y = _joined([states[0][0], *(y.flip(0) for y in states[0][1:])], -1)
+    return y, tuple(part[:, -1] for part in states)
+
+
+def _run_mirrored(
+    cell: Cell, weights: list[Weights], x: Tensor, state: State, lengths: Tensor, mirrored: Tensor
+) -> tuple[Tensor, State]:
+    """Where both directions start at a first step, and their last states are looked up."""
+    inputs = [x, *(_reordered(x, mirrored) for _ in weights[1:])]
+    given = [
+        F.linear(part, each.ih, input_bias(cell, *each.biases)) for part, each in zip(inputs, weights, strict=True)
+    ]
+    states = _states(cell, weights, given, state)
+    y = _joined([states[0][0], *(_reordered(y, mirrored) for y in states[0][1:])], -1)
+    at_end = (lengths - 1).clamp(min=0).view(1, 1, -1, 1)
+    ends = tuple(part.gather(1, at_end.expand(len(part), 1, *part.shape[2:])).squeeze(1) for part in states)
+    return y, _of_some(ends, state, lengths)
+
+
+def _of_some(ends: State, firsts: State, lengths: Tensor) -> State:
+    """The last states; the first one of a sequence without steps."""
+    some = (lengths > 0).unsqueeze(-1)
+    return tuple(torch.where(some, end, first) for end, first in zip(ends, firsts, strict=True))
 
 
 def _projected(cell: Cell, weights: list[Weights], x: Tensor) -> list[Tensor]:
     """Returns the input's share of the gates, by one product; for the reverse direction the last step comes first."""
-    bias_ih, bias_hh = zip(*(each.biases for each in weights), strict=True)
-    biases = [None if part[0] is None else _joined(part, 0) for part in (bias_ih, bias_hh)]
-    given = cell.project(x, _joined([each.ih for each in weights], 0), *biases).chunk(len(weights), -1)
-    return [given[0], *(part.flip(0) for part in given[1:])]
+    biases = [bias for bias in (input_bias(cell, *each.biases) for each in weights) if bias is not None]
+    joined = F.linear(x, _joined([each.ih for each in weights], 0), _joined(biases, 0) if biases else None)
+    first, *reverse = joined.chunk(len(weights), -1)
+    return [first, *(part.flip(0) for part in reverse)]
 
 
 def _states(cell: Cell, weights: list[Weights], from_inputs: list[Tensor], state: State) -> State:
