@@ -40,8 +40,8 @@ class Cell:
         gates: how many blocks of `hidden_size` rows the weights have.
         bias: `bias(bias_ih, bias_hh)`, what is added to the input's share of the gates; all but the `b_hn` of a gru,
             which stands inside the product with r.
-        step: `step(from_input, weight_hh, bias_hh, state) -> state`, where `from_input` is the input's
-            share of the gates, `weight_ih x` and the bias.
+        step: `step(from_input, weight_hh, bias_hh, state) -> state`, where `from_input` is the input's share of the
+            gates, `weight_ih x` and the bias.
         loop: `loop(from_input, weight_hh, bias_hh, state) -> states` does all steps of all directions, with the shapes
             of `recurrence.py`.
         close: `close(from_input, inside)` changes the input's share of the gates so that a step that is not inside the
