@@ -49,14 +49,13 @@ def values_are_known(x: Tensor) -> bool:
 
 @torch.compiler.assume_constant_result  # what holds while a graph is traced holds in the graph
 def first_order_only() -> bool:
-    """Whether at most one gradient, and no `vmap` or forward derivative, of what is computed now is under way.
+    """Whether `torch.func` takes at most one gradient, and no `vmap` or forward derivative, of what is computed now.
 
     Torch's fused kernels for whole layers know the first derivative alone, and have no rule for `vmap`.
     """
     functorch = torch._C._functorch
     transforms = [transform.key() for transform in functorch.get_interpreter_stack() or ()]
-    plain = [functorch.TransformType.Grad] * first_order.is_under_way()
-    return forward_ad._current_level < 0 and plain + transforms in ([], [functorch.TransformType.Grad])
+    return forward_ad._current_level < 0 and transforms in ([], [functorch.TransformType.Grad])
 
 
 def is_recorded(*tensors: Tensor) -> bool:
