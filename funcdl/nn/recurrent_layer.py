@@ -37,7 +37,7 @@ def run(cell: Cell, weights: list[Weights], x: Tensor, state: State, lengths: Te
     """
     if lengths is not None:
         return _run_to_their_ends(cell, weights, x, state, lengths)
-    if _has_loops(weights, x, *state) and cell.has_kernel(x, weights[0].ih, *_tensors(weights), *state):
+    if _may_be_fast(weights, x, *state) and cell.has_kernel(x, *_tensors(weights), *state):
         inputs = [x, *(x.flip(0) for _ in weights[1:])]
         firsts = [tuple(part[index] for part in state) for index in range(len(weights))]
         results = [
@@ -58,7 +58,11 @@ def _run_to_their_ends(
     steps = torch.arange(len(x), device=x.device).unsqueeze(-1)
     inside = steps < lengths  # (time, batch)
     x = torch.where(inside.unsqueeze(-1), x, 0)  # a NaN there would reach the last state and all gradients
-    if values_are_known(lengths) and _has_loops(weights, x, *state) and without_gradient(x, *_tensors(weights), *state):
+    if (
+        values_are_known(lengths)
+        and _may_be_fast(weights, x, *state)
+        and without_gradient(x, *_tensors(weights), *state)
+    ):
         y, ends = packed(cell.operator, x, _tensors(weights), state, lengths)
         last = _of_some(ends, state, lengths)
     elif cell.close is not None:
@@ -109,7 +113,7 @@ def _projected(cell: Cell, weights: list[Weights], x: Tensor) -> list[Tensor]:
 
 def _states(cell: Cell, weights: list[Weights], from_inputs: list[Tensor], state: State) -> State:
     """Returns the states after every step, each (directions, time, batch, hidden)."""
-    if _has_loops(weights, *from_inputs, *state) and from_inputs[0].dtype == weights[0].hh.dtype:  # not with autocast
+    if _may_be_fast(weights, *from_inputs, *state) and from_inputs[0].dtype == weights[0].hh.dtype:  # not with autocast
         biases = [each.biases[1] for each in weights if each.biases[1] is not None]
         bias = _stack(biases) if biases else None
         return cell.loop(_stack(from_inputs), _stack([each.hh for each in weights]), bias, state)
@@ -125,7 +129,8 @@ def _states(cell: Cell, weights: list[Weights], from_inputs: list[Tensor], state
     return tuple(_stack(parts) for parts in zip(*by_direction, strict=True))
 
 
-def _has_loops(weights: list[Weights], *tensors: Tensor) -> bool:
+def _may_be_fast(weights: list[Weights], *tensors: Tensor) -> bool:
+    """Whether kernels and loops serve, which have no projection and know the first derivative alone."""
     return all(each.hr is None for each in weights) and _first_order(*tensors, *_tensors(weights))
 
 
@@ -134,7 +139,7 @@ def _tensors(weights: list[Weights]) -> list[Tensor]:
 
 
 def _first_order(*tensors: Tensor) -> bool:
-    """Whether at most one gradient is taken, by `grad`: the fast kernels and loops know the first derivative alone."""
+    """Whether at most one gradient is taken, by `grad`."""
     if torch.compiler.is_compiling():  # below a transform a trace cannot tell what plain autograd records
         recorded = any(t.requires_grad for t in tensors) and torch.is_grad_enabled()
         return first_order_only() and (torch._C._are_functorch_transforms_active() or not recorded)
