@@ -14,6 +14,7 @@ from funcdl.nn.dropout import dropout as dropout_layer
 from funcdl.nn.initializers import Initializer, weight_and_bias, xavier_normal, xavier_uniform, zeros
 from funcdl.nn.inputs import named_inputs
 from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.transforms.tracing import in_graph
 from funcdl.tree import Tree
 
 NAMES = ("query", "key", "value", "key_padding_mask", "attn_mask")
@@ -196,7 +197,7 @@ def _check_sizes(name: str, inputs: tuple[Tensor, ...], weights: tuple[Tensor, .
 
 def _is_recorded_below_grad(*tensors: Tensor) -> bool:
     """Whether the fused kernel would be differentiated twice, by `grad` and by plain autograd around it."""
-    if torch.compiler.is_compiling():
+    if in_graph():
         return False
     below_grad: bool = torch._C._are_functorch_transforms_active()
     return below_grad and is_recorded(*tensors)

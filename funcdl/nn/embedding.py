@@ -13,6 +13,7 @@ from funcdl.nn.checks import first_order_only, is_recorded
 from funcdl.nn.initializers import Initializer, normal
 from funcdl.nn.inputs import named_inputs
 from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.transforms.tracing import in_graph
 from funcdl.tree import Tree
 
 
@@ -185,7 +186,7 @@ def _table(
 
 def _has_kernel(weight: Tensor) -> bool:
     """Whether torch's kernel for whole bags serves; it knows the first derivative alone, and no other transform."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or weight.is_meta:
+    if in_graph() or torch._C._are_functorch_transforms_active() or weight.is_meta:
         return False
     return first_order_only() and not is_recorded(weight)
 

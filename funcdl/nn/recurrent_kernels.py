@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from funcdl.transforms.tracing import in_graph
+
 State = tuple[Tensor, ...]  # (h,), or (h, c) of an lstm
 Biases = tuple[Tensor | None, Tensor | None]
 Operator = Callable[..., tuple[Tensor, ...]]  # torch.gru and its kin
@@ -28,7 +30,7 @@ def without_gradient(x: Tensor, weight: Tensor, *others: Tensor) -> bool:
 
     A trace would write out their loops, a minute for 64 steps; for a gradient the loops of `recurrence.py` are faster.
     """
-    return not torch.compiler.is_compiling() and not _for_gradient(x, weight, *others) and _of_one_dtype(x, weight)
+    return not in_graph() and not _for_gradient(x, weight, *others) and _of_one_dtype(x, weight)
 
 
 def whole(operator: Operator) -> Kernel:

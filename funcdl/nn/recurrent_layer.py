@@ -13,6 +13,7 @@ from funcdl.nn.checks import first_order_only, is_recorded, values_are_known
 from funcdl.nn.layer import Params
 from funcdl.nn.recurrent_cell import Cell, input_bias
 from funcdl.nn.recurrent_kernels import Biases, State, packed, without_gradient
+from funcdl.transforms.tracing import in_graph
 
 
 class Weights(NamedTuple):
@@ -140,7 +141,7 @@ def _tensors(weights: list[Weights]) -> list[Tensor]:
 
 def _first_order(*tensors: Tensor) -> bool:
     """Whether at most one gradient is taken, by `grad`."""
-    if torch.compiler.is_compiling():  # below a transform a trace cannot tell what plain autograd records
+    if in_graph():  # below a transform a trace cannot tell what plain autograd records
         recorded = any(t.requires_grad for t in tensors) and torch.is_grad_enabled()
         return first_order_only() and (torch._C._are_functorch_transforms_active() or not recorded)
     return first_order_only() and not is_recorded(*tensors)

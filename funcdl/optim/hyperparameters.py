@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from funcdl import tree
+from funcdl.transforms.tracing import in_graph
 from funcdl.tree import Tree
 
 Scalar = Float[Tensor, ""]
@@ -164,7 +165,7 @@ def once(scalar: Scalar) -> Scalar:
     Inductor would compute `1 - beta ** count` again in the innermost loop of each leaf, for every 16 elements of it. It
     stores what it takes a strided view of, so that is what this function does there.
     """
-    return scalar.as_strided((), ()) if torch.compiler.is_compiling() else scalar
+    return scalar.as_strided((), ()) if in_graph() else scalar
 
 
 def _parts(state: Tree, path: str = "") -> Iterator[tuple[str, State]]:

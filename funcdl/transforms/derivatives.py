@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from funcdl.transforms import first_order
+from funcdl.transforms.tracing import in_graph
 from funcdl.tree import Tree
 
 
@@ -64,7 +65,7 @@ def _gradient_and_value(f: Callable[..., Any], argnums: int | tuple[int, ...], h
     general = torch.func.grad_and_value(f, argnums=argnums, has_aux=has_aux)
 
     def gradient_and_value(*args: Any, **kwargs: Any) -> Any:
-        if not torch.compiler.is_compiling():
+        if not in_graph():
             found = first_order.gradient_and_value(f, argnums, has_aux, args, kwargs)
             if found is not None:
                 return found

@@ -9,16 +9,17 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FunctionType
 from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
 from torch import Tensor
 from torch._C._dynamo.guards import GlobalStateGuard, TensorGuards
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
 from funcdl import tree
-from funcdl.transforms import first_order
+from funcdl.transforms import first_order, tracing
 from funcdl.tree import Tree
 
 
@@ -51,7 +52,7 @@ def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> C
 
     @functools.wraps(f)
     def jitted(*args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_dynamo_compiling() or _below_a_transform() or _shapes_only():
+        if torch.compiler.is_dynamo_compiling() or _below_a_transform() or tracing.without_data():
             return f(*args, **kwargs)
         leaves, structure = tree.flatten((args, kwargs))
         compiled = programs.setdefault(structure, [])
@@ -65,17 +66,6 @@ def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> C
         return results
 
     return jitted
-
-
-def eval_shape(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Returns what `f(*args, **kwargs)` would return, as tensors without data, and computes nothing.
-
-    Source: `jax.eval_shape`; torch's fake tensors.
-
-    >>> eval_shape(lambda x: x @ x.T, torch.ones(1000, 3)).shape
-    torch.Size([1000, 1000])
-    """
-    return _eval_shape(f, args, kwargs)[1]
 
 
 class _Form:
@@ -147,32 +137,36 @@ def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequen
 
     _refuse_shared_memory(leaves, donated, paths)  # a plan for such leaves would be wrong for others of their form
 
-    fakes, results = _eval_shape(f, args, kwargs)
-    fake_results, result_structure = tree.flatten(results)
-    if not all(isinstance(result, Tensor) for result in fake_results):
-        raise _not_a_tensor(f, "result", results)
-
-    def call(*leaves: Tensor) -> list[Tensor]:
+    def call(*leaves: Tensor) -> tuple[list[Tensor], tree.Structure]:
         args, kwargs = tree.rebuild(skeleton, leaves)
-        return tree.leaves(f(*args, **kwargs))
+        return tree.flatten(f(*args, **kwargs))
 
-    missing = missing_compiler() if any(t.device.type == "cpu" for t in [*leaves, *fake_results]) else None
+    results: list[Tensor] = []
+    result_structure, plan = None, None
+
+    def call_and_plan(*leaves: Tensor) -> list[Tensor]:
+        nonlocal results, result_structure, plan
+        results, result_structure = call(*leaves)
+        if not all(isinstance(result, Tensor) for result in results):
+            raise _not_a_tensor(f, "result", tree.unflatten(result_structure, results))
+        plan = _plan_donation(leaves, results, donated) if donated else None
+        return _overwrite(leaves, results, plan)
+
+    try:
+        graph = tracing.trace(call_and_plan, leaves)
+    except (DataDependentOutputException, DynamicOutputShapeException) as error:
+        raise _value_asked_for(f, error) from error
+
+    missing = missing_compiler() if any(t.device.type == "cpu" for t in [*leaves, *results]) else None
     if missing:
         _warn_once(f"jit: {missing}; running uncompiled, which is slower")
-    if missing or not donated:
-        everything = [(False, index) for index in range(len(fake_results))]
-        return _Program(form, call if missing else _torch_compile(call), result_structure, everything, donated, paths)
-
-    held_by, overwrites, copies = _plan_donation(fakes, fake_results, donated)
-
-    def call_and_overwrite(*leaves: Tensor) -> list[Tensor]:
-        results = call(*leaves)
-        copied = [results[index].clone() for index in copies]  # before anything is overwritten
-        for target, index in overwrites:
-            leaves[target].copy_(results[index])
-        return copied
-
-    return _Program(form, _torch_compile(call_and_overwrite), result_structure, held_by, donated, paths)
+        run, plan = (lambda *leaves: call(*leaves)[0]), None
+    elif any(t.requires_grad for t in [*leaves, *results]):  # gradients have to be those that `f` defines
+        run = _torch_compile(lambda *leaves: _overwrite(leaves, call(*leaves)[0], plan))
+    else:
+        run = _torch_compile(graph.forward)
+    held_by = plan.held_by if plan else [(False, index) for index in range(len(results))]
+    return _Program(form, run, result_structure, held_by, donated, paths)
 
 
 def _refuse_shared_memory(leaves: list[Tensor], donated: list[int], paths: list[str]) -> None:
@@ -190,10 +184,15 @@ def _refuse_shared_memory(leaves: list[Tensor], donated: list[int], paths: list[
             )
 
 
-def _plan_donation(
-    inputs: list[Tensor], results: list[Tensor], donated: list[int]
-) -> tuple[list[tuple[bool, int]], list[tuple[int, int]], list[int]]:
-    """Returns where each result is held, the (leaf, result) pairs to overwrite, and the results to copy."""
+class _Plan(NamedTuple):
+    """Where each result is held (see _Program), the (leaf, result) pairs to overwrite, and the results to copy."""
+
+    held_by: list[tuple[bool, int]]
+    overwrites: list[tuple[int, int]]
+    copies: list[int]
+
+
+def _plan_donation(inputs: Sequence[Tensor], results: list[Tensor], donated: list[int]) -> _Plan:
     free = {_view(inputs[index]): index for index in donated}
     held: dict[int, tuple[bool, int]] = {}
     for number, result in enumerate(results):
@@ -219,7 +218,17 @@ def _plan_donation(
         else:
             held[number] = (False, len(copies))
             copies.append(number)
-    return [held[number] for number in range(len(results))], overwrites, copies
+    return _Plan([held[number] for number in range(len(results))], overwrites, copies)
+
+
+def _overwrite(leaves: Sequence[Tensor], results: list[Tensor], plan: _Plan | None) -> list[Tensor]:
+    """Writes results over donated leaves as planned, and returns the others."""
+    if plan is None:
+        return results
+    copied = [results[index].clone() for index in plan.copies]  # before anything is overwritten
+    for target, index in plan.overwrites:
+        leaves[target].copy_(results[index])
+    return copied
 
 
 def _view(t: Tensor) -> Any:
@@ -230,23 +239,8 @@ def _form(t: Tensor) -> Any:
     return t.shape, t.dtype, t.device
 
 
-def _eval_shape(f: Callable[..., Any], args: Any, kwargs: Any) -> tuple[list[Tensor], Tree]:
-    """Returns the fake leaves of the arguments and the fake result, which alias each other as the real ones would."""
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    leaves, structure = tree.flatten((args, kwargs))
-    fakes: list[Tensor] = [mode.from_tensor(leaf, static_shapes=True) for leaf in leaves]
-    with mode:
-        fake_args, fake_kwargs = tree.unflatten(structure, fakes)
-        return fakes, f(*fake_args, **fake_kwargs)
-
-
 def _below_a_transform() -> bool:
     return first_order.is_under_way() or torch._C._are_functorch_transforms_active()
-
-
-def _shapes_only() -> bool:
-    """Whether the tensors of this moment are fake, as while `eval_shape` runs its function."""
-    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
 
 
 @contextmanager
@@ -263,8 +257,8 @@ def _once_through() -> Iterator[None]:
 
 
 def _torch_compile(f: Callable[..., Any]) -> Callable[..., Any]:
-    # Dynamo keeps its graphs, and counts them against its limit, by code object: each program gets its own.
-    f.__code__ = f.__code__.replace()
+    if isinstance(f, FunctionType):  # Dynamo counts graphs against its limit by code object: each program gets its own
+        f.__code__ = f.__code__.replace()
     unguarded: dict[str, Any] = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}  # _Form is the guard
     return torch.compile(f, fullgraph=True, dynamic=False, options=unguarded)
 
@@ -291,6 +285,14 @@ def _warn_once(message: str) -> None:
 
 def _argument_path(path: str) -> str:
     return path.partition(".")[2]  # the trees are (args, kwargs): drops the 0 or 1 in front
+
+
+def _value_asked_for(f: Callable[..., Any], error: Exception) -> TypeError:
+    name = getattr(f, "__name__", "f")
+    return TypeError(
+        f"jit({name}): the function asks for a tensor's value, or for a shape that depends on one ({error}), but a "
+        "graph is made before there are values; choose by torch.where, or keep that part outside"
+    )
 
 
 def _not_a_tensor(f: Callable[..., Any], what: str, values: Tree) -> TypeError:

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch._higher_order_ops.scan import scan as torch_scan
+from torch._higher_order_ops.scan import scan_op
 from torch._subclasses.fake_tensor import is_fake
 
 from funcdl import tree
+from funcdl.transforms.tracing import in_graph, trace_part
 from funcdl.tree import Tree
 
 Body = Callable[[Tree, Tree], tuple[Tree, Tree]]
@@ -52,7 +55,7 @@ def scan(f: Body, init: Tree, xs: Tree = (), length: int | None = None) -> tuple
     values = tree.leaves(init) + tree.leaves(xs)
     if any(leaf.requires_grad for leaf in values) or torch._C._are_functorch_transforms_active():
         return _loop(f, init, xs, steps)
-    if torch.compiler.is_dynamo_compiling():
+    if in_graph():
         results = _scan_in_graph(f, init, xs)
         # That `f` closes over a tensor that requires a gradient only the results tell; the graph drops the unused scan.
         return _loop(f, init, xs, steps) if any(leaf.requires_grad for leaf in tree.leaves(results)) else results
@@ -70,20 +73,42 @@ def _loop(f: Body, init: Tree, xs: Tree, steps: int) -> tuple[Tree, Tree]:
 def _scan_in_graph(f: Body, init: Tree, xs: Tree) -> tuple[Tree, Tree]:
     # torch's scan wants flat lists, at least one carry (and before torch 2.15 one y), and contiguous results that share
     # no memory with each other or with its inputs.
-    carry_leaves, carry_structure = tree.flatten(init)
-    x_leaves, x_structure = tree.flatten(xs)
+    carry_leaves, carry_places = _places(init)
+    x_leaves, x_places = _places(xs)
     spare = x_leaves[0].new_zeros(())
 
     def body(flat_carry: list[Any], flat_x: list[Any]) -> tuple[list[Any], Tree]:
-        new, y = _step(f, tree.unflatten(carry_structure, flat_carry), tree.unflatten(x_structure, flat_x))
+        new, y = _step(f, tree.rebuild(carry_places, flat_carry), tree.rebuild(x_places, flat_x))
         y_or_spare = (y, () if tree.leaves(y) else (flat_x[0].new_zeros(()),))
         return [_copy(leaf) for leaf in tree.leaves(new) or flat_carry], tree.map(_copy, y_or_spare)
 
-    last, (ys, _) = torch_scan(body, [_copy(leaf) for leaf in carry_leaves or [spare]], x_leaves)
-    return tree.unflatten(carry_structure, last), ys
+    run = torch_scan if torch.compiler.is_compiling() else _traced_scan
+    last, (ys, _) = run(body, [_copy(leaf) for leaf in carry_leaves or [spare]], x_leaves)
+    return tree.rebuild(carry_places, last), ys
 
 
-def _copy(leaf: torch.Tensor) -> torch.Tensor:
+def _traced_scan(body: Callable[..., Any], carry: list[Tensor], xs: list[Tensor]) -> tuple[list[Tensor], Tree]:
+    """What torch's scan does below Dynamo, which finds by itself what the body closes over."""
+    count, y_places = len(carry), None
+
+    def flat_body(*leaves: Tensor) -> list[Tensor]:
+        nonlocal y_places
+        new, y = body(list(leaves[:count]), list(leaves[count:]))
+        ys, y_places = _places(y)
+        return [*new, *ys]
+
+    graph, closed_over = trace_part(flat_body, [*carry, *(x[0] for x in xs)])
+    results = scan_op(graph, carry, xs, tuple(closed_over))
+    return list(results[:count]), tree.rebuild(y_places, results[count:])
+
+
+def _places(part: Tree) -> tuple[list[Tensor], Tree]:
+    """The leaves, and the tree with the number of each in its place."""
+    leaves, structure = tree.flatten(part)
+    return leaves, tree.unflatten(structure, range(len(leaves)))
+
+
+def _copy(leaf: Tensor) -> Tensor:
     return leaf.clone(memory_format=torch.contiguous_format)
 
 
@@ -134,7 +159,7 @@ def _step(f: Body, carry: Tree, x: Tree) -> tuple[Tree, Tree]:
 
 def _require_tensors(what: str, part: Tree) -> None:
     for path, leaf in tree.leaves_with_paths(part):
-        if not isinstance(leaf, torch.Tensor):
+        if not isinstance(leaf, Tensor):
             where = f"'{path}' in {what}" if path else what
             raise TypeError(f"scan: {where} is {leaf!r} of type {type(leaf).__name__}; expected a tensor")
 
