@@ -48,7 +48,6 @@ def values_are_known(x: Tensor) -> bool:
     )
 
 
-@torch.compiler.assume_constant_result  # what holds while a graph is traced holds in the graph
 def first_order_only() -> bool:
     """Whether `torch.func` takes at most one gradient, and no `vmap` or forward derivative, of what is computed now.
 
@@ -70,3 +69,8 @@ def _plain(t: Tensor) -> Tensor:
     while torch._C._functorch.is_functorch_wrapped_tensor(t):
         t = torch._C._functorch.get_unwrapped(t)
     return t
+
+
+# What holds while a graph is traced holds in the graph. This is what torch.compiler.assume_constant_result does, which
+# would import Dynamo, and take as long for it as for all of torch.
+first_order_only._dynamo_marked_constant = True  # type: ignore[attr-defined]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sysconfig
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from torch._C._dynamo.guards import GlobalStateGuard, TensorGuards
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
 from funcdl import tree
-from funcdl.transforms import first_order, tracing
+from funcdl.transforms import donation, first_order, tracing
 from funcdl.tree import Tree
 
 
@@ -38,10 +39,12 @@ def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> C
         A function with the arguments and results of `f`.
 
     Raises:
-        TypeError: a leaf of the arguments or results is not a tensor.
+        TypeError: a leaf of the arguments or results is not a tensor, or `f` asks for the value of one.
         ValueError: a donated leaf requires a gradient, or shares its memory with another leaf.
 
-    Source: `torch.compile(fullgraph=True)`. Without a C++ compiler it warns once and runs `f` uncompiled.
+    Source: `jax.jit`. As there, `f` runs once to be traced (`make_fx`), on tensors that know their shapes and not their
+    values; `torch.compile(fullgraph=True)` compiles the operations that it called. Without a C++ compiler it warns once
+    and runs `f` uncompiled.
 
     >>> double = jit(lambda params: {"w": 2 * params["w"]})
     >>> double({"w": torch.tensor([1.0, 2.0])})
@@ -52,7 +55,7 @@ def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> C
 
     @functools.wraps(f)
     def jitted(*args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_dynamo_compiling() or _below_a_transform() or tracing.without_data():
+        if tracing.in_graph() or tracing.without_data() or _below_a_transform():
             return f(*args, **kwargs)
         leaves, structure = tree.flatten((args, kwargs))
         compiled = programs.setdefault(structure, [])
@@ -60,7 +63,7 @@ def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> C
             if program.form.fits(leaves):
                 return program(leaves)
         program = _compile(f, args, kwargs, donated_args)
-        with _once_through():
+        with program.compiling():
             results = program(leaves)
         compiled.append(program)
         return results
@@ -95,23 +98,18 @@ def _places(leaves: list[Tensor]) -> list[int] | None:
 
 
 class _Program(NamedTuple):
-    """One compiled graph, and for each result where to find it.
-
-    The graph overwrites donated inputs. That is sound only with values it has freshly computed: a result that is an
-    input, or a view of one, could be overwritten before it is read (a swap). So with donation each result goes one of
-    three ways: a donated leaf that comes back as it was stays where it is; a fresh result overwrites a donated leaf of
-    its form, once all else is computed; anything else leaves the graph as a copy.
-    """
+    """One compiled graph, and for each result where to find it."""
 
     form: _Form
     run: Callable[..., list[Tensor]]
+    compiling: Callable[[], AbstractContextManager[None]]  # for the first call, in which torch compiles
     result_structure: tree.Structure
-    held_by: list[tuple[bool, int]]  # for each result: (is it an input leaf?, index among inputs or outputs of `run`)
+    held_by: list[tuple[bool, int]]  # see `donation.Plan`
     donated: list[int]
     paths: list[str]
 
     def __call__(self, leaves: list[Tensor]) -> Tree:
-        _refuse_shared_memory(leaves, self.donated, self.paths)
+        donation.refuse_shared_memory(leaves, self.donated, self.paths)
         outputs = self.run(*leaves)
         results = [leaves[index] if is_input else outputs[index] for is_input, index in self.held_by]
         return tree.unflatten(self.result_structure, results)
@@ -135,108 +133,43 @@ def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequen
         if leaves[index].requires_grad:
             raise ValueError(f"jit: '{paths[index]}' is donated, but requires a gradient; detach it first")
 
-    _refuse_shared_memory(leaves, donated, paths)  # a plan for such leaves would be wrong for others of their form
+    # A plan for such leaves would be wrong for others of their form.
+    donation.refuse_shared_memory(leaves, donated, paths)
 
     def call(*leaves: Tensor) -> tuple[list[Tensor], tree.Structure]:
         args, kwargs = tree.rebuild(skeleton, leaves)
         return tree.flatten(f(*args, **kwargs))
 
     results: list[Tensor] = []
-    result_structure, plan = None, None
+    result_structure: tree.Structure = None
+    plan: donation.Plan | None = None
 
     def call_and_plan(*leaves: Tensor) -> list[Tensor]:
         nonlocal results, result_structure, plan
         results, result_structure = call(*leaves)
         if not all(isinstance(result, Tensor) for result in results):
             raise _not_a_tensor(f, "result", tree.unflatten(result_structure, results))
-        plan = _plan_donation(leaves, results, donated) if donated else None
-        return _overwrite(leaves, results, plan)
+        plan = donation.make_plan(leaves, results, donated) if donated else None
+        return donation.overwrite(leaves, results, plan)
 
     try:
         graph = tracing.trace(call_and_plan, leaves)
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise _value_asked_for(f, error) from error
 
+    run: Callable[..., list[Tensor]]
+    compiling: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
     missing = missing_compiler() if any(t.device.type == "cpu" for t in [*leaves, *results]) else None
     if missing:
         _warn_once(f"jit: {missing}; running uncompiled, which is slower")
         run, plan = (lambda *leaves: call(*leaves)[0]), None
     elif any(t.requires_grad for t in [*leaves, *results]):  # gradients have to be those that `f` defines
-        run = _torch_compile(lambda *leaves: _overwrite(leaves, call(*leaves)[0], plan))
+        run = _torch_compile(lambda *leaves: donation.overwrite(leaves, call(*leaves)[0], plan))
+        compiling = _once_through
     else:
-        run = _torch_compile(graph.forward)
+        run, compiling = _torch_compile(graph.forward), _as_traced
     held_by = plan.held_by if plan else [(False, index) for index in range(len(results))]
-    return _Program(form, run, result_structure, held_by, donated, paths)
-
-
-def _refuse_shared_memory(leaves: list[Tensor], donated: list[int], paths: list[str]) -> None:
-    if not donated:
-        return
-    storages = [leaf.untyped_storage()._cdata for leaf in leaves]
-    if len(set(storages)) == len(storages):
-        return
-    for index in donated:
-        shared = [other for other, storage in enumerate(storages) if storage == storages[index] and other != index]
-        if shared:
-            raise ValueError(
-                f"jit: '{paths[index]}' is donated, but shares its memory with '{paths[shared[0]]}'; "
-                "clone one of them first"
-            )
-
-
-class _Plan(NamedTuple):
-    """Where each result is held (see _Program), the (leaf, result) pairs to overwrite, and the results to copy."""
-
-    held_by: list[tuple[bool, int]]
-    overwrites: list[tuple[int, int]]
-    copies: list[int]
-
-
-def _plan_donation(inputs: Sequence[Tensor], results: list[Tensor], donated: list[int]) -> _Plan:
-    free = {_view(inputs[index]): index for index in donated}
-    held: dict[int, tuple[bool, int]] = {}
-    for number, result in enumerate(results):
-        unchanged = free.pop(_view(result), None)
-        if unchanged is not None:
-            held[number] = (True, unchanged)
-
-    storages = {leaf.untyped_storage()._cdata for leaf in inputs}
-    by_form: dict[Any, list[int]] = {}
-    for index in free.values():
-        # torch 2.11 loses what a graph writes over a 0-dim float64 input on the CPU, and such a leaf is not worth it.
-        if inputs[index].is_contiguous() and inputs[index].ndim:
-            by_form.setdefault(_form(inputs[index]), []).append(index)
-    overwrites: list[tuple[int, int]] = []
-    copies: list[int] = []
-    for number, result in enumerate(results):
-        if number in held:
-            continue
-        targets = by_form.get(_form(result), [])
-        if targets and result.untyped_storage()._cdata not in storages:
-            held[number] = (True, targets[0])
-            overwrites.append((targets.pop(0), number))
-        else:
-            held[number] = (False, len(copies))
-            copies.append(number)
-    return _Plan([held[number] for number in range(len(results))], overwrites, copies)
-
-
-def _overwrite(leaves: Sequence[Tensor], results: list[Tensor], plan: _Plan | None) -> list[Tensor]:
-    """Writes results over donated leaves as planned, and returns the others."""
-    if plan is None:
-        return results
-    copied = [results[index].clone() for index in plan.copies]  # before anything is overwritten
-    for target, index in plan.overwrites:
-        leaves[target].copy_(results[index])
-    return copied
-
-
-def _view(t: Tensor) -> Any:
-    return t.untyped_storage()._cdata, t.storage_offset(), t.stride(), t.is_conj(), t.is_neg(), _form(t)
-
-
-def _form(t: Tensor) -> Any:
-    return t.shape, t.dtype, t.device
+    return _Program(form, run, compiling, result_structure, held_by, donated, paths)
 
 
 def _below_a_transform() -> bool:
@@ -253,6 +186,13 @@ def _once_through() -> Iterator[None]:
     """
     variables = {"TENSORIFY_PYTHON_SCALARS": "0"}
     with torch._dynamo.config.patch(specialize_float=True), mock.patch.dict(os.environ, variables):
+        yield
+
+
+@contextmanager
+def _as_traced() -> Iterator[None]:
+    """Keeps autocast, which has put its casts into a traced graph, from doing so again between them."""
+    with _once_through(), torch._C._DisableAutocast():
         yield
 
 

@@ -153,6 +153,54 @@ def test_a_global_setting_that_a_graph_depends_on_makes_another(compiled_graphs,
     assert compiled_graphs() == 3
 
 
+def test_autocast_inside_and_around(compiled_graphs):
+    """Around a graph it casts what it would cast in eager, and nothing where the function has put it off."""
+
+    def f(x, w):
+        with torch.autocast("cpu", enabled=False):
+            exact = x @ w
+        with torch.autocast("cpu"):
+            rounded = x @ w
+        return exact, rounded, x @ w, torch.conv1d(x[None], w[None])
+
+    x, w = torch.linspace(-1, 1, 16).view(4, 4), torch.linspace(0, 3, 16).view(4, 4)
+    compiled = jit(f)
+    for _ in range(2):
+        assert_same(compiled(x, w), f(x, w))
+        with torch.autocast("cpu"):
+            expected = f(x, w)
+            assert_same(compiled(x, w), expected)
+            assert [y.dtype for y in expected] == [torch.float32, *[torch.bfloat16] * 3]
+    assert compiled_graphs() == 2
+
+
+def test_the_function_runs_once_for_a_graph(without_inductor):
+    runs = []
+
+    @jit
+    def f(x):
+        runs.append(type(x))
+        return x + CLOSED_OVER
+
+    assert [f(torch.ones(3)).tolist() for _ in range(3)] == [[2.0, 3.0, 4.0]] * 3
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize(
+    "f", [lambda x: x if x.sum() > 0 else -x, lambda x: x * x.sum().item(), lambda x: x[x > 0], lambda x: x.tolist()]
+)
+def test_a_value_that_is_asked_for(f):
+    with pytest.raises(TypeError, match=r"jit\(<lambda>\): the function asks for a tensor's value.*torch\.where"):
+        jit(f)(torch.ones(2))
+
+
+def test_a_closed_over_tensor_that_is_recorded_is_differentiated(without_inductor):
+    w = torch.tensor([1.0, 2.0], requires_grad=True)
+    (gradient,) = torch.autograd.grad(jit(lambda x: (w**2 * x).sum())(torch.ones(2)), w)
+    assert_same(gradient, torch.tensor([2.0, 4.0]))
+    assert not jit(lambda x: w.detach() * x)(torch.ones(2)).requires_grad
+
+
 def test_is_traced_once():
     """A float that is closed over, or a 0-dim float64 argument, would make Dynamo trace everything a second time."""
 
