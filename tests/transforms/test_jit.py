@@ -240,6 +240,24 @@ def test_backward_through_a_compiled_function():
     assert_same(gradient, torch.tensor([3.0, 12.0]))
 
 
+class Signed(torch.autograd.Function):
+    """The sign, with the gradient of the identity."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.sign()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+def test_backward_is_the_one_that_a_function_defines():
+    x = torch.tensor([-2.0, 3.0], requires_grad=True)
+    (gradient,) = torch.autograd.grad(jit(lambda x: (Signed.apply(x) * x.detach()).sum())(x), x)
+    assert_same(gradient, torch.tensor([-2.0, 3.0]))
+
+
 def test_without_arguments_and_with_a_raveled_tree():
     _, unravel = tree.ravel({"w": torch.zeros(2, 2), "empty": {}, "b": torch.zeros(1, dtype=torch.float64)})
     f = jit(lambda: unravel(torch.arange(5.0)))
