@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode, is_fake
-from torch.fx import GraphModule
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make_fx
 
 from funcdl import tree
@@ -44,35 +44,37 @@ def trace(f: Callable[..., list[Tensor]], leaves: Sequence[Tensor]) -> GraphModu
     """
     with _without_data(leaves) as fakes:
         graph = make_fx(f, _allow_non_fake_inputs=True)(*fakes)
-    for name, held in graph.named_buffers():
-        setattr(graph, name, held.detach())  # what is recorded of them has been, or is not to be
-    graph.graph.eliminate_dead_code()  # such as checks of shapes by plain autograd, which Dynamo does not take
-    graph.recompile()
-    return graph
+    for module in graph.modules():
+        held = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        for name, tensor in held:
+            delattr(module, name)
+            module.register_buffer(name, tensor.detach())  # whether it is recorded has been seen while tracing
+    return _cleaned(graph)
 
 
 def trace_part(f: Callable[..., list[Tensor]], leaves: Sequence[Tensor]) -> tuple[GraphModule, list[Tensor]]:
     """As `trace`, for a part of a graph that `trace` is making, such as the body of a loop.
 
     Returns:
-        The module, and what `f` closes over of the graph outside: further arguments of the module, after `leaves`.
+        The module, and the tensors that `f` closes over: further arguments of the module, after `leaves`.
     """
     with disable_proxy_modes_tracing():
         graph = make_fx(f, _allow_non_fake_inputs=True, _allow_fake_constant=True)(*leaves)
-    closed_over = []
     last = [node for node in graph.graph.nodes if node.op == "placeholder"][-1]
+    inputs: dict[str, Node] = {}
     for node in graph.graph.find_nodes(op="get_attr"):
         held = getattr(graph, node.target)
-        if is_fake(held):
-            with graph.graph.inserting_after(last):
-                last = graph.graph.placeholder(node.target)
-            last.meta.update(node.meta)
-            node.replace_all_uses_with(last)
+        if isinstance(held, Tensor):  # also one of the user's: held by two graphs it would confuse `make_fx`
+            if node.target not in inputs:
+                with graph.graph.inserting_after(last):
+                    last = inputs[node.target] = graph.graph.placeholder(node.target)
+                last.meta.update(node.meta)
+            node.replace_all_uses_with(inputs[node.target])
             graph.graph.erase_node(node)
-            closed_over.append(held)
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
-    return graph, closed_over
+    closed_over = [getattr(graph, name) for name in inputs]
+    for name in inputs:
+        delattr(graph, name)
+    return _cleaned(graph), closed_over
 
 
 def in_graph() -> bool:
@@ -91,3 +93,10 @@ def _without_data(leaves: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     fakes: list[Tensor] = [mode.from_tensor(leaf, static_shapes=True) for leaf in leaves]
     with mode:
         yield fakes
+
+
+def _cleaned(graph: GraphModule) -> GraphModule:
+    """Without what nothing uses, such as plain autograd's checks of shapes, which Dynamo does not take."""
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return graph

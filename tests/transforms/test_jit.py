@@ -194,11 +194,21 @@ def test_a_value_that_is_asked_for(f):
         jit(f)(torch.ones(2))
 
 
-def test_a_closed_over_tensor_that_is_recorded_is_differentiated(without_inductor):
-    w = torch.tensor([1.0, 2.0], requires_grad=True)
-    (gradient,) = torch.autograd.grad(jit(lambda x: (w**2 * x).sum())(torch.ones(2)), w)
+@pytest.mark.parametrize("kind", [torch.Tensor.requires_grad_, torch.nn.Parameter])
+def test_a_closed_over_tensor_that_is_recorded_is_differentiated(without_inductor, kind):
+    w, ones = kind(torch.tensor([1.0, 2.0])), torch.ones(2)
+    (gradient,) = torch.autograd.grad(jit(lambda x: (w**2 * x).sum())(ones), w)
     assert_same(gradient, torch.tensor([2.0, 4.0]))
-    assert not jit(lambda x: w.detach() * x)(torch.ones(2)).requires_grad
+
+    def unrecorded(x):
+        with torch.no_grad():
+            total, _ = scan(lambda carry, x: (carry + w * x + (w - w), ()), x, torch.stack([x, x]))
+            return w * x, total
+
+    results = jit(unrecorded)(ones)
+    assert_same(results, (w.detach(), 2 * w.detach() + 1))
+    assert not any(result.requires_grad for result in results)
+    assert w.requires_grad
 
 
 def test_is_traced_once():
