@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import sysconfig
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -22,6 +22,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from funcdl import tree
 from funcdl.transforms import donation, first_order, tracing
 from funcdl.tree import Tree
+
+_ONE_AT_A_TIME = threading.RLock()  # tracing changes what all threads see
 
 
 def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> Callable[..., Any]:
@@ -62,10 +64,14 @@ def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> C
         for program in compiled:
             if program.form.fits(leaves):
                 return program(leaves)
-        program = _compile(f, args, kwargs, donated_args)
-        with program.compiling():
-            results = program(leaves)
-        compiled.append(program)
+        with _ONE_AT_A_TIME:
+            for program in compiled:
+                if program.form.fits(leaves):  # another thread has made it meanwhile
+                    return program(leaves)
+            program = _compile(f, args, kwargs, donated_args)
+            with _once_through():
+                results = program(leaves)
+            compiled.append(program)
         return results
 
     return jitted
@@ -102,7 +108,6 @@ class _Program(NamedTuple):
 
     form: _Form
     run: Callable[..., list[Tensor]]
-    compiling: Callable[[], AbstractContextManager[None]]  # for the first call, in which torch compiles
     result_structure: tree.Structure
     held_by: list[tuple[bool, int]]  # see `donation.Plan`
     donated: list[int]
@@ -158,18 +163,18 @@ def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequen
         raise _value_asked_for(f, error) from error
 
     run: Callable[..., list[Tensor]]
-    compiling: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
     missing = missing_compiler() if any(t.device.type == "cpu" for t in [*leaves, *results]) else None
     if missing:
         _warn_once(f"jit: {missing}; running uncompiled, which is slower")
         run, plan = (lambda *leaves: call(*leaves)[0]), None
     elif any(t.requires_grad for t in [*leaves, *results]):  # gradients have to be those that `f` defines
         run = _torch_compile(lambda *leaves: donation.overwrite(leaves, call(*leaves)[0], plan))
-        compiling = _once_through
     else:
-        run, compiling = _torch_compile(graph.forward), _as_traced
+        run = _torch_compile(graph.forward)
+        if torch._C._is_any_autocast_enabled():
+            run = _without_autocast(run)
     held_by = plan.held_by if plan else [(False, index) for index in range(len(results))]
-    return _Program(form, run, compiling, result_structure, held_by, donated, paths)
+    return _Program(form, run, result_structure, held_by, donated, paths)
 
 
 def _below_a_transform() -> bool:
@@ -189,11 +194,14 @@ def _once_through() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _as_traced() -> Iterator[None]:
-    """Keeps autocast, which has put its casts into a traced graph, from doing so again between them."""
-    with _once_through(), torch._C._DisableAutocast():
-        yield
+def _without_autocast(run: Callable[..., list[Tensor]]) -> Callable[..., list[Tensor]]:
+    """Autocast has put its casts into a traced graph, and is not to do so again between them."""
+
+    def as_traced(*leaves: Tensor) -> list[Tensor]:
+        with torch._C._DisableAutocast():
+            return run(*leaves)
+
+    return as_traced
 
 
 def _torch_compile(f: Callable[..., Any]) -> Callable[..., Any]:

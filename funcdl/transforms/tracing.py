@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, is_fake
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make_fx
 
@@ -42,11 +42,16 @@ def trace(f: Callable[..., list[Tensor]], leaves: Sequence[Tensor]) -> GraphModu
     What `f` is given while it is traced alias each other as the `leaves` do. The module holds the tensors that `f`
     closes over, and those that it makes of numbers.
     """
-    with _without_data(leaves) as fakes:
+    with _without_data(leaves) as fakes, torch._dynamo.config.patch(error_on_nested_fx_trace=False):
         graph = make_fx(f, _allow_non_fake_inputs=True)(*fakes)
     for module in graph.modules():
         held = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
         for name, tensor in held:
+            if is_fake(tensor):
+                raise ValueError(
+                    "jit: the function uses a tensor that a scan's body has put elsewhere, which is gone after the "
+                    "loop; return it from the body as y"
+                )
             delattr(module, name)
             module.register_buffer(name, tensor.detach())  # whether it is recorded has been seen while tracing
     return _cleaned(graph)
@@ -57,6 +62,9 @@ def trace_part(f: Callable[..., list[Tensor]], leaves: Sequence[Tensor]) -> tupl
 
     Returns:
         The module, and the tensors that `f` closes over: further arguments of the module, after `leaves`.
+
+    Raises:
+        ValueError: `f` writes into a tensor that it has not made.
     """
     with disable_proxy_modes_tracing():
         graph = make_fx(f, _allow_non_fake_inputs=True, _allow_fake_constant=True)(*leaves)
@@ -74,6 +82,7 @@ def trace_part(f: Callable[..., list[Tensor]], leaves: Sequence[Tensor]) -> tupl
     closed_over = [getattr(graph, name) for name in inputs]
     for name in inputs:
         delattr(graph, name)
+    _refuse_writes(graph)
     return _cleaned(graph), closed_over
 
 
@@ -95,8 +104,31 @@ def _without_data(leaves: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         yield fakes
 
 
+def _refuse_writes(graph: GraphModule) -> None:
+    """Raises a ValueError where the graph writes into an argument or a view of one: torch's scan would lose it."""
+    given = set(graph.graph.find_nodes(op="placeholder"))
+    for node in graph.graph.nodes:
+        if not isinstance(node.target, torch._ops.OpOverload):
+            continue
+        arguments = zip(node.target._schema.arguments, node.args, strict=False)
+        touched = [spec.alias_info for spec, value in arguments if isinstance(value, Node) and value in given]
+        if any(alias is not None and alias.is_write for alias in touched):
+            raise ValueError(
+                f"scan: f writes into a tensor that it is given or closes over ({node.target}); return a new one, in "
+                "the carry or as y"
+            )
+        if any(alias is not None for alias in touched):
+            given.add(node)
+
+
 def _cleaned(graph: GraphModule) -> GraphModule:
-    """Without what nothing uses, such as plain autograd's checks of shapes, which Dynamo does not take."""
+    """Without marks for a profiler and what nothing uses, such as plain autograd's checks of shapes.
+
+    Dynamo does not take them.
+    """
+    for node in reversed(graph.graph.nodes):
+        if isinstance(node.target, torch._ops.OpOverload) and node.target.namespace == "profiler":
+            graph.graph.erase_node(node)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return graph

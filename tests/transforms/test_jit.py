@@ -4,6 +4,7 @@ import functools
 import importlib
 import warnings
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pytest
@@ -161,7 +162,9 @@ def test_autocast_inside_and_around(compiled_graphs):
             exact = x @ w
         with torch.autocast("cpu"):
             rounded = x @ w
-        return exact, rounded, x @ w, torch.conv1d(x[None], w[None])
+        with torch.autocast("cpu", enabled=False):
+            fallback = torch.conv_tbc(x[None], w[None], w[0], 0)
+        return exact, rounded, x @ w, torch.conv1d(x[None], w[None]), fallback
 
     x, w = torch.linspace(-1, 1, 16).view(4, 4), torch.linspace(0, 3, 16).view(4, 4)
     compiled = jit(f)
@@ -170,7 +173,7 @@ def test_autocast_inside_and_around(compiled_graphs):
         with torch.autocast("cpu"):
             expected = f(x, w)
             assert_same(compiled(x, w), expected)
-            assert [y.dtype for y in expected] == [torch.float32, *[torch.bfloat16] * 3]
+            assert [y.dtype for y in expected] == [torch.float32, *[torch.bfloat16] * 3, torch.float32]
     assert compiled_graphs() == 2
 
 
@@ -209,6 +212,24 @@ def test_a_closed_over_tensor_that_is_recorded_is_differentiated(without_inducto
     assert_same(results, (w.detach(), 2 * w.detach() + 1))
     assert not any(result.requires_grad for result in results)
     assert w.requires_grad
+
+
+def test_first_calls_in_several_threads(without_inductor, compiled_graphs):
+    functions = [jit(lambda x, i=i: scan(lambda c, x: (c + i * x, ()), x[0], x)[0]) for i in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda f: f(torch.ones(2, 3)), [*functions, *functions]))
+    assert [result.tolist() for result in results] == 2 * [[1.0 + 2 * i] * 3 for i in range(4)]
+    assert compiled_graphs() == 4
+
+
+def test_what_is_compiled_already_and_marks_for_a_profiler_inside(without_inductor):
+    double = torch.compile(lambda x: 2 * x)
+
+    def f(x):
+        with torch.profiler.record_function("doubling"):
+            return double(x) + 1
+
+    assert torch.equal(jit(f)(torch.ones(3)), torch.full((3,), 3.0))
 
 
 def test_is_traced_once():

@@ -288,6 +288,43 @@ def test_trees_of_any_shapes(shapes, steps):
 X = torch.arange(3.0)
 
 
+@pytest.mark.parametrize(
+    "write", [lambda total, c, x: total.add_(x), lambda total, c, x: total[0].fill_(1), lambda total, c, x: c.mul_(x)]
+)
+def test_a_body_that_writes_into_what_it_has_not_made(write):
+    def f(c, xs):
+        total = c * 0
+
+        def body(c, x):
+            write(total, c, x)
+            return c + 1, ()
+
+        scan(body, c, xs)
+        return total * 1
+
+    with pytest.raises(ValueError, match=r"scan: f writes into a tensor that it is given or closes over \(aten"):
+        jit(f)(X, whole(4, 3))
+
+
+def test_a_body_may_write_into_what_it_has_made_and_no_tensor_of_it_may_leave_by_another_way():
+    def filled(c, x):
+        made = torch.zeros_like(c)
+        made[1:].add_(x[1:])
+        return c + made, ()
+
+    same(jit(lambda c, xs: scan(filled, c, xs))(X, whole(4, 3)), loop(filled, X, whole(4, 3)))
+
+    def leaking(c, xs):
+        kept = []
+        scan(lambda c, x: (kept.append(c * x) or c, ()), c, xs)
+        return kept[0]
+
+    with pytest.raises(
+        ValueError, match=r"a tensor that a scan's body has put elsewhere.*return it from the body as y"
+    ):
+        jit(leaking)(X, whole(4, 3))
+
+
 @pytest.mark.parametrize("wrapped", [lambda f: f, jit], ids=["eager", "jit"])
 @pytest.mark.parametrize(
     ("f", "init", "xs", "length", "error", "message"),
