@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from funcdl.transforms import first_order
-from funcdl.transforms.tracing import in_graph
+from funcdl.transforms.tracing import in_graph, without_data
 
 LENGTH, IMAGE, VOLUME = ("length",), ("height", "width"), ("depth", "height", "width")  # names of spatial axes
 
@@ -40,12 +40,7 @@ def per_axis(layer: str, argument: str, value: int | Sequence[int], axes: int) -
 
 def values_are_known(x: Tensor) -> bool:
     """Whether the numbers in `x` can be looked at: not in a trace, under a transform, or on the meta device."""
-    return not (
-        x.is_meta
-        or in_graph()
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None
-    )
+    return not (x.is_meta or in_graph() or torch._C._are_functorch_transforms_active() or without_data())
 
 
 def first_order_only() -> bool:

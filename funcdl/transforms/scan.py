@@ -38,7 +38,8 @@ def scan(f: Body, init: Tree, xs: Tree = (), length: int | None = None) -> tuple
 
     Raises:
         TypeError: a leaf is not a tensor, or `f` does not return a pair.
-        ValueError: no iterations, leaves of `xs` that differ in their first dimension, or a carry that changes form.
+        ValueError: no iterations, leaves of `xs` that differ in their first dimension, a carry that changes form, or,
+            in a graph, an `f` that writes into a tensor that it has not made.
 
     Source: `jax.lax.scan`; in a graph `torch._higher_order_ops.scan`.
 
