@@ -1,213 +1,278 @@
-"""The time loops of `rnn`, `gru` and `lstm`: what cannot be done for all times at once, and nothing else.
+"""The time loops of `rnn`, `gru` and `lstm`, and of their gradients.
 
-A loop and the loop of its gradient are operators that a compiled graph calls, so that compile time does not grow with
-the length of a sequence. They work in place on what they have made, step by step; the factors of the chain rule, the
-gradients of weights and everything else is done around them for all times together. They know the first derivative
-alone, and no `vmap`: for these there is the plain loop in `recurrent_layer.py`, which they have to equal.
+Each loop is an operator that a compiled graph calls, so that compile time does not grow with the length of a sequence.
+A step's products, with its share of the gradients of the weights, are made while what they read is in the cache, and
+by slices that are contiguous: for others torch has slower functions. The loops know the first derivative alone, and no
+`vmap`: for these there is the plain loop in `recurrent_layer.py`, which they have to equal.
 
-Shapes: from_input (directions, time, batch, gates * hidden), weight (directions, gates * hidden, hidden), a state
-(directions, batch, hidden), states (directions, time, batch, hidden).
+Shapes: x (time, directions, batch, inputs), weight_ih (directions, gates * hidden, inputs), weight_hh (directions,
+gates * hidden, hidden), a bias (directions, gates * hidden), a state (directions, batch, hidden), states (time,
+directions, batch, hidden), outside (time, directions, batch, 1), 1 at a step that leaves the state as it is, else 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.library import custom_op
 
+from funcdl.nn.recurrent_kernels import State
 
-def simple_states(from_input: Tensor, weight: Tensor, h: Tensor, relu: bool) -> Tensor:
-    """Returns all states of an rnn, `h = activation(from_input + weight h)`."""
-    return _SimpleLoop.apply(from_input, weight, h, relu)
+Loop = Callable[[Tensor, Tensor, Tensor, tuple[Tensor, Tensor], State, Tensor | None], State]
 
-
-def gru_states(from_input: Tensor, weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
-    """Returns all states of a gru, with the bias `b_hn` (directions, hidden)."""
-    to_r_and_z, to_n = from_input.tensor_split([2 * h.shape[-1]], -1)
-    start = torch.cat([to_r_and_z, bias[:, None, None].expand_as(to_n)], -1)
-    return _GruLoop.apply(start, to_n, weight, h)[0]
+_aten = torch.ops.aten
 
 
-def lstm_states(from_input: Tensor, weight: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+def simple_loop(relu: bool) -> Loop:
+    """Returns the loop `(x, weight_ih, weight_hh, (bias_ih, bias_hh), state, outside) -> states` of an rnn."""
+
+    def loop(
+        x: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        biases: tuple[Tensor, Tensor],
+        state: State,
+        outside: Tensor | None,
+    ) -> State:
+        return (_SimpleLoop.apply(x, weight_ih, weight_hh, biases[0] + biases[1], *state, outside, relu),)
+
+    return loop
+
+
+def gru_loop(
+    x: Tensor, weight_ih: Tensor, weight_hh: Tensor, biases: tuple[Tensor, Tensor], state: State, outside: Tensor | None
+) -> State:
+    """Returns all states of a gru."""
+    hidden = state[0].shape[-1]
+    (ih_rz, ih_n), (hh_rz, hh_n) = (bias.tensor_split([2 * hidden], -1) for bias in biases)
+    bias = torch.cat([ih_n, ih_rz + hh_rz, hh_n], -1)
+    return (_GruLoop.apply(x, weight_ih.roll(hidden, 1), weight_hh, bias, *state, outside)[0],)
+
+
+def lstm_loop(
+    x: Tensor, weight_ih: Tensor, weight_hh: Tensor, biases: tuple[Tensor, Tensor], state: State, outside: Tensor | None
+) -> State:
     """Returns all states h and c of an lstm."""
-    hs, cs, _ = _LstmLoop.apply(from_input, weight, h, c)
+    in_order = [part.roll(state[0].shape[-1], 1) for part in (weight_ih, weight_hh, biases[0] + biases[1])]
+    hs, cs, *_ = _LstmLoop.apply(x, *in_order, *state, outside)
     return hs, cs
 
 
 @custom_op("funcdl::simple_loop", mutates_args=())
-def _simple_loop(from_input: Tensor, weight: Tensor, h: Tensor, relu: bool) -> Tensor:
-    states = _states_like(from_input, h)
-    for out, given in zip(states.unbind(1), from_input.unbind(1), strict=True):
-        torch.baddbmm(given, h, weight.mT, out=out)
-        h = out.relu_() if relu else out.tanh_()
+def _simple_loop(
+    x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, h: Tensor, outside: Tensor | None, relu: bool
+) -> Tensor:
+    states, bias = _empty(x, h), bias.unsqueeze(1)
+    for x_t, out, outside_t in zip(*_steps(x, states), _steps_or_none(outside, x), strict=True):
+        torch.baddbmm(bias, x_t, weight_ih.mT, out=out).baddbmm_(h, weight_hh.mT)
+        (out.relu_ if relu else out.tanh_)()
+        h = out if outside_t is None else torch.lerp(out, h, outside_t, out=out)
     return states
 
 
 @custom_op("funcdl::gru_loop", mutates_args=())
-def _gru_loop(from_input: Tensor, to_n: Tensor, weight: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns all states of a gru, its gates r and z and the summand `W_hn h + b_hn` as one, and the gate n.
+def _gru_loop(
+    x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, h: Tensor, outside: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns all states of a gru, its gates r and z side by side, its gate n, and the summand `W_hn h + b_hn`.
 
     Args:
-        from_input: what is added to the products for r and z, and for n the bias alone.
-        to_n: the input's share of n (directions, time, batch, hidden).
-        weight: of all gates.
-        h: the first state.
+        x, h, outside: as above.
+        weight_ih: of the gates n, r and z, in this order, as the gradient needs them.
+        weight_hh: of the gates r, z and n.
+        bias: of n, r and z, and the `b_hn` that stands inside the product with r.
     """
-    states, ns, gates = _states_like(from_input, h), _states_like(from_input, h), torch.empty_like(from_input)
     hidden = h.shape[-1]
-    steps = (tensor.unbind(1) for tensor in (states, ns, gates, from_input, to_n))
-    for out, n, gate, given, given_n in zip(*steps, strict=True):
-        torch.baddbmm(given, h, weight.mT, out=gate)
-        gate[..., : 2 * hidden].sigmoid_()
-        r, z, n_h = gate.chunk(3, -1)
-        torch.addcmul(given_n, r, n_h, out=n).tanh_()
-        h = torch.lerp(n, h, z, out=out)
-    return states, gates, ns
+    states, rz, n, h_n = _empty(x, h), _empty(x, h, 2), _empty(x, h), _empty(x, h)
+    ih_n, ih_rz = weight_ih.mT.tensor_split([hidden], -1)
+    hh_rz, hh_n = weight_hh.mT.tensor_split([2 * hidden], -1)
+    bias_n, bias_rz, bias_h_n = bias.unsqueeze(1).tensor_split([hidden, 3 * hidden], -1)
+    slices = zip(*_steps(x, rz, n, h_n, states), _steps_or_none(outside, x), strict=True)
+    for x_t, rz_t, n_t, h_n_t, out, outside_t in slices:
+        torch.baddbmm(bias_rz, x_t, ih_rz, out=rz_t).baddbmm_(h, hh_rz).sigmoid_()
+        r, z = rz_t.chunk(2, -1)
+        if outside_t is not None:
+            torch.maximum(z, outside_t, out=z)
+        torch.baddbmm(bias_h_n, h, hh_n, out=h_n_t)
+        torch.baddbmm(bias_n, x_t, ih_n, out=n_t).addcmul_(r, h_n_t).tanh_()
+        h = torch.lerp(n_t, h, z, out=out)
+    return states, rz, n, h_n
 
 
 @custom_op("funcdl::lstm_loop", mutates_args=())
-def _lstm_loop(from_input: Tensor, weight: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns all states h and c of an lstm, and its gates i, f, g and o as one."""
-    hs, cs, gates = _states_like(from_input, h), _states_like(from_input, c), torch.empty_like(from_input)
-    hidden = h.shape[-1]
-    steps = (tensor.unbind(1) for tensor in (hs, cs, gates, from_input))
-    for h_out, c_out, gate, given in zip(*steps, strict=True):
-        torch.baddbmm(given, h, weight.mT, out=gate)
-        gate[..., : 2 * hidden].sigmoid_()
-        i, f, g, o = gate.chunk(4, -1)
-        g.tanh_()
-        o.sigmoid_()
-        c = torch.mul(f, c, out=c_out).addcmul_(i, g)
-        h = torch.tanh(c, out=h_out).mul_(o)
-    return hs, cs, gates
+def _lstm_loop(
+    x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, h: Tensor, c: Tensor, outside: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Returns all states h and c of an lstm, `tanh(c)`, its gates o, i and f side by side, and its gate g.
+
+    Args:
+        x, h, c, outside: as above.
+        weight_ih, weight_hh, bias: of the gates o, i, f and g, in this order: what is activated alike is one slice.
+    """
+    split = [3 * h.shape[-1]]
+    hs, cs, tanh_c, oif, g = _empty(x, h), _empty(x, h), _empty(x, h), _empty(x, h, 3), _empty(x, h)
+    ih_oif, ih_g = weight_ih.mT.tensor_split(split, -1)
+    hh_oif, hh_g = weight_hh.mT.tensor_split(split, -1)
+    bias_oif, bias_g = bias.unsqueeze(1).tensor_split(split, -1)
+    slices = zip(*_steps(x, oif, g, cs, tanh_c, hs), _steps_or_none(outside, x), strict=True)
+    for x_t, oif_t, g_t, c_t, tanh_c_t, out, outside_t in slices:
+        torch.baddbmm(bias_oif, x_t, ih_oif, out=oif_t).baddbmm_(h, hh_oif).sigmoid_()
+        torch.baddbmm(bias_g, x_t, ih_g, out=g_t).baddbmm_(h, hh_g).tanh_()
+        o, i, f = oif_t.chunk(3, -1)
+        if outside_t is not None:
+            i.addcmul_(i, outside_t, value=-1)
+            torch.maximum(f, outside_t, out=f)
+        c = torch.mul(f, c, out=c_t).addcmul_(i, g_t)
+        torch.mul(o, torch.tanh(c, out=tanh_c_t), out=out)
+        h = out if outside_t is None else torch.lerp(out, h, outside_t, out=out)
+    return hs, cs, tanh_c, oif, g
 
 
 @custom_op("funcdl::simple_loop_backward", mutates_args=())
-def _simple_loop_backward(grads: Tensor, factors: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the gradients of what is activated, and of the first state."""
-    d_gates, d_h = torch.empty_like(factors), grads[:, -1]
-    for t in reversed(range(grads.shape[1])):
-        d_gate = torch.mul(d_h, factors[:, t], out=d_gates[:, t])
-        d_h = torch.baddbmm(grads[:, t - 1], d_gate, weight) if t else d_gate @ weight
-    return d_gates, d_h
+def _simple_loop_backward(
+    grads: Tensor, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, h: Tensor, outside: Tensor | None, relu: bool,
+    states: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Returns the gradients of x, weight_ih, weight_hh, the bias and h."""
+    dx, dw_ih, dw_hh, d_bias = _like(x), *_zeros(weight_ih, weight_hh)
+    d, d_h = _like(h), _like(h).zero_()
+    backwards = _backwards(grads, x, states, _before(h, states), dx, _steps_or_none(outside, x))
+    for grad_t, x_t, out, before, dx_t, outside_t in backwards:
+        d_h.add_(grad_t)
+        d_new = d_h if outside_t is None else torch.addcmul(d_h, d_h, outside_t, value=-1)
+        if relu:
+            _aten.threshold_backward(d_new, out, 0, grad_input=d)
+        else:
+            _aten.tanh_backward(d_new, out, grad_input=d)
+        d_h = d @ weight_hh if outside_t is None else d_h.sub_(d_new).baddbmm_(d, weight_hh)
+        torch.bmm(d, weight_ih, out=dx_t)
+        dw_ih.baddbmm_(d.mT, x_t)
+        dw_hh.baddbmm_(d.mT, before)
+        d_bias.add_(d.sum(1))
+    return dx, dw_ih, dw_hh, d_bias, d_h
 
 
 @custom_op("funcdl::gru_loop_backward", mutates_args=())
-def _gru_loop_backward(grads: Tensor, factors: Tensor, z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the gradients of `from_input` and `to_n` as one, and of the first state.
-
-    Args:
-        grads: of all states.
-        factors: (directions, time, batch, 4, hidden), by what to multiply the gradient of a state for these gradients.
-        z: the gate.
-        weight: of all gates.
-    """
-    d_gates, d_h = torch.empty_like(factors), grads[:, -1]
-    for t in reversed(range(grads.shape[1])):
-        d_gate = torch.mul(d_h.unsqueeze(-2), factors[:, t], out=d_gates[:, t])
-        through_z = torch.addcmul(grads[:, t - 1], d_h, z[:, t]) if t else d_h * z[:, t]
-        d_h = through_z.baddbmm_(d_gate.flatten(-2)[..., : weight.shape[1]], weight)
-    return d_gates, d_h
+def _gru_loop_backward(
+    grads: Tensor, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, h: Tensor,
+    states: Tensor, rz: Tensor, n: Tensor, h_n: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Returns the gradients of x, weight_ih, weight_hh, the bias and h; a step outside has z = 1, and needs no care."""
+    hidden = h.shape[-1]
+    dx, dw_ih, dw_hh, _ = _like(x), *_zeros(weight_ih, weight_hh)
+    d_bias, d = h.new_zeros(len(h), 4 * hidden), h.new_empty(*h.shape[:2], 4 * hidden)
+    d_n, d_r, d_z, d_h_n = d.chunk(4, -1)
+    d_ih, d_hh = d[..., : 3 * hidden], d[..., hidden:]
+    d_h, scratch = _like(h).zero_(), _like(h)
+    for grad_t, x_t, rz_t, n_t, h_n_t, before, dx_t in _backwards(grads, x, rz, n, h_n, _before(h, states), dx):
+        r, z = rz_t.chunk(2, -1)
+        d_h.add_(grad_t)
+        torch.sub(before, n_t, out=scratch).mul_(d_h)
+        _aten.sigmoid_backward(scratch, z, grad_input=d_z)
+        through_z = d_h * z
+        torch.sub(d_h, through_z, out=scratch)
+        _aten.tanh_backward(scratch, n_t, grad_input=d_n)
+        torch.mul(d_n, r, out=d_h_n)
+        torch.mul(d_n, h_n_t, out=scratch)
+        _aten.sigmoid_backward(scratch, r, grad_input=d_r)
+        d_h = through_z.baddbmm_(d_hh, weight_hh)
+        torch.bmm(d_ih, weight_ih, out=dx_t)
+        dw_ih.baddbmm_(d_ih.mT, x_t)
+        dw_hh.baddbmm_(d_hh.mT, before)
+        d_bias.add_(d.sum(1))
+    return dx, dw_ih, dw_hh, d_bias, d_h
 
 
 @custom_op("funcdl::lstm_loop_backward", mutates_args=())
 def _lstm_loop_backward(
-    h_grads: Tensor, c_grads: Tensor, to_c: Tensor, factors: Tensor, f: Tensor, weight: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the gradients of the gates, and of the first h and c.
-
-    Args:
-        h_grads: of all states h.
-        c_grads: of all states c.
-        to_c: by what to multiply a gradient of h for one of c.
-        factors: (directions, time, batch, 4, hidden), by what to multiply a gradient of c, or for o of h.
-        f: the gate.
-        weight: of all gates.
-    """
-    d_gates, d_h, d_c = torch.empty_like(factors), h_grads[:, -1], c_grads[:, -1]
-    for t in reversed(range(h_grads.shape[1])):
-        d_c = torch.addcmul(d_c, d_h, to_c[:, t])
-        d_gate, factor = d_gates[:, t], factors[:, t]
-        torch.mul(d_c.unsqueeze(-2), factor[..., :3, :], out=d_gate[..., :3, :])
-        torch.mul(d_h, factor[..., 3, :], out=d_gate[..., 3, :])
-        d_c = torch.addcmul(c_grads[:, t - 1], d_c, f[:, t]) if t else d_c * f[:, t]
-        products = d_gate.flatten(-2)
-        d_h = torch.baddbmm(h_grads[:, t - 1], products, weight) if t else products @ weight
-    return d_gates, d_h, d_c
+    h_grads: Tensor, c_grads: Tensor, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, h: Tensor, c: Tensor,
+    outside: Tensor | None, hs: Tensor, cs: Tensor, tanh_c: Tensor, oif: Tensor, g: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Returns the gradients of x, weight_ih, weight_hh, the bias, h and c."""
+    dx, dw_ih, dw_hh, d_bias = _like(x), *_zeros(weight_ih, weight_hh)
+    d = h.new_empty(*h.shape[:2], weight_hh.shape[1])
+    d_o, d_i, d_f, d_g = d.chunk(4, -1)
+    d_oif = d[..., : oif.shape[-1]]
+    d_h, d_c, scratch = _like(h).zero_(), _like(c).zero_(), _like(h)
+    backwards = _backwards(
+        h_grads, c_grads, x, oif, g, tanh_c, _before(c, cs), _before(h, hs), dx, _steps_or_none(outside, x)
+    )
+    for grad_t, c_grad_t, x_t, oif_t, g_t, tanh_c_t, c_before, before, dx_t, outside_t in backwards:
+        o, i, f = oif_t.chunk(3, -1)
+        d_h.add_(grad_t)
+        d_new = d_h if outside_t is None else torch.addcmul(d_h, d_h, outside_t, value=-1)
+        torch.mul(d_new, o, out=scratch)
+        d_c.add_(c_grad_t).add_(_aten.tanh_backward(scratch, tanh_c_t, grad_input=scratch))
+        torch.mul(d_new, tanh_c_t, out=d_o)
+        torch.mul(d_c, g_t, out=d_i)
+        torch.mul(d_c, c_before, out=d_f)
+        _aten.sigmoid_backward(d_oif, oif_t, grad_input=d_oif)
+        torch.mul(d_c, i, out=scratch)
+        _aten.tanh_backward(scratch, g_t, grad_input=d_g)
+        d_c.mul_(f)
+        d_h = d @ weight_hh if outside_t is None else d_h.sub_(d_new).baddbmm_(d, weight_hh)
+        torch.bmm(d, weight_ih, out=dx_t)
+        dw_ih.baddbmm_(d.mT, x_t)
+        dw_hh.baddbmm_(d.mT, before)
+        d_bias.add_(d.sum(1))
+    return dx, dw_ih, dw_hh, d_bias, d_h, d_c
 
 
 class _SimpleLoop(torch.autograd.Function):
     """`_simple_loop` with its gradient."""
 
     @staticmethod
-    def forward(from_input: Tensor, weight: Tensor, h: Tensor, relu: bool) -> Tensor:
-        return _simple_loop(from_input, weight, h, relu)
+    def forward(*inputs: Any) -> Tensor:
+        return _simple_loop(*inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, weight, h, ctx.relu = inputs
-        ctx.save_for_backward(weight, h, output)
+        x, weight_ih, weight_hh, _, h, outside, ctx.relu = inputs
+        ctx.save_for_backward(x, weight_ih, weight_hh, h, outside, output)
 
     @staticmethod
     def backward(ctx: Any, grads: Tensor) -> Any:
-        weight, h, states = ctx.saved_tensors
-        factors = (states > 0).to(states.dtype) if ctx.relu else 1 - states**2
-        d_gates, d_h = _once(_simple_loop_backward, grads, factors, weight)
-        return d_gates, _weight_gradient(d_gates, _before(h, states)), d_h, None
+        *inputs, states = ctx.saved_tensors
+        return *_once(_simple_loop_backward, grads, *inputs, ctx.relu, states), None, None
 
 
 class _GruLoop(torch.autograd.Function):
     """`_gru_loop` with its gradient, which is that of the states alone."""
 
     @staticmethod
-    def forward(from_input: Tensor, to_n: Tensor, weight: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return _gru_loop(from_input, to_n, weight, h)
+    def forward(*inputs: Any) -> tuple[Tensor, ...]:
+        return _gru_loop(*inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        _, _, weight, h = inputs
-        ctx.save_for_backward(weight, h, *output)
+        x, weight_ih, weight_hh, _, h, _ = inputs
+        ctx.save_for_backward(x, weight_ih, weight_hh, h, *output)
         ctx.mark_non_differentiable(*output[1:])
 
     @staticmethod
     def backward(ctx: Any, grads: Tensor, *_: Tensor) -> Any:
-        weight, h, states, gates, n = ctx.saved_tensors
-        r, z, n_h = gates.chunk(3, -1)
-        before = _before(h, states)
-        to_n = (1 - z) * (1 - n**2)
-        factors = torch.stack([to_n * n_h * r * (1 - r), (before - n) * z * (1 - z), to_n * r, to_n], -2)
-        d_gates, d_h = _once(_gru_loop_backward, grads, factors, z, weight)
-        d_from_input, d_n = d_gates[..., :3, :].flatten(-2), d_gates[..., 3, :]
-        return d_from_input, d_n, _weight_gradient(d_from_input, before), d_h
+        return *_once(_gru_loop_backward, grads, *ctx.saved_tensors), None
 
 
 class _LstmLoop(torch.autograd.Function):
     """`_lstm_loop` with its gradient, which is that of both states alone."""
 
     @staticmethod
-    def forward(from_input: Tensor, weight: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return _lstm_loop(from_input, weight, h, c)
+    def forward(*inputs: Any) -> tuple[Tensor, ...]:
+        return _lstm_loop(*inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        _, weight, h, c = inputs
-        ctx.save_for_backward(weight, h, c, *output)
-        ctx.mark_non_differentiable(output[2])
+        x, weight_ih, weight_hh, _, h, c, outside = inputs
+        ctx.save_for_backward(x, weight_ih, weight_hh, h, c, outside, *output)
+        ctx.mark_non_differentiable(*output[2:])
 
     @staticmethod
-    def backward(ctx: Any, h_grads: Tensor, c_grads: Tensor, _: Tensor) -> Any:
-        weight, h, c, hs, cs, gates = ctx.saved_tensors
-        i, f, g, o = gates.chunk(4, -1)
-        squashed = torch.tanh(cs)
-        to_gates = [g * i * (1 - i), _before(c, cs) * f * (1 - f), i * (1 - g**2), squashed * o * (1 - o)]
-        factors = torch.stack(to_gates, -2)
-        to_c = o * (1 - squashed**2)
-        d_gates, d_h, d_c = _once(_lstm_loop_backward, h_grads, c_grads, to_c, factors, f, weight)
-        d_from_input = d_gates.flatten(-2)
-        return d_from_input, _weight_gradient(d_from_input, _before(h, hs)), d_h, d_c
+    def backward(ctx: Any, h_grads: Tensor, c_grads: Tensor, *_: Tensor) -> Any:
+        return *_once(_lstm_loop_backward, h_grads, c_grads, *ctx.saved_tensors), None
 
 
 class _Once(torch.autograd.Function):
@@ -216,8 +281,8 @@ class _Once(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(operator: Callable[..., Any], *tensors: Tensor) -> Any:
-        return operator(*tensors)
+    def forward(operator: Callable[..., Any], *inputs: Any) -> Any:
+        return operator(*inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -231,55 +296,72 @@ class _Once(torch.autograd.Function):
         )
 
 
-def _once(operator: Callable[..., Any], *tensors: Tensor) -> Any:
-    return operator(*tensors) if torch.compiler.is_compiling() else _Once.apply(operator, *tensors)
+def _once(operator: Callable[..., Any], *inputs: Any) -> Any:
+    return operator(*inputs) if torch.compiler.is_compiling() else _Once.apply(operator, *inputs)
 
 
-def _before(first: Tensor, states: Tensor) -> Tensor:
+def _empty(x: Tensor, state: Tensor, gates: int = 1) -> Tensor:
+    return state.new_empty(len(x), *state.shape[:-1], gates * state.shape[-1])
+
+
+def _zeros(weight_ih: Tensor, weight_hh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where to sum the gradients of the weights and the bias."""
+    shapes = weight_ih.shape, weight_hh.shape, weight_hh.shape[:2]
+    dw_ih, dw_hh, d_bias = (weight_ih.new_zeros(shape) for shape in shapes)
+    return dw_ih, dw_hh, d_bias
+
+
+def _like(part: Tensor) -> Tensor:
+    """A new tensor, contiguous whatever `part` is."""
+    return part.new_empty(part.shape)
+
+
+def _steps(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
+    return [tensor.unbind(0) for tensor in tensors]
+
+
+def _steps_or_none(outside: Tensor | None, x: Tensor) -> tuple[Tensor | None, ...]:
+    return (None,) * len(x) if outside is None else outside.unbind(0)
+
+
+def _before(first: Tensor, states: Tensor) -> tuple[Tensor, ...]:
     """The state that each step starts from."""
-    return torch.cat([first.unsqueeze(1), states[:, :-1]], 1)
+    return first, *states.unbind(0)[:-1]
 
 
-def _weight_gradient(d_gates: Tensor, before: Tensor) -> Tensor:
-    return d_gates.flatten(1, 2).mT @ before.flatten(1, 2)
-
-
-def _states_like(from_input: Tensor, state: Tensor) -> Tensor:
-    directions, time = from_input.shape[:2]
-    return from_input.new_empty(directions, time, *state.shape[1:])
+def _backwards(*parts: Tensor | tuple[Tensor | None, ...]) -> Iterator[tuple[Any, ...]]:
+    """The steps of all parts, the last one first."""
+    return zip(*(reversed(part.unbind(0) if isinstance(part, Tensor) else part) for part in parts), strict=True)
 
 
 @_simple_loop.register_fake
-def _(from_input: Tensor, weight: Tensor, h: Tensor, relu: bool) -> Tensor:
-    return _states_like(from_input, h)
+def _(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, h: Tensor, *_: Any) -> Tensor:
+    return _empty(x, h)
 
 
 @_gru_loop.register_fake
-def _(from_input: Tensor, to_n: Tensor, weight: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return _states_like(from_input, h), torch.empty_like(from_input), _states_like(from_input, h)
+def _(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, h: Tensor, *_: Any) -> tuple[Tensor, ...]:
+    return _empty(x, h), _empty(x, h, 2), _empty(x, h), _empty(x, h)
 
 
 @_lstm_loop.register_fake
-def _(from_input: Tensor, weight: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return _states_like(from_input, h), _states_like(from_input, c), torch.empty_like(from_input)
+def _(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, h: Tensor, *_: Any) -> tuple[Tensor, ...]:
+    return _empty(x, h), _empty(x, h), _empty(x, h), _empty(x, h, 3), _empty(x, h)
 
 
 @_simple_loop_backward.register_fake
-def _(grads: Tensor, factors: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(factors), _first_state_like(grads)
+def _(grads: Tensor, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, h: Tensor, *_: Any) -> tuple[Tensor, ...]:
+    return _like(x), *_zeros(weight_ih, weight_hh), _like(h)
 
 
 @_gru_loop_backward.register_fake
-def _(grads: Tensor, factors: Tensor, z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(factors), _first_state_like(grads)
+def _(grads: Tensor, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, h: Tensor, *_: Any) -> tuple[Tensor, ...]:
+    dw_ih, dw_hh, _unused = _zeros(weight_ih, weight_hh)
+    return _like(x), dw_ih, dw_hh, h.new_empty(len(h), 4 * h.shape[-1]), _like(h)
 
 
 @_lstm_loop_backward.register_fake
 def _(
-    h_grads: Tensor, c_grads: Tensor, to_c: Tensor, factors: Tensor, f: Tensor, weight: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.empty_like(factors), _first_state_like(h_grads), _first_state_like(c_grads)
-
-
-def _first_state_like(grads: Tensor) -> Tensor:
-    return grads.new_empty(grads.shape[0], *grads.shape[2:])
+    h_grads: Tensor, c_grads: Tensor, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, h: Tensor, c: Tensor, *_: Any
+) -> tuple[Tensor, ...]:
+    return _like(x), *_zeros(weight_ih, weight_hh), _like(h), _like(c)

@@ -17,16 +17,8 @@ from funcdl.nn.checks import check_dtype
 from funcdl.nn.initializers import Initializer, uniform
 from funcdl.nn.inputs import named_inputs
 from funcdl.nn.layer import Buffers, Layer, Params
-from funcdl.nn.recurrence import gru_states, lstm_states, simple_states
-from funcdl.nn.recurrent_kernels import (
-    Kernel,
-    Operator,
-    State,
-    has_lstm,
-    lstm_kernel,
-    whole,
-    without_gradient,
-)
+from funcdl.nn.recurrence import Loop, gru_loop, lstm_loop, simple_loop
+from funcdl.nn.recurrent_kernels import Operator, State
 from funcdl.tree import Tree
 
 Nonlinearity = Literal["tanh", "relu"]
@@ -42,23 +34,16 @@ class Cell:
             which stands inside the product with r.
         step: `step(from_input, weight_hh, bias_hh, state) -> state`, where `from_input` is the input's share of the
             gates, `weight_ih x` and the bias.
-        loop: `loop(from_input, weight_hh, bias_hh, state) -> states` does all steps of all directions, with the shapes
-            of `recurrence.py`.
-        close: `close(from_input, inside)` changes the input's share of the gates so that a step that is not inside the
-            sequence leaves the state as it is; None where no input can do that.
+        loop: `loop(x, weight_ih, weight_hh, (bias_ih, bias_hh), state, outside) -> states` does all steps of all
+            directions, with the shapes of `recurrence.py`.
         operator: torch's for layers and packed sequences.
-        kernel: runs a whole layer in one direction by an operator of torch, and `has_kernel(x, weight_ih, *others)`
-            tells whether it serves.
     """
 
     gates: int
     bias: Callable[[Tensor, Tensor], Tensor]
     step: Callable[[Tensor, Tensor, Tensor | None, State], State]
-    loop: Callable[[Tensor, Tensor, Tensor | None, State], State]
-    close: Callable[[Tensor, Tensor], Tensor] | None
+    loop: Loop
     operator: Operator
-    kernel: Kernel
-    has_kernel: Callable[..., bool]
 
 
 def _sum_of_biases(bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
@@ -94,37 +79,15 @@ def _lstm_step(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, st
     return torch.sigmoid(o) * torch.tanh(c), c
 
 
-def _simple_loop(relu: bool) -> Callable[[Tensor, Tensor, Tensor | None, State], State]:
-    def loop(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, state: State) -> State:
-        return (simple_states(from_input, weight_hh, state[0], relu),)
-
-    return loop
-
-
-def _gru_loop(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, state: State) -> State:
-    h = state[0]
-    bias = h.new_zeros(len(h), h.shape[-1]) if bias_hh is None else bias_hh[:, -h.shape[-1] :]
-    return (gru_states(from_input, weight_hh, bias, h),)
-
-
-def _gru_close(from_input: Tensor, inside: Tensor) -> Tensor:
-    r, z, n = from_input.chunk(3, -1)
-    return torch.cat([r, torch.where(inside.unsqueeze(-1), z, torch.inf), n], -1)
-
-
-def _lstm_loop(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, state: State) -> State:
-    return lstm_states(from_input, weight_hh, *state)
-
-
 def _simple(name: str, activation: Callable[[Tensor], Tensor]) -> Cell:
-    step, loop = _simple_step(activation), _simple_loop(relu=name == "relu")
+    step, loop = _simple_step(activation), simple_loop(relu=name == "relu")
     operator = {"tanh": torch.rnn_tanh, "relu": torch.rnn_relu}[name]
-    return Cell(1, _sum_of_biases, step, loop, None, operator, whole(operator), without_gradient)
+    return Cell(1, _sum_of_biases, step, loop, operator)
 
 
 SIMPLE = {"tanh": _simple("tanh", torch.tanh), "relu": _simple("relu", torch.relu)}
-GRU = Cell(3, _gru_bias, _gru_step, _gru_loop, _gru_close, torch.gru, whole(torch.gru), without_gradient)
-LSTM = Cell(4, _sum_of_biases, _lstm_step, _lstm_loop, None, torch.lstm, lstm_kernel, has_lstm)
+GRU = Cell(3, _gru_bias, _gru_step, gru_loop, torch.gru)
+LSTM = Cell(4, _sum_of_biases, _lstm_step, lstm_loop, torch.lstm)
 
 
 def input_bias(cell: Cell, bias_ih: Tensor | None, bias_hh: Tensor | None) -> Tensor | None:
