@@ -186,9 +186,12 @@ def _table(
 
 def _has_kernel(weight: Tensor) -> bool:
     """Whether torch's kernel for whole bags serves; it knows the first derivative alone, and no other transform."""
-    if in_graph() or torch._C._are_functorch_transforms_active() or weight.is_meta:
+    if weight.is_meta or not first_order_only():
         return False
-    return first_order_only() and not is_recorded(weight)
+    below_grad = torch._C._are_functorch_transforms_active()
+    if in_graph():  # of `jit`: what Dynamo traces may be differentiated again from outside
+        return below_grad and not torch.compiler.is_compiling()
+    return not below_grad and not is_recorded(weight)
 
 
 def _reduce_rows(rows: Tensor, counted: Tensor, mode: str) -> Tensor:

@@ -18,6 +18,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make_fx
 
 from funcdl import tree
+from funcdl.transforms import kept
 
 _MODES = torch._C._TorchDispatchModeKey
 
@@ -122,13 +123,11 @@ def _refuse_writes(graph: GraphModule) -> None:
 
 
 def _cleaned(graph: GraphModule) -> GraphModule:
-    """Without marks for a profiler and what nothing uses, such as plain autograd's checks of shapes.
-
-    Dynamo does not take them.
-    """
+    """Without what Dynamo does not take: marks for a profiler, and what nothing uses, as plain autograd's checks."""
     for node in reversed(graph.graph.nodes):
         if isinstance(node.target, torch._ops.OpOverload) and node.target.namespace == "profiler":
             graph.graph.erase_node(node)
     graph.graph.eliminate_dead_code()
+    kept.keep(graph)
     graph.recompile()
     return graph

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from funcdl import nn, random, testing, transforms
+from funcdl.transforms import tracing
 
 T = torch.nn
 KEY = random.key(3)
@@ -65,6 +66,65 @@ def test_weights_of_samples_in_a_table():
     factors = random.normal(KEY, (2, 4), dtype=torch.float64)
     inputs = {"input": torch.tensor([[1, 0, 3, 3], [2, 2, 2, 4]]), "per_sample_weights": factors}
     testing.assert_matches_module(nn.embedding_bag(5, 3, mode="sum"), module, inputs)
+
+
+def calls(graph):
+    """The operations of a graph that have to do with embeddings."""
+    return {str(node.target) for node in graph.graph.nodes if "embedding" in str(node.target)}
+
+
+def test_a_graph_keeps_the_gradient_of_a_table_as_torchs_own_function():
+    layer, x = nn.embedding(5, 3, padding_idx=0), torch.tensor([0, 1, 1])
+    params, _ = layer.init(KEY, x)
+    gradient = transforms.grad(lambda weight: (layer({"weight": weight}, x) ** 2).sum())
+    graph = tracing.trace(lambda weight: [gradient(weight)], [params["weight"]])
+    assert calls(graph) == {"aten.embedding.default", "funcdl.embedding_gradient.default"}
+    assert torch.equal(graph(params["weight"])[0], gradient(params["weight"]))
+    assert torch.equal(transforms.jit(gradient)(params["weight"]), gradient(params["weight"]))
+
+
+DERIVATIVES = {
+    "grad": lambda f: transforms.grad(lambda weight: (f(weight) ** 3).sum()),
+    "a gradient's gradient": lambda f: transforms.grad(
+        lambda weight: (transforms.grad(lambda weight: (f(weight) ** 3).sum())(weight) ** 2).sum()
+    ),
+    "a gradient for each table": lambda f: (
+        lambda weight: transforms.vmap(transforms.grad(lambda weight: (f(weight) ** 3).sum()))(
+            torch.stack([weight, 2 * weight])
+        )
+    ),
+    "jacrev": torch.func.jacrev,
+    "jacfwd": torch.func.jacfwd,
+    "by the cotangent": lambda f: (
+        lambda weight: transforms.grad(lambda cotangent: (torch.func.vjp(f, weight)[1](cotangent)[0] ** 2).sum())(
+            torch.ones(2, 3, dtype=weight.dtype)
+        )
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # of jacrev, for each of its vectors
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+@pytest.mark.parametrize("derivative", DERIVATIVES)
+def test_derivatives_of_bags_in_a_graph(derivative, mode):
+    layer, x = nn.embedding_bag(5, 3, mode=mode, padding_idx=3), torch.tensor([[1, 2, 1], [0, 3, 3]])
+    weight = random.normal(KEY, (5, 3), dtype=torch.float64)
+    f = DERIVATIVES[derivative](lambda weight: layer({"weight": weight}, x))
+    graph = tracing.trace(lambda weight: [f(weight)], [weight])
+    assert ("aten._embedding_bag.default" in calls(graph)) == (derivative in ("grad", "jacrev"))
+    torch.testing.assert_close(graph(weight)[0], f(weight), rtol=1e-12, atol=1e-12)
+
+
+def test_a_gradient_of_bags_in_a_graph_is_differentiated_from_outside():
+    layer, x = nn.embedding_bag(5, 3), torch.tensor([[1, 2, 1], [0, 3, 3]])
+    gradient = transforms.grad(lambda weight: (layer({"weight": weight}, x) ** 3).sum())
+    weight = random.normal(KEY, (5, 3), dtype=torch.float64)
+    found = []
+    for f in (gradient, transforms.jit(gradient)):
+        leaf = weight.clone().requires_grad_()
+        (f(leaf) ** 2).sum().backward()
+        found.append(leaf.grad)
+    torch.testing.assert_close(*found)
 
 
 def test_wrong_inputs():
