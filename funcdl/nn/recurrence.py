@@ -188,24 +188,31 @@ def _gru_loop_backward(
 
 @custom_op("funcdl::lstm_loop_backward", mutates_args=())
 def _lstm_loop_backward(
-    h_grads: Tensor, c_grads: Tensor, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, h: Tensor, c: Tensor,
-    outside: Tensor | None, hs: Tensor, cs: Tensor, tanh_c: Tensor, oif: Tensor, g: Tensor,
+    h_grads: Tensor | None, c_grads: Tensor | None, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, h: Tensor,
+    c: Tensor, outside: Tensor | None, hs: Tensor, cs: Tensor, tanh_c: Tensor, oif: Tensor, g: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Returns the gradients of x, weight_ih, weight_hh, the bias, h and c."""
+    """Returns the gradients of x, weight_ih, weight_hh, the bias, h and c; of states that nothing reads there is None.
+
+    To make zeros of it would take as long as some of a step's products.
+    """
     dx, dw_ih, dw_hh, d_bias = _like(x), *_zeros(weight_ih, weight_hh)
     d = h.new_empty(*h.shape[:2], weight_hh.shape[1])
     d_o, d_i, d_f, d_g = d.chunk(4, -1)
     d_oif = d[..., : oif.shape[-1]]
     d_h, d_c, scratch = _like(h).zero_(), _like(c).zero_(), _like(h)
     backwards = _backwards(
-        h_grads, c_grads, x, oif, g, tanh_c, _before(c, cs), _before(h, hs), dx, _steps_or_none(outside, x)
-    )
+        _steps_or_none(h_grads, x), _steps_or_none(c_grads, x), x, oif, g, tanh_c, _before(c, cs), _before(h, hs), dx,
+        _steps_or_none(outside, x),
+    )  # fmt: skip
     for grad_t, c_grad_t, x_t, oif_t, g_t, tanh_c_t, c_before, before, dx_t, outside_t in backwards:
         o, i, f = oif_t.chunk(3, -1)
-        d_h.add_(grad_t)
+        if grad_t is not None:
+            d_h.add_(grad_t)
+        if c_grad_t is not None:
+            d_c.add_(c_grad_t)
         d_new = d_h if outside_t is None else torch.addcmul(d_h, d_h, outside_t, value=-1)
         torch.mul(d_new, o, out=scratch)
-        d_c.add_(c_grad_t).add_(_aten.tanh_backward(scratch, tanh_c_t, grad_input=scratch))
+        d_c.add_(_aten.tanh_backward(scratch, tanh_c_t, grad_input=scratch))
         torch.mul(d_new, tanh_c_t, out=d_o)
         torch.mul(d_c, g_t, out=d_i)
         torch.mul(d_c, c_before, out=d_f)
@@ -269,9 +276,10 @@ class _LstmLoop(torch.autograd.Function):
         x, weight_ih, weight_hh, _, h, c, outside = inputs
         ctx.save_for_backward(x, weight_ih, weight_hh, h, c, outside, *output)
         ctx.mark_non_differentiable(*output[2:])
+        ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, h_grads: Tensor, c_grads: Tensor, *_: Tensor) -> Any:
+    def backward(ctx: Any, h_grads: Tensor | None, c_grads: Tensor | None, *_: Tensor) -> Any:
         return *_once(_lstm_loop_backward, h_grads, c_grads, *ctx.saved_tensors), None
 
 
@@ -320,8 +328,8 @@ def _steps(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
     return [tensor.unbind(0) for tensor in tensors]
 
 
-def _steps_or_none(outside: Tensor | None, x: Tensor) -> tuple[Tensor | None, ...]:
-    return (None,) * len(x) if outside is None else outside.unbind(0)
+def _steps_or_none(part: Tensor | None, x: Tensor) -> tuple[Tensor | None, ...]:
+    return (None,) * len(x) if part is None else part.unbind(0)
 
 
 def _before(first: Tensor, states: Tensor) -> tuple[Tensor, ...]:
@@ -362,6 +370,7 @@ def _(grads: Tensor, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, h: Tensor,
 
 @_lstm_loop_backward.register_fake
 def _(
-    h_grads: Tensor, c_grads: Tensor, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, h: Tensor, c: Tensor, *_: Any
-) -> tuple[Tensor, ...]:
+    h_grads: Tensor | None, c_grads: Tensor | None, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, h: Tensor,
+    c: Tensor, *_: Any,
+) -> tuple[Tensor, ...]:  # fmt: skip
     return _like(x), *_zeros(weight_ih, weight_hh), _like(h), _like(c)

@@ -1,6 +1,6 @@
-"""Torch's own operators for a whole layer of `rnn`, `gru` or `lstm`, and when they serve: where there is no gradient.
+"""Torch's own operators for a whole layer of `rnn`, `gru` or `lstm`, and when they serve.
 
-For a gradient the loops of `recurrence.py` are as fast or faster, and a trace would write the operators' steps out.
+For a gradient the loops of `recurrence.py` are faster, and a trace would write the operators' steps out.
 """
 
 from __future__ import annotations
@@ -21,6 +21,15 @@ Operator = Callable[..., tuple[Tensor, ...]]  # torch.gru and its kin
 def without_gradient(x: Tensor, weight: Tensor, *others: Tensor) -> bool:
     """Whether torch's operators serve for an input, a weight and all else that they read."""
     return not in_graph() and not _for_gradient(x, weight, *others) and of_one_dtype(x, weight)
+
+
+def has_whole(operator: Operator, x: Tensor, weight: Tensor, *others: Tensor) -> bool:
+    """Whether `whole` serves: also for plain autograd's gradient of an lstm, which is oneDNN's on the CPU."""
+    if without_gradient(x, weight, *others):
+        return True
+    below_transform: bool = torch._C._are_functorch_transforms_active()
+    is_onednns = operator is torch.lstm and x.device.type == "cpu" and x.dtype == torch.float32
+    return is_onednns and not in_graph() and not below_transform and of_one_dtype(x, weight)
 
 
 def of_one_dtype(x: Tensor, weight: Tensor) -> bool:

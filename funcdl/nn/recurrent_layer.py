@@ -11,7 +11,7 @@ from torch import Tensor
 from funcdl.nn.checks import first_order_only, is_recorded, values_are_known
 from funcdl.nn.layer import Params
 from funcdl.nn.recurrent_cell import Cell, input_bias
-from funcdl.nn.recurrent_kernels import State, of_one_dtype, packed, whole, without_gradient
+from funcdl.nn.recurrent_kernels import State, has_whole, of_one_dtype, packed, whole, without_gradient
 from funcdl.transforms.tracing import in_graph
 
 Biases = tuple[Tensor | None, Tensor | None]
@@ -38,12 +38,13 @@ def run(cell: Cell, weights: list[Weights], x: Tensor, state: State, lengths: Te
     Here and below a state has the directions as its first dimension, and the second direction is the reverse one.
     """
     tensors = _tensors(weights)
-    by_operator = _may_be_fast(weights, x, *state) and without_gradient(x, *tensors, *state)
+    may_be_fast = _may_be_fast(weights, x, *state)
     if lengths is None:
+        by_operator = may_be_fast and has_whole(cell.operator, x, *tensors, *state)
         return whole(cell.operator, x, tensors, state) if by_operator else _by_steps(cell, weights, x, state)
     inside = (torch.arange(len(x), device=x.device).unsqueeze(-1) < lengths).unsqueeze(-1)  # (time, batch, 1)
     x = torch.where(inside, x, 0)  # a NaN there would reach the last state and all gradients
-    if by_operator and values_are_known(lengths):
+    if may_be_fast and values_are_known(lengths) and without_gradient(x, *tensors, *state):
         y, ends = packed(cell.operator, x, tensors, state, lengths)
         some = (lengths > 0).unsqueeze(-1)
         last = tuple(torch.where(some, end, first) for end, first in zip(ends, state, strict=True))

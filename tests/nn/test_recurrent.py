@@ -95,6 +95,22 @@ def test_the_fast_loop_is_the_plain_one(constructor, twin, monkeypatch, device):
     torch.testing.assert_close(tree.leaves(fast), tree.leaves(plain), **SHARP)
 
 
+@pytest.mark.parametrize("wrap", [lambda f: f, transforms.jit], ids=["eager", "jit"])
+@pytest.mark.parametrize("used", [lambda y, h, c: y, lambda y, h, c: h, lambda y, h, c: c], ids=["y", "h", "c"])
+def test_an_lstm_of_which_one_result_is_used(used, wrap):
+    module, layer, x = meta(T.LSTM, 3, 4, bidirectional=True), nn.lstm(4, bidirectional=True), draw(5, 2, 3)
+
+    def cost(results):
+        y, (h, c) = results
+        return (used(y, h, c) ** 2).sum()
+
+    params, _ = interop.from_state_dict(module.state_dict(), *layer.init(KEY, x))
+    found = wrap(transforms.grad(lambda params: cost(layer(params, x))))(params)
+    expected = torch.autograd.grad(cost(module(x)), list(module.parameters()))
+    names = [name for name, _ in module.named_parameters()]
+    torch.testing.assert_close([found[name] for name in names], list(expected), **SHARP)
+
+
 @every_kind
 def test_second_derivatives(constructor, twin):
     layer = constructor(3)
