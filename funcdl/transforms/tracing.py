@@ -7,6 +7,7 @@ byte, takes ten times as long for a training step, and most of that for the tree
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -109,10 +110,13 @@ def _refuse_writes(graph: GraphModule) -> None:
     """Raises a ValueError where the graph writes into an argument or a view of one: torch's scan would lose it."""
     given = set(graph.graph.find_nodes(op="placeholder"))
     for node in graph.graph.nodes:
+        if node.target is operator.getitem and node.args[0] in given:  # one of several views, as of unbind
+            given.add(node)
         if not isinstance(node.target, torch._ops.OpOverload):
             continue
-        arguments = zip(node.target._schema.arguments, node.args, strict=False)
-        touched = [spec.alias_info for spec, value in arguments if isinstance(value, Node) and value in given]
+        specs = node.target._schema.arguments
+        values = [*node.args, *(node.kwargs.get(spec.name) for spec in specs[len(node.args) :])]
+        touched = [spec.alias_info for spec, value in zip(specs, values, strict=True) if _nodes(value) & given]
         if any(alias is not None and alias.is_write for alias in touched):
             raise ValueError(
                 f"scan: f writes into a tensor that it is given or closes over ({node.target}); return a new one, in "
@@ -120,6 +124,11 @@ def _refuse_writes(graph: GraphModule) -> None:
             )
         if any(alias is not None for alias in touched):
             given.add(node)
+
+
+def _nodes(argument: Any) -> set[Node]:
+    parts = argument if isinstance(argument, (list, tuple)) else (argument,)
+    return {part for part in parts if isinstance(part, Node)}
 
 
 def _cleaned(graph: GraphModule) -> GraphModule:

@@ -10,7 +10,15 @@ X = torch.arange(3.0)
 
 
 @pytest.mark.parametrize(
-    "write", [lambda total, c, x: total.add_(x), lambda total, c, x: total[0].fill_(1), lambda total, c, x: c.mul_(x)]
+    "write",
+    [
+        lambda total, c, x: total.add_(x),
+        lambda total, c, x: total[0].fill_(1),
+        lambda total, c, x: c.mul_(x),
+        lambda total, c, x: torch._foreach_add_([total, x], 1.0),
+        lambda total, c, x: torch.add(c, x, out=total),
+        lambda total, c, x: total.unbind(0)[1].fill_(1),
+    ],
 )
 def test_a_body_that_writes_into_what_it_has_not_made(write):
     def f(c, xs):
