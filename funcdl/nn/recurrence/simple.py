@@ -1,0 +1,94 @@
+"""The time loop of `rnn`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.library import custom_op
+
+from funcdl.nn.recurrence.steps import Loop, backwards, before_each, empty, forwards, like, once, zeros
+from funcdl.nn.recurrent_kernels import State
+
+_aten = torch.ops.aten
+
+
+def simple_loop(relu: bool) -> Loop:
+    """Returns the loop `(x, weight_ih, weight_hh, (bias_ih, bias_hh), state, outside) -> states` of an rnn."""
+
+    def loop(
+        x: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        biases: tuple[Tensor, Tensor],
+        state: State,
+        outside: Tensor | None,
+    ) -> State:
+        return (_SimpleLoop.apply(x, weight_ih, weight_hh, biases[0] + biases[1], *state, outside, relu),)
+
+    return loop
+
+
+@custom_op("funcdl::simple_loop", mutates_args=())
+def _simple_loop(
+    x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, h: Tensor, outside: Tensor | None, relu: bool
+) -> Tensor:
+    states, bias = empty(x, h), bias.unsqueeze(1)
+    for x_t, out, outside_t in forwards(x, states, outside):
+        torch.baddbmm(bias, x_t, weight_ih.mT, out=out).baddbmm_(h, weight_hh.mT)
+        (out.relu_ if relu else out.tanh_)()
+        h = out if outside_t is None else torch.lerp(out, h, outside_t, out=out)
+    return states
+
+
+@_simple_loop.register_fake
+def _(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, h: Tensor, *_: Any) -> Tensor:
+    return empty(x, h)
+
+
+@custom_op("funcdl::simple_loop_backward", mutates_args=())
+def _simple_loop_backward(
+    grads: Tensor, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, h: Tensor, outside: Tensor | None, relu: bool,
+    states: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Returns the gradients of x, weight_ih, weight_hh, the bias and h."""
+    dx, dw_ih, dw_hh, d_bias = like(x), *zeros(weight_ih, weight_hh)
+    d, d_h = like(h), like(h).zero_()
+    slices = backwards(grads, x, states, before_each(h, states), dx, outside)
+    for grad_t, x_t, out, before, dx_t, outside_t in slices:
+        d_h.add_(grad_t)
+        d_new = d_h if outside_t is None else torch.addcmul(d_h, d_h, outside_t, value=-1)
+        if relu:
+            _aten.threshold_backward(d_new, out, 0, grad_input=d)
+        else:
+            _aten.tanh_backward(d_new, out, grad_input=d)
+        d_h = d @ weight_hh if outside_t is None else d_h.sub_(d_new).baddbmm_(d, weight_hh)
+        torch.bmm(d, weight_ih, out=dx_t)
+        dw_ih.baddbmm_(d.mT, x_t)
+        dw_hh.baddbmm_(d.mT, before)
+        d_bias.add_(d.sum(1))
+    return dx, dw_ih, dw_hh, d_bias, d_h
+
+
+@_simple_loop_backward.register_fake
+def _(grads: Tensor, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, h: Tensor, *_: Any) -> tuple[Tensor, ...]:
+    return like(x), *zeros(weight_ih, weight_hh), like(h)
+
+
+class _SimpleLoop(torch.autograd.Function):
+    """`_simple_loop` with its gradient."""
+
+    @staticmethod
+    def forward(*inputs: Any) -> Tensor:
+        return _simple_loop(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, weight_ih, weight_hh, _, h, outside, ctx.relu = inputs
+        ctx.save_for_backward(x, weight_ih, weight_hh, h, outside, output)
+
+    @staticmethod
+    def backward(ctx: Any, grads: Tensor) -> Any:
+        *inputs, states = ctx.saved_tensors
+        return *once(_simple_loop_backward, grads, *inputs, ctx.relu, states), None, None
