@@ -20,7 +20,7 @@ from torch._C._dynamo.guards import GlobalStateGuard, TensorGuards
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
 from funcdl import tree
-from funcdl.transforms import donation, first_order, tracing
+from funcdl.transforms import donation, first_order, outlining, tracing
 from funcdl.tree import Tree
 
 _ONE_AT_A_TIME = threading.RLock()  # tracing changes what all threads see
@@ -68,8 +68,8 @@ def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> C
             for program in compiled:
                 if program.form.fits(leaves):  # another thread has made it meanwhile
                     return program(leaves)
-            program = _compile(f, args, kwargs, donated_args)
             with _once_through():
+                program = _compile(f, args, kwargs, donated_args)
                 results = program(leaves)
             compiled.append(program)
         return results
@@ -170,7 +170,10 @@ def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequen
     elif any(t.requires_grad for t in [*leaves, *results]):  # gradients have to be those that `f` defines
         run = _torch_compile(lambda *leaves: donation.overwrite(leaves, call(*leaves)[0], plan))
     else:
+        kernels = outlining.outline(graph)
         run = _torch_compile(graph.forward)
+        if kernels:
+            run = outlining.followed_by(run, kernels, _torch_compile)
         if torch._C._is_any_autocast_enabled():
             run = _without_autocast(run)
     held_by = plan.held_by if plan else [(False, index) for index in range(len(results))]
@@ -204,11 +207,11 @@ def _without_autocast(run: Callable[..., list[Tensor]]) -> Callable[..., list[Te
     return as_traced
 
 
-def _torch_compile(f: Callable[..., Any]) -> Callable[..., Any]:
+def _torch_compile(f: Callable[..., Any], dynamic: bool = False) -> Callable[..., Any]:
     if isinstance(f, FunctionType):  # Dynamo counts graphs against its limit by code object: each program gets its own
         f.__code__ = f.__code__.replace()
     unguarded: dict[str, Any] = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}  # _Form is the guard
-    return torch.compile(f, fullgraph=True, dynamic=False, options=unguarded)
+    return torch.compile(f, fullgraph=True, dynamic=dynamic, options=unguarded)
 
 
 @functools.cache

@@ -106,24 +106,33 @@ def _without_data(leaves: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         yield fakes
 
 
+def written(node: Node) -> set[Node]:
+    """The arguments of an operation that it writes into."""
+    return {part for alias, parts in _aliases(node) if alias.is_write for part in parts}
+
+
 def _refuse_writes(graph: GraphModule) -> None:
     """Raises a ValueError where the graph writes into an argument or a view of one: torch's scan would lose it."""
     given = set(graph.graph.find_nodes(op="placeholder"))
     for node in graph.graph.nodes:
         if node.target is operator.getitem and node.args[0] in given:  # one of several views, as of unbind
             given.add(node)
-        if not isinstance(node.target, torch._ops.OpOverload):
-            continue
-        specs = node.target._schema.arguments
-        values = [*node.args, *(node.kwargs.get(spec.name) for spec in specs[len(node.args) :])]
-        touched = [spec.alias_info for spec, value in zip(specs, values, strict=True) if _nodes(value) & given]
-        if any(alias is not None and alias.is_write for alias in touched):
+        if written(node) & given:
             raise ValueError(
                 f"scan: f writes into a tensor that it is given or closes over ({node.target}); return a new one, in "
                 "the carry or as y"
             )
-        if any(alias is not None for alias in touched):
+        if any(parts & given for _, parts in _aliases(node)):
             given.add(node)
+
+
+def _aliases(node: Node) -> list[tuple[Any, set[Node]]]:
+    """For each argument of an operation that is written or viewed, how, and the nodes in it."""
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return []
+    specs = node.target._schema.arguments
+    values = [*node.args, *(node.kwargs.get(spec.name) for spec in specs[len(node.args) :])]
+    return [(spec.alias_info, _nodes(v)) for spec, v in zip(specs, values, strict=True) if spec.alias_info is not None]
 
 
 def _nodes(argument: Any) -> set[Node]:

@@ -1,0 +1,257 @@
+"""Equal updates of many leaves as one kernel, which is called for some leaves at a time: what compilers call outlining.
+
+Inductor takes half a second for each leaf that Adam updates, more than a minute for ResNet-50, though the leaves differ
+in nothing but their size. So what overwrites donated leaves, is computed element by element, and is read by nothing
+else, such as the update of a parameter and of its averages, is cut out of the graph: a piece. Where there are enough of
+equal form, a kernel for any size serves for all. The rest of the graph, such as gradients and scalars, runs before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.fx import Graph, GraphModule, Node
+from torch.fx.node import map_arg
+
+from funcdl.transforms import tracing
+
+_aten = torch.ops.aten
+_ENOUGH = 32  # pieces of a form: for fewer, the kernel's compile time and its calls cost more than they save
+_AT_A_TIME = 8  # pieces in a call: more take longer to compile, fewer make more calls of some ten microseconds
+
+
+class Piece(NamedTuple):
+    """Nodes to be computed together, the leaves of their shape that they read and write, and the scalars they read."""
+
+    nodes: list[Node]
+    leaves: list[Node]
+    scalars: list[Node]
+
+
+class Kernel(NamedTuple):
+    """A graph for some pieces at a time, and for each of its calls where its arguments are.
+
+    Attributes:
+        graph: takes first scalars, then leaves as vectors, and overwrites some of these.
+        dtypes: of its arguments.
+        calls: places among the inputs and outputs of the rest of the graph; None for a leaf that the last call lacks.
+    """
+
+    graph: GraphModule
+    dtypes: list[torch.dtype]
+    calls: list[tuple[list[int], list[int | None]]]
+
+
+def outline(module: GraphModule) -> list[Kernel]:
+    """Cuts equal pieces out of a graph; what they read of it becomes further outputs. Returns no kernels if too few."""
+    graph = module.graph
+    _share_scalars(graph)
+    by_form: dict[Any, list[Piece]] = {}
+    for piece in _pieces(list(graph.nodes)):
+        by_form.setdefault(_form(piece), []).append(piece)
+    classes = [pieces for pieces in by_form.values() if len(pieces) >= _ENOUGH]
+    if not classes:
+        return []
+
+    inputs = graph.find_nodes(op="placeholder")
+    (output,) = graph.find_nodes(op="output")
+    (results,) = output.args
+    read = [node for pieces in classes for piece in pieces for node in (*piece.leaves, *piece.scalars)]
+    crossing = [node for node in dict.fromkeys(read) if node.op != "placeholder"]
+    output.args = ([*results, *crossing],)
+    places = {node: place for place, node in enumerate(inputs)}
+    places |= {node: len(inputs) + len(results) + index for index, node in enumerate(crossing)}
+    kernels = [_kernel(pieces, places) for pieces in classes]
+    cut_out = {node for pieces in classes for piece in pieces for node in piece.nodes}
+    for node in reversed(graph.nodes):
+        if node in cut_out:
+            graph.erase_node(node)
+    module.recompile()
+    return kernels
+
+
+def followed_by(
+    rest: Callable[..., list[Tensor]], kernels: list[Kernel], compiled: Callable[..., Callable[..., Any]]
+) -> Callable[..., list[Tensor]]:
+    """Returns a function that calls `rest` and then the kernels, `compiled(function, dynamic=True)`.
+
+    Its results are those of `rest`, at the end also those that only the kernels read.
+    """
+    ready = [(*_for_any_size(kernel, compiled), kernel.calls) for kernel in kernels]
+
+    def run(*inputs: Tensor) -> list[Tensor]:
+        outputs = rest(*inputs)
+        values = [*inputs, *outputs]
+        for kernel, nothing, calls in ready:
+            for scalars, leaves in calls:
+                vectors = [
+                    none if place is None else values[place].view(-1)
+                    for place, none in zip(leaves, nothing, strict=True)
+                ]
+                kernel(*[values[place] for place in scalars], *vectors)
+        return outputs
+
+    return run
+
+
+def _for_any_size(
+    kernel: Kernel, compiled: Callable[..., Callable[..., Any]]
+) -> tuple[Callable[..., Any], list[Tensor]]:
+    """Returns the compiled kernel, and leaves without elements for calls that lack some."""
+    run = compiled(kernel.graph.forward, dynamic=True)
+    scalars, leaves = kernel.calls[0]
+    scalar_dtypes, leaf_dtypes = kernel.dtypes[: len(scalars)], kernel.dtypes[len(scalars) :]
+    each = len(leaves) // _AT_A_TIME
+    sizes = [2**16 + index // each for index in range(len(leaves))]  # equal ones would have to be so ever after
+    examples = [torch.ones(size, dtype=dtype) for size, dtype in zip(sizes, leaf_dtypes, strict=True)]
+    run(*[torch.ones((), dtype=dtype) for dtype in scalar_dtypes], *examples)
+    return run, [example[:0] for example in examples]
+
+
+def _share_scalars(graph: Graph) -> None:
+    """Computes once what each leaf has computed of the same scalars, as a rate in the dtype of the leaf."""
+    changed = {part for node in graph.nodes for part in tracing.written(node)}
+    found: dict[Any, Node] = {}
+    for node in graph.nodes:
+        if _is_scalar(node) and not changed.intersection((node, *node.all_input_nodes)):
+            first = found.setdefault((node.target, str(node.args), str(node.kwargs)), node)
+            if first is not node:
+                node.replace_all_uses_with(first)
+                graph.erase_node(node)
+
+
+def _pieces(nodes: list[Node]) -> list[Piece]:
+    """All that could be cut out without a change of what is computed."""
+    writes = _last_writes(nodes)
+    together: dict[Node, set[Node]] = {node: {node} for node in writes}
+    for node in reversed(nodes):
+        if node not in together and node.users and all(user in together for user in node.users) and _by_element(node):
+            joined = {node}.union(*(together[user] for user in node.users))
+            together |= dict.fromkeys(joined, joined)
+    position = {node: index for index, node in enumerate(nodes)}
+    pieces = []
+    for members in {id(members): members for members in together.values()}.values():
+        ordered = sorted(members, key=position.__getitem__)
+        read = [node for node in dict.fromkeys(n for m in ordered for n in m.all_input_nodes) if node not in members]
+        piece = Piece(ordered, [n for n in read if n.meta["val"].ndim], [n for n in read if not n.meta["val"].ndim])
+        if _is_flat(piece) and _writes_own_alone(piece, writes):
+            pieces.append(piece)
+    return _independent(pieces, nodes)
+
+
+def _last_writes(nodes: list[Node]) -> dict[Node, None]:
+    """The nodes at the end of a graph that write a result over a donated leaf; nothing is computed after them."""
+    writes: dict[Node, None] = {}
+    for node in reversed(nodes[:-1]):
+        if node.target is not _aten.copy_.default or any(part.op != "placeholder" for part in tracing.written(node)):
+            break
+        if _by_element(node):
+            writes[node] = None
+    return writes
+
+
+def _by_element(node: Node) -> bool:
+    """Whether each element of a leaf is computed on the CPU from the same elements of others, and from scalars."""
+    if not _is_pointwise(node):
+        return False
+    value = node.meta["val"]
+    shapes = {part.meta["val"].shape for part in node.all_input_nodes} - {torch.Size()}
+    return value.ndim > 0 and shapes == {value.shape} and value.device.type == "cpu"
+
+
+def _is_scalar(node: Node) -> bool:
+    """Whether it computes a scalar from scalars."""
+    return _is_pointwise(node) and not any(part.meta["val"].ndim for part in (node, *node.all_input_nodes))
+
+
+def _is_pointwise(node: Node) -> bool:
+    target = node.target
+    if not isinstance(target, torch._ops.OpOverload) or "memory_format" in node.kwargs:
+        return False
+    if torch.Tag.pointwise not in target.tags and target not in (_aten.copy_.default, _aten._to_copy.default):
+        return False
+    return all(isinstance(part.meta.get("val"), Tensor) for part in (node, *node.all_input_nodes))
+
+
+def _is_flat(piece: Piece) -> bool:
+    """Whether all leaves may be seen as vectors, and the scalars are where the leaves are."""
+    read = [node.meta["val"] for node in (*piece.leaves, *piece.scalars)]
+    return all(value.is_contiguous() and value.device.type == "cpu" for value in read)
+
+
+def _writes_own_alone(piece: Piece, writes: dict[Node, None]) -> bool:
+    """Whether it writes, but for its last writes, only into what it has made."""
+    within = [part for node in piece.nodes if node not in writes for part in tracing.written(node)]
+    return set(within) <= set(piece.nodes)
+
+
+def _independent(pieces: list[Piece], nodes: list[Node]) -> list[Piece]:
+    """Those that read the same values when they are computed after the rest of the graph, in whatever order."""
+    position = {node: index for index, node in enumerate(nodes)}
+    while True:
+        owner = {node: number for number, piece in enumerate(pieces) for node in piece.nodes}
+        writes: dict[int, list[tuple[int, int]]] = {}
+        for node in nodes:
+            for part in tracing.written(node):
+                writes.setdefault(_memory(part), []).append((position[node], owner.get(node, -1)))
+
+        left = []
+        for number, piece in enumerate(pieces):
+            first = position[piece.nodes[0]]
+            found = [write for node in (*piece.leaves, *piece.scalars) for write in writes.get(_memory(node), ())]
+            if all(at < first or by == number for at, by in found):
+                left.append(piece)
+        if len(left) == len(pieces):
+            return pieces
+        pieces = left
+
+
+def _memory(node: Node) -> int:
+    return node.meta["val"].untyped_storage()._cdata
+
+
+def _form(piece: Piece) -> Any:
+    """What is equal for two pieces that differ in nothing but shapes, and in which leaves and scalars they read."""
+    names = {node: f"node{index}" for index, node in enumerate(piece.nodes)}
+    names |= {node: f"leaf{index}" for index, node in enumerate(piece.leaves)}
+    names |= {node: f"scalar{index}" for index, node in enumerate(piece.scalars)}
+
+    def calls(node: Node) -> str:
+        return f"{node.target}({map_arg((node.args, node.kwargs), names.__getitem__)})"
+
+    dtypes = [node.meta["val"].dtype for node in (*piece.leaves, *piece.scalars)]
+    return (*dtypes, *map(calls, piece.nodes))
+
+
+def _kernel(pieces: list[Piece], places: dict[Node, int]) -> Kernel:
+    """Joins equal pieces to calls of one graph; a scalar that all of them read is one argument."""
+    first = pieces[0]
+    count = len(first.scalars)
+    shared = [i for i in range(count) if all(piece.scalars[i] is first.scalars[i] for piece in pieces)]
+    own = [i for i in range(count) if i not in shared]
+    copies = range(_AT_A_TIME)
+
+    graph = Graph()
+    common = {first.scalars[i]: graph.placeholder(f"scalar{i}") for i in shared}
+    values = [common | {first.scalars[i]: graph.placeholder(f"scalar{i}_{copy}") for i in own} for copy in copies]
+    for copy in copies:
+        values[copy] |= {leaf: graph.placeholder(f"leaf{i}_{copy}") for i, leaf in enumerate(first.leaves)}
+    for copy in copies:
+        for node in first.nodes:
+            values[copy][node] = graph.node_copy(node, values[copy].__getitem__)
+    graph.output(())
+
+    calls = []
+    for start in range(0, len(pieces), _AT_A_TIME):
+        called = pieces[start : start + _AT_A_TIME]
+        missing = _AT_A_TIME - len(called)
+        scalars = [first.scalars[i] for i in shared]
+        scalars += [piece.scalars[i] for piece in (*called, *missing * [first]) for i in own]
+        leaves = [places[leaf] for piece in called for leaf in piece.leaves]
+        calls.append(([places[scalar] for scalar in scalars], leaves + missing * len(first.leaves) * [None]))
+    arguments = [first.scalars[i] for i in shared] + len(copies) * [first.scalars[i] for i in own]
+    arguments += len(copies) * first.leaves
+    return Kernel(GraphModule({}, graph), [node.meta["val"].dtype for node in arguments], calls)
