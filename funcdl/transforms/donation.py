@@ -68,6 +68,17 @@ def overwrite(leaves: Sequence[Tensor], results: list[Tensor], plan: Plan | None
     return copied
 
 
+def apart(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Clones what shares its memory with an output before it: Inductor returns a value once, though it was copied."""
+    seen: set[int] = set()
+    separate = []
+    for output in outputs:
+        storage = output.untyped_storage()._cdata
+        separate.append(output.clone() if storage in seen else output)
+        seen.add(storage)
+    return separate
+
+
 def refuse_shared_memory(leaves: list[Tensor], donated: list[int], paths: list[str]) -> None:
     """Raises a ValueError if a donated leaf shares its memory with another leaf."""
     if not donated:

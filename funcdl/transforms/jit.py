@@ -115,7 +115,7 @@ class _Program(NamedTuple):
 
     def __call__(self, leaves: list[Tensor]) -> Tree:
         donation.refuse_shared_memory(leaves, self.donated, self.paths)
-        outputs = self.run(*leaves)
+        outputs = donation.apart(self.run(*leaves)) if self.donated else self.run(*leaves)
         results = [leaves[index] if is_input else outputs[index] for is_input, index in self.held_by]
         return tree.unflatten(self.result_structure, results)
 

@@ -242,6 +242,13 @@ def test_a_leaf_that_is_a_row_of_a_larger_tensor_overwrites_that_row_alone(devic
     assert result.data_ptr() == matrix[1].data_ptr()
 
 
+def test_results_that_are_computed_alike_do_not_share_memory(device):
+    step = jit(lambda w: (w + 1, twice := 2 * w, twice, 2 * w), donate_argnums=0)
+    results = step(whole(3).to(device))
+    same(results, (whole(3).to(device) + 1, *3 * [2 * whole(3).to(device)]))
+    assert len(set(storages(results))) == 4
+
+
 def test_two_donated_arguments_and_a_keyword(device):
     step = jit(lambda a, b, *, c: (b["w"], {"w": a - c}), donate_argnums=(0, 1))
     a, b, c = whole(3).to(device), {"w": whole(3, start=1).to(device)}, whole(3, start=2).to(device)

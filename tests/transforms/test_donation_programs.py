@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from funcdl.transforms import jit
+from funcdl.transforms import jit, outlining
 from tests.transforms.donated import jit_module, same, storages, whole
 
 # Programs over a few leaves, with planning but without compiling: cheap enough for many.
@@ -17,6 +17,7 @@ INSTRUCTIONS = {
     "add": lambda a, b: a + b,
     "subtract": lambda a, b: a - 2 * b,
     "flip": lambda a, b: a.flip(0),
+    "written": lambda a, b: (a + b).sub_(b).add_(1),
     "double_transpose": lambda a, b: a.t().t(),
     "transpose": lambda a, b: a.t(),
     "reshape": lambda a, b: a.reshape(-1).view(3, 3),
@@ -68,6 +69,15 @@ program = st.tuples(st.lists(instruction, max_size=5), st.tuples(*[register] * 3
 def test_plans_of_random_programs(program):
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(jit_module, "_torch_compile", lambda f: f)
+        run_programs([program])
+
+
+@given(program=program)
+@settings(max_examples=300, deadline=None)
+def test_random_programs_with_all_that_may_be_outlined_outlined(program):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(jit_module, "_torch_compile", lambda f, dynamic=False: f)
+        monkeypatch.setattr(outlining, "_ENOUGH", 1)
         run_programs([program])
 
 
