@@ -16,10 +16,10 @@ def flatten(optimizer: Transformation, below: int = 2**16) -> Transformation:
     """Gives an optimizer all small leaves of a dtype joined to one vector, and cuts its updates into the tree again.
 
     What an optimizer does to each element by itself comes out the same; what it does to a leaf (`clip_by_norm`,
-    `lamb`, `adafactor`, `muon`, masks) is done to the vector. It pays where there are many small leaves: a network
-    such as ResNet-50, two thirds of whose leaves are biases and scales, compiles in little more than half the time, at
-    the same speed (`python -m tests.benchmarks optimizers`). Large leaves stay by themselves: to join them would cost
-    a copy of the parameters, gradients and updates.
+    `lamb`, `adafactor`, `muon`, masks) is done to the vector. It pays where updates run uncompiled over many small
+    leaves, two thirds of those of a network such as ResNet-50; within `jit` with donation equal updates are one kernel
+    without it (`python -m tests.benchmarks optimizers`). Large leaves stay by themselves: to join them would cost a
+    copy of the parameters, gradients and updates.
 
     Args:
         optimizer: what acts. Its state is that of `{"joined": {"float32": vector}, "others": (leaf, ...)}`.

@@ -95,14 +95,14 @@ def test_leaves_of_two_dtypes_are_two_kernels(kernels):
 
 def test_updates_that_read_other_donated_leaves_stay_in_the_graph(kernels):
     def turn(state):
-        return [*state[1:], state[0] + state[1]]
+        return [leaf + 1 for leaf in state[1:]] + [state[0] + state[1]]
 
     def initial():
         return [whole(2, 3, start=i) for i in range(40)]
 
     compiled, state, expected = jit(turn, donate_argnums=0), initial(), initial()
     for _ in range(3):
-        state, expected = [leaf + 1 for leaf in compiled(state)], [leaf + 1 for leaf in turn(expected)]
+        state, expected = compiled(state), turn(expected)
     same(state, expected)
     assert kernels == [[]]
 
