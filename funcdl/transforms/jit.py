@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import functools
-import os
-import sysconfig
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from types import FunctionType
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
-from unittest import mock
 
 import torch
 from torch import Tensor
@@ -21,6 +15,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 
 from funcdl import tree
 from funcdl.transforms import donation, first_order, outlining, tracing
+from funcdl.transforms.inductor import compiled, missing_compiler, once_through
 from funcdl.tree import Tree
 
 _ONE_AT_A_TIME = threading.RLock()  # tracing changes what all threads see
@@ -61,18 +56,18 @@ def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> C
         if tracing.in_graph() or tracing.without_data() or _below_a_transform():
             return f(*args, **kwargs)
         leaves, structure = tree.flatten((args, kwargs))
-        compiled = programs.setdefault(structure, [])
-        for program in compiled:
+        known = programs.setdefault(structure, [])
+        for program in known:
             if program.form.fits(leaves):
                 return program(leaves)
         with _ONE_AT_A_TIME:
-            for program in compiled:
+            for program in known:
                 if program.form.fits(leaves):  # another thread has made it meanwhile
                     return program(leaves)
-            with _once_through():
+            with once_through():
                 program = _compile(f, args, kwargs, donated_args)
                 results = program(leaves)
-            compiled.append(program)
+            known.append(program)
         return results
 
     return jitted
@@ -169,12 +164,12 @@ def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequen
         _warn_once(f"jit: {missing}; running uncompiled, which is slower")
         run, plan = (lambda *leaves: call(*leaves)[0]), None
     elif any(t.requires_grad for t in [*leaves, *results]):  # gradients have to be those that `f` defines
-        run = _torch_compile(lambda *leaves: donation.overwrite(leaves, call(*leaves)[0], plan))
+        run = compiled(lambda *leaves: donation.overwrite(leaves, call(*leaves)[0], plan))
     else:
         kernels = outlining.outline(graph)
-        run = _torch_compile(graph.forward)
+        run = compiled(graph.forward)
         if kernels:
-            run = outlining.followed_by(run, kernels, _torch_compile)
+            run = outlining.followed_by(run, kernels, compiled)
         if torch._C._is_any_autocast_enabled():
             run = _without_autocast(run)
     held_by = plan.held_by if plan else [(False, index) for index in range(len(results))]
@@ -185,19 +180,6 @@ def _below_a_transform() -> bool:
     return first_order.is_under_way() or torch._C._are_functorch_transforms_active()
 
 
-@contextmanager
-def _once_through() -> Iterator[None]:
-    """Keeps Dynamo from tracing everything a second time.
-
-    It would make arguments of the floats that a function closes over, which are compiled in here, and numbers of 0-dim
-    float64 arguments, such as a learning rate; then it looks for those that no operation took as a number, finds some,
-    and begins again without them.
-    """
-    variables = {"TENSORIFY_PYTHON_SCALARS": "0"}
-    with torch._dynamo.config.patch(specialize_float=True), mock.patch.dict(os.environ, variables):
-        yield
-
-
 def _without_autocast(run: Callable[..., list[Tensor]]) -> Callable[..., list[Tensor]]:
     """Autocast has put its casts into a traced graph, and is not to do so again between them."""
 
@@ -206,28 +188,6 @@ def _without_autocast(run: Callable[..., list[Tensor]]) -> Callable[..., list[Te
             return run(*leaves)
 
     return as_traced
-
-
-def _torch_compile(f: Callable[..., Any], dynamic: bool = False) -> Callable[..., Any]:
-    if isinstance(f, FunctionType):  # Dynamo counts graphs against its limit by code object: each program gets its own
-        f.__code__ = f.__code__.replace()
-    unguarded: dict[str, Any] = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}  # _Form is the guard
-    return torch.compile(f, fullgraph=True, dynamic=dynamic, options=unguarded)
-
-
-@functools.cache
-def missing_compiler() -> str | None:
-    """What keeps Inductor from compiling for the CPU here, or None."""
-    from torch._inductor.cpp_builder import get_cpp_compiler  # imported here as it takes a second
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler:
-        return "no C++ compiler found (install g++ or clang, or set CXX)"
-    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
-        return "Python's C headers are missing (on Debian: install python3-dev)"
-    return None
 
 
 @functools.cache

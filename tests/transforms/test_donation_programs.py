@@ -68,7 +68,7 @@ program = st.tuples(st.lists(instruction, max_size=5), st.tuples(*[register] * 3
 @settings(max_examples=150, deadline=None)
 def test_plans_of_random_programs(program):
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(jit_module, "_torch_compile", lambda f: f)
+        monkeypatch.setattr(jit_module, "compiled", lambda f: f)
         run_programs([program])
 
 
@@ -76,7 +76,7 @@ def test_plans_of_random_programs(program):
 @settings(max_examples=300, deadline=None)
 def test_random_programs_with_all_that_may_be_outlined_outlined(program):
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(jit_module, "_torch_compile", lambda f, dynamic=False: f)
+        monkeypatch.setattr(jit_module, "compiled", lambda f, dynamic=False: f)
         monkeypatch.setattr(outlining, "_ENOUGH", 1)
         run_programs([program])
 

@@ -1,0 +1,76 @@
+"""What `jit` asks of `torch.compile`, and keeps it from doing."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+from unittest import mock
+
+import torch
+from torch.torch_version import TorchVersion
+
+
+def compiled(f: Callable[..., Any], dynamic: bool = False) -> Callable[..., Any]:
+    """Returns what runs `f` as one graph, which is made at the first call, to be within `once_through`."""
+    if isinstance(f, FunctionType):  # Dynamo counts graphs against its limit by code object: each program gets its own
+        f.__code__ = f.__code__.replace()
+    unguarded: dict[str, Any] = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}  # `jit` guards its programs
+    return torch.compile(f, fullgraph=True, dynamic=dynamic, options=unguarded)
+
+
+@contextmanager
+def once_through() -> Iterator[None]:
+    """Keeps Dynamo from tracing everything a second time.
+
+    It would make arguments of the floats that a function closes over, which are compiled in here, and numbers of 0-dim
+    float64 arguments, such as a learning rate; then it looks for those that no operation took as a number, finds some,
+    and begins again without them.
+    """
+    variables = {"TENSORIFY_PYTHON_SCALARS": "0"}
+    with torch._dynamo.config.patch(specialize_float=True), mock.patch.dict(os.environ, variables), _writes_in_order():
+        yield
+
+
+@contextmanager
+def _writes_in_order() -> Iterator[None]:
+    """Has the Inductor of torch 2.11 remember that a write waits for those who read what it overwrites.
+
+    On the CPU it forgot that when it gave a loop the ranges of another (pytorch's pull request 177816).
+    """
+    if torch.__version__ >= TorchVersion("2.12"):
+        yield
+        return
+    from torch._inductor.dependencies import StarDep, WeakDep
+    from torch._inductor.scheduler import SchedulerNode
+    from torch.utils._ordered_set import OrderedSet
+
+    recompute = SchedulerNode.recompute_size_and_body
+
+    def recompute_and_remember(node: Any, *args: Any, **kwargs: Any) -> None:
+        waits = OrderedSet(read for read in node.read_writes.reads if isinstance(read, (WeakDep, StarDep)))
+        recompute(node, *args, **kwargs)
+        node.set_read_writes(node.read_writes.with_read(waits).rename(node.mutation_renames))
+
+    with mock.patch.object(SchedulerNode, "recompute_size_and_body", recompute_and_remember):
+        yield
+
+
+@functools.cache
+def missing_compiler() -> str | None:
+    """What keeps Inductor from compiling for the CPU here, or None."""
+    from torch._inductor.cpp_builder import get_cpp_compiler  # imported here as it takes a second
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return "no C++ compiler found (install g++ or clang, or set CXX)"
+    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
+        return "Python's C headers are missing (on Debian: install python3-dev)"
+    return None
