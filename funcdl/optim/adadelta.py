@@ -7,7 +7,7 @@ from torch import Tensor
 
 from funcdl import tree
 from funcdl.optim.hyperparameters import Number, Scalar, number
-from funcdl.optim.parts import add_decayed_weights, average, scale_by_learning_rate
+from funcdl.optim.parts import add_decayed_weights, average, in_dtypes, scale_by_learning_rate
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
 
@@ -77,10 +77,10 @@ def scale_by_adadelta(rho: Number = 0.9, eps: Number = 1e-6) -> Transformation:
         return {"square_avg": tree.zeros_like(params), "acc_delta": tree.zeros_like(params)}
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        new_share, eps = 1 - h["rho"], h["eps"]
+        new_share, eps = 1 - h["rho"], in_dtypes(h["eps"])
         square_avg = average(memory["square_avg"], tree.map(torch.square, grads), new_share)
         updates = tree.map(
-            lambda g, a, v: torch.sqrt(a + eps.to(a.dtype)) / torch.sqrt(v + eps.to(v.dtype)) * g,
+            lambda g, a, v: (a + eps(a.dtype)).sqrt_().div_((v + eps(v.dtype)).sqrt_()).mul_(g),
             grads,
             memory["acc_delta"],
             square_avg,

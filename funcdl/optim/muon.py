@@ -9,7 +9,7 @@ from torch import Tensor
 
 from funcdl import tree
 from funcdl.optim.hyperparameters import Number, Scalar, number
-from funcdl.optim.parts import add_decayed_weights, nothing, only_for, scale_by_learning_rate
+from funcdl.optim.parts import add_decayed_weights, average, nothing, only_for, scale_by_learning_rate
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
 
@@ -96,11 +96,8 @@ def average_gradients(momentum: Number = 0.95, nesterov: bool = False) -> Transf
         return {"momentum_buffer": tree.zeros_like(params)}
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        def between(old: Tree, new: Tree, weight: Scalar) -> Tree:
-            return tree.map(lambda o, n: torch.lerp(o, n, weight.to(o.dtype)), old, new)
-
-        buffer = between(memory["momentum_buffer"], grads, 1 - h["momentum"])
-        return between(grads, buffer, h["momentum"]) if nesterov else buffer, {"momentum_buffer": buffer}
+        buffer = average(memory["momentum_buffer"], grads, 1 - h["momentum"])
+        return average(grads, buffer, h["momentum"]) if nesterov else buffer, {"momentum_buffer": buffer}
 
     return part("average_gradients", numbers, init, update)
 

@@ -30,7 +30,7 @@ def scale_by_learning_rate(lr: Number) -> Transformation:
     """
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        return tree.map(lambda g: scale(-h["lr"], g), grads), memory
+        return scaled(-h["lr"], grads), memory
 
     return part("scale_by_learning_rate", {"lr": number("scale_by_learning_rate", "lr", lr)}, nothing, update)
 
@@ -54,7 +54,8 @@ def add_decayed_weights(weight_decay: Number, mask: Mask | None = None) -> Trans
     """
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        return tree.map(lambda g, p: torch.addcmul(g, h["weight_decay"].to(p.dtype), p), grads, params), memory
+        weight_decay = in_dtypes(h["weight_decay"])
+        return tree.map(lambda g, p: torch.addcmul(g, weight_decay(p.dtype), p), grads, params), memory
 
     numbers = {"weight_decay": number("add_decayed_weights", "weight_decay", weight_decay)}
     decay = part("add_decayed_weights", numbers, nothing, update)
@@ -101,12 +102,31 @@ def scale(scalar: Scalar, leaf: Tensor) -> Tensor:
     return scalar.to(leaf.dtype) * leaf
 
 
+def scaled(scalar: Scalar, values: Tree) -> Tree:
+    """Returns `scalar * leaf` for each leaf, in its dtype."""
+    factor = in_dtypes(scalar)
+    return tree.map(lambda leaf: factor(leaf.dtype) * leaf, values)
+
+
 def average(old: Tree, new: Tree, weight: Scalar) -> Tree:
     """Moves an exponential average: `old + weight (new - old)` for each leaf, with `weight = 1 - decay`.
 
     The weight is computed in float64 by the caller: in bfloat16 a decay of 0.999 would be 1.
     """
-    return tree.map(lambda o, n: torch.lerp(o, n, weight.to(o.dtype)), old, new)
+    share = in_dtypes(weight)
+    return tree.map(lambda o, n: torch.lerp(o, n, share(o.dtype)), old, new)
+
+
+def in_dtypes(scalar: Scalar) -> Callable[[torch.dtype], Tensor]:
+    """Returns a function that gives `scalar` in the dtype of a leaf, converted once for all leaves."""
+    converted: dict[torch.dtype, Tensor] = {}
+
+    def convert(dtype: torch.dtype) -> Tensor:
+        if dtype not in converted:
+            converted[dtype] = scalar.to(dtype)
+        return converted[dtype]
+
+    return convert
 
 
 def filled(params: Tree, value: Number) -> Tree:

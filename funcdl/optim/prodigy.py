@@ -7,7 +7,7 @@ from torch import Tensor
 
 from funcdl import tree
 from funcdl.optim.hyperparameters import Number, Scalar, number, once
-from funcdl.optim.parts import average, scalar, scale
+from funcdl.optim.parts import average, scalar, scale, scaled
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
 
@@ -92,11 +92,11 @@ def prodigy(
         d = once(torch.maximum(memory["d"], d0))  # kept as 0 before the first update, so that d0 may be replaced
         rate = once(h["lr"] * d * (1 - beta2 ** (count + 1)).sqrt() / (1 - beta1 ** (count + 1)))
 
-        scaled = tree.map(lambda g: scale(d, g), grads)
-        exp_avg = average(memory["exp_avg"], scaled, 1 - beta1)
-        exp_avg_sq = average(memory["exp_avg_sq"], tree.map(torch.square, scaled), 1 - beta2)
+        steps = scaled(d, grads)
+        exp_avg = average(memory["exp_avg"], steps, 1 - beta1)
+        exp_avg_sq = average(memory["exp_avg_sq"], tree.map(torch.square, steps), 1 - beta2)
         weight = once((d if safeguard_warmup else rate) / d0)
-        s = tree.map(lambda s, g: scale(beta3, s) + scale(weight, g), memory["s"], scaled)
+        s = tree.map(lambda s, g: scale(beta3, s) + scale(weight, g), memory["s"], steps)
 
         progress = tree.map(lambda g, start, p: g * (start - p), grads, memory["p0"], params)
         d_numerator = beta3 * memory["d_numerator"] + d / d0 * rate * _total(progress, d)

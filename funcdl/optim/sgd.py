@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, number
-from funcdl.optim.parts import add_decayed_weights, scale, scale_by_learning_rate
+from funcdl.optim.hyperparameters import Number, Scalar, number, once
+from funcdl.optim.parts import add_decayed_weights, in_dtypes, scale_by_learning_rate
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
 
@@ -85,10 +85,13 @@ def trace(momentum: Number, dampening: Number = 0.0, nesterov: bool = False) -> 
         return {"momentum_buffer": tree.zeros_like(params)}
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        decay = h["momentum"]
-        share = torch.where(count == 0, 1.0, 1 - h["dampening"])
-        buffer = tree.map(lambda b, g: scale(decay, b) + scale(share, g), memory["momentum_buffer"], grads)
-        updates = tree.map(lambda g, b: g + scale(decay, b), grads, buffer) if nesterov else buffer
+        decay, share = in_dtypes(h["momentum"]), in_dtypes(once(torch.where(count == 0, 1.0, 1 - h["dampening"])))
+
+        def sum_up(b: Tensor, g: Tensor) -> Tensor:
+            return (decay(b.dtype) * b).addcmul_(share(g.dtype), g)
+
+        buffer = tree.map(sum_up, memory["momentum_buffer"], grads)
+        updates = tree.map(lambda g, b: torch.addcmul(g, decay(b.dtype), b), grads, buffer) if nesterov else buffer
         return updates, {"momentum_buffer": buffer}
 
     return part("trace", numbers, init, update)

@@ -6,6 +6,7 @@ import functools
 import os
 import sysconfig
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import FunctionType
@@ -58,6 +59,23 @@ def _writes_in_order() -> Iterator[None]:
         node.set_read_writes(node.read_writes.with_read(waits).rename(node.mutation_renames))
 
     with mock.patch.object(SchedulerNode, "recompute_size_and_body", recompute_and_remember):
+        yield
+
+
+@contextmanager
+def beside_the_lookup_of_instructions() -> Iterator[None]:
+    """Has Inductor find out meanwhile which vector instructions this processor has.
+
+    It does so by compiling a program, which takes three seconds or more in a process that does not find it compiled.
+    """
+    if missing_compiler():
+        yield
+        return
+    import torch._inductor.codecache  # noqa: F401  # what the other thread would import while this one does
+    from torch._inductor.cpu_vec_isa import pick_vec_isa
+
+    with ThreadPoolExecutor(1) as other_thread:
+        other_thread.submit(pick_vec_isa)
         yield
 
 

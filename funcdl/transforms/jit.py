@@ -6,6 +6,7 @@ import functools
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 
 from funcdl import tree
 from funcdl.transforms import donation, first_order, outlining, tracing
-from funcdl.transforms.inductor import compiled, missing_compiler, once_through
+from funcdl.transforms.inductor import beside_the_lookup_of_instructions, compiled, missing_compiler, once_through
 from funcdl.tree import Tree
 
 _ONE_AT_A_TIME = threading.RLock()  # tracing changes what all threads see
@@ -153,8 +154,10 @@ def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequen
         plan = donation.make_plan(leaves, results, donated) if donated else None
         return donation.overwrite(leaves, results, plan)
 
+    on_cpu = any(leaf.device.type == "cpu" for leaf in leaves)
     try:
-        graph = tracing.trace(call_and_plan, leaves)
+        with beside_the_lookup_of_instructions() if on_cpu else nullcontext():
+            graph = tracing.trace(call_and_plan, leaves)
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise _value_asked_for(f, error) from error
 

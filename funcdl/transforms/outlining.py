@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.node import map_arg
 
-from funcdl.transforms import tracing
+from funcdl.transforms.writes import written
 
 _aten = torch.ops.aten
 _ENOUGH = 32  # pieces of a form: for fewer, the kernel's compile time and its calls cost more than they save
@@ -88,13 +88,17 @@ def followed_by(
         for kernel, nothing, calls in ready:
             for scalars, leaves in calls:
                 vectors = [
-                    none if place is None else values[place].view(-1)
+                    none if place is None else _as_vector(values[place])
                     for place, none in zip(leaves, nothing, strict=True)
                 ]
                 kernel(*[values[place] for place in scalars], *vectors)
         return outputs
 
     return run
+
+
+def _as_vector(leaf: Tensor) -> Tensor:
+    return leaf if leaf.ndim == 1 else leaf.view(-1)
 
 
 def _for_any_size(
@@ -113,7 +117,7 @@ def _for_any_size(
 
 def _share_scalars(graph: Graph) -> None:
     """Computes once what each leaf has computed of the same scalars, as a rate in the dtype of the leaf."""
-    changed = {part for node in graph.nodes for part in tracing.written(node)}
+    changed = {part for node in graph.nodes for part in written(node)}
     found: dict[Any, Node] = {}
     for node in graph.nodes:
         if _is_scalar(node) and not changed.intersection((node, *node.all_input_nodes)):
@@ -146,7 +150,7 @@ def _last_writes(nodes: list[Node]) -> dict[Node, None]:
     """The nodes at the end of a graph that write a result over a donated leaf; nothing is computed after them."""
     writes: dict[Node, None] = {}
     for node in reversed(nodes[:-1]):
-        if node.target is not _aten.copy_.default or any(part.op != "placeholder" for part in tracing.written(node)):
+        if node.target is not _aten.copy_.default or any(part.op != "placeholder" for part in written(node)):
             break
         if _by_element(node):
             writes[node] = None
@@ -184,7 +188,7 @@ def _is_flat(piece: Piece) -> bool:
 
 def _writes_own_alone(piece: Piece, writes: dict[Node, None]) -> bool:
     """Whether it writes, but for its last writes, only into what it has made."""
-    within = [part for node in piece.nodes if node not in writes for part in tracing.written(node)]
+    within = [part for node in piece.nodes if node not in writes for part in written(node)]
     return set(within) <= set(piece.nodes)
 
 
@@ -195,7 +199,7 @@ def _independent(pieces: list[Piece], nodes: list[Node]) -> list[Piece]:
         owner = {node: number for number, piece in enumerate(pieces) for node in piece.nodes}
         writes: dict[int, list[tuple[int, int]]] = {}
         for node in nodes:
-            for part in tracing.written(node):
+            for part in written(node):
                 writes.setdefault(_memory(part), []).append((position[node], owner.get(node, -1)))
 
         left = []

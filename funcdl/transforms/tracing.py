@@ -19,7 +19,8 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make_fx
 
 from funcdl import tree
-from funcdl.transforms import kept
+from funcdl.transforms.rewriting import rewrite
+from funcdl.transforms.writes import aliases, written
 
 _MODES = torch._C._TorchDispatchModeKey
 
@@ -106,11 +107,6 @@ def _without_data(leaves: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         yield fakes
 
 
-def written(node: Node) -> set[Node]:
-    """The arguments of an operation that it writes into."""
-    return {part for alias, parts in _aliases(node) if alias.is_write for part in parts}
-
-
 def _refuse_writes(graph: GraphModule) -> None:
     """Raises a ValueError where the graph writes into an argument or a view of one: torch's scan would lose it."""
     given = set(graph.graph.find_nodes(op="placeholder"))
@@ -122,22 +118,8 @@ def _refuse_writes(graph: GraphModule) -> None:
                 f"scan: f writes into a tensor that it is given or closes over ({node.target}); return a new one, in "
                 "the carry or as y"
             )
-        if any(parts & given for _, parts in _aliases(node)):
+        if any(parts & given for _, parts in aliases(node)):
             given.add(node)
-
-
-def _aliases(node: Node) -> list[tuple[Any, set[Node]]]:
-    """For each argument of an operation that is written or viewed, how, and the nodes in it."""
-    if not isinstance(node.target, torch._ops.OpOverload):
-        return []
-    specs = node.target._schema.arguments
-    values = [*node.args, *(node.kwargs.get(spec.name) for spec in specs[len(node.args) :])]
-    return [(spec.alias_info, _nodes(v)) for spec, v in zip(specs, values, strict=True) if spec.alias_info is not None]
-
-
-def _nodes(argument: Any) -> set[Node]:
-    parts = argument if isinstance(argument, (list, tuple)) else (argument,)
-    return {part for part in parts if isinstance(part, Node)}
 
 
 def _cleaned(graph: GraphModule) -> GraphModule:
@@ -146,6 +128,6 @@ def _cleaned(graph: GraphModule) -> GraphModule:
         if isinstance(node.target, torch._ops.OpOverload) and node.target.namespace == "profiler":
             graph.graph.erase_node(node)
     graph.graph.eliminate_dead_code()
-    kept.keep(graph)
+    rewrite(graph)
     graph.recompile()
     return graph

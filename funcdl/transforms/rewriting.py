@@ -1,0 +1,76 @@
+"""Operations that Inductor writes out as slow loops on the CPU, put otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+from torch.library import custom_op
+
+from funcdl.transforms.writes import written
+
+_aten = torch.ops.aten
+
+
+def rewrite(module: GraphModule) -> None:
+    """Rewrites them all, without a change of any result."""
+    _keep_gradients_of_tables(module)
+    _prepare_weights(module)
+
+
+def _keep_gradients_of_tables(module: GraphModule) -> None:
+    """Puts an operator, which Inductor only calls, in the place of this gradient."""
+    for node in module.graph.find_nodes(op="call_function", target=_aten.embedding_dense_backward.default):
+        if node.meta["val"].device.type == "cpu":
+            node.target = torch.ops.funcdl.embedding_gradient.default
+
+
+@custom_op("funcdl::embedding_gradient", mutates_args=())
+def _embedding_gradient(grad: Tensor, indices: Tensor, rows: int, padding_idx: int, by_frequency: bool) -> Tensor:
+    """The gradient of a table, to whose rows Inductor adds number by number and atomically."""
+    return _aten.embedding_dense_backward(grad, indices, rows, padding_idx, by_frequency)
+
+
+@_embedding_gradient.register_fake
+def _(grad: Tensor, indices: Tensor, rows: int, padding_idx: int, by_frequency: bool) -> Tensor:
+    return grad.new_empty(rows, grad.shape[-1])
+
+
+def _prepare_weights(module: GraphModule) -> None:
+    """Computes once what `lerp` makes of a 0-dim weight, as the average of an optimizer has.
+
+    `lerp(start, end, w)` is `start + w (end - start)` where `|w| < 1/2`, else `end + (w - 1) (end - start)`. Inductor
+    would compare and subtract again for each vector of numbers.
+    """
+    graph = module.graph
+    changed = {part for node in graph.nodes for part in written(node)}
+    prepared: dict[Node, tuple[Node, Node]] = {}
+    for node in graph.find_nodes(op="call_function", target=_aten.lerp.Tensor):
+        start, end, weight = node.args
+        value = node.meta["val"]
+        if not value.ndim or weight.meta["val"].ndim or weight in changed or value.is_complex() or not value.is_cpu:
+            continue
+        with graph.inserting_before(node):
+            if weight not in prepared:
+                near_start = _add(module, _aten.lt.Scalar, _add(module, _aten.abs.default, weight), 0.5)
+                less_one = _add(module, _aten.sub.Tensor, weight, 1)
+                factor = _add(module, _aten.where.self, near_start, weight, less_one)
+                prepared[weight] = (_stored(module, near_start), _stored(module, factor))
+            near_start, factor = prepared[weight]
+            base = _add(module, _aten.where.self, near_start, start, end)
+            step = _add(module, _aten.mul.Tensor, factor, _add(module, _aten.sub.Tensor, end, start))
+            node.replace_all_uses_with(_add(module, _aten.add.Tensor, base, step))
+        graph.erase_node(node)
+
+
+def _stored(module: GraphModule, scalar: Node) -> Node:
+    """Has Inductor store a scalar, as it does with what it takes a strided view of."""
+    return _add(module, _aten.as_strided.default, scalar, [], [])
+
+
+def _add(module: GraphModule, target: Any, *args: Any) -> Node:
+    node = module.graph.call_function(target, args)
+    node.meta["val"] = target(*[arg.meta["val"] if isinstance(arg, Node) else arg for arg in args])
+    return node

@@ -1,0 +1,27 @@
+"""Which arguments an operation of a traced graph writes into or views."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.fx import Node
+
+
+def written(node: Node) -> set[Node]:
+    """The arguments of an operation that it writes into."""
+    return {part for alias, parts in aliases(node) if alias.is_write for part in parts}
+
+
+def aliases(node: Node) -> list[tuple[Any, set[Node]]]:
+    """For each argument of an operation that is written or viewed, how, and the nodes in it."""
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return []
+    specs = node.target._schema.arguments
+    values = [*node.args, *(node.kwargs.get(spec.name) for spec in specs[len(node.args) :])]
+    return [(spec.alias_info, _nodes(v)) for spec, v in zip(specs, values, strict=True) if spec.alias_info is not None]
+
+
+def _nodes(argument: Any) -> set[Node]:
+    parts = argument if isinstance(argument, (list, tuple)) else (argument,)
+    return {part for part in parts if isinstance(part, Node)}
