@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,15 +14,31 @@ from typing import Any
 from unittest import mock
 
 import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx import GraphModule
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 from torch.torch_version import TorchVersion
 
 
-def compiled(f: Callable[..., Any], dynamic: bool = False) -> Callable[..., Any]:
+def compiled(f: Callable[..., Any]) -> Callable[..., Any]:
     """Returns what runs `f` as one graph, which is made at the first call, to be within `once_through`."""
     if isinstance(f, FunctionType):  # Dynamo counts graphs against its limit by code object: each program gets its own
         f.__code__ = f.__code__.replace()
     unguarded: dict[str, Any] = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}  # `jit` guards its programs
-    return torch.compile(f, fullgraph=True, dynamic=dynamic, options=unguarded)
+    return torch.compile(f, fullgraph=True, dynamic=False, options=unguarded)
+
+
+def compiled_for_any_size(graph: GraphModule, fixed: Sequence[Tensor], vectors: Sequence[Tensor]) -> Callable[..., Any]:
+    """Compiles a traced graph; its last arguments are vectors of any sizes, some equal as those of these examples are.
+
+    Dynamo has no part in it: looking up the sizes would take it longer than the graph of a small leaf.
+    """
+    mode = FakeTensorMode(shape_env=ShapeEnv())
+    any_size: Any = StatelessSymbolicContext([DimDynamic.DYNAMIC])
+    fakes = [mode.from_tensor(example, static_shapes=True) for example in fixed]
+    fakes += [mode.from_tensor(example, symbolic_context=any_size) for example in vectors]
+    return torch._inductor.compile(graph, fakes)  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -16,7 +16,13 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 
 from funcdl import tree
 from funcdl.transforms import donation, first_order, outlining, tracing
-from funcdl.transforms.inductor import beside_the_lookup_of_instructions, compiled, missing_compiler, once_through
+from funcdl.transforms.inductor import (
+    beside_the_lookup_of_instructions,
+    compiled,
+    compiled_for_any_size,
+    missing_compiler,
+    once_through,
+)
 from funcdl.tree import Tree
 
 _ONE_AT_A_TIME = threading.RLock()  # tracing changes what all threads see
@@ -172,7 +178,7 @@ def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequen
         kernels = outlining.outline(graph)
         run = compiled(graph.forward)
         if kernels:
-            run = outlining.followed_by(run, kernels, compiled)
+            run = outlining.followed_by(run, kernels, compiled_for_any_size)
         if torch._C._is_any_autocast_enabled():
             run = _without_autocast(run)
     held_by = plan.held_by if plan else [(False, index) for index in range(len(results))]

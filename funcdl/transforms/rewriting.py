@@ -7,17 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
+from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
 from torch.library import custom_op
 
-from funcdl.transforms.writes import written
+from funcdl.transforms.writes import changed_memory, memory
 
 _aten = torch.ops.aten
 
 
 def rewrite(module: GraphModule) -> None:
     """Rewrites them all, without a change of any result."""
-    _keep_gradients_of_tables(module)
-    _prepare_weights(module)
+    with disable_proxy_modes_tracing():  # the graph may be part of one that is being traced
+        _keep_gradients_of_tables(module)
+        _prepare_weights(module)
 
 
 def _keep_gradients_of_tables(module: GraphModule) -> None:
@@ -45,12 +47,14 @@ def _prepare_weights(module: GraphModule) -> None:
     would compare and subtract again for each vector of numbers.
     """
     graph = module.graph
-    changed = {part for node in graph.nodes for part in written(node)}
+    changed = changed_memory(graph)
     prepared: dict[Node, tuple[Node, Node]] = {}
     for node in graph.find_nodes(op="call_function", target=_aten.lerp.Tensor):
         start, end, weight = node.args
         value = node.meta["val"]
-        if not value.ndim or weight.meta["val"].ndim or weight in changed or value.is_complex() or not value.is_cpu:
+        if not value.ndim or weight.meta["val"].ndim or value.is_complex() or not value.is_cpu:
+            continue
+        if memory(weight) in changed:
             continue
         with graph.inserting_before(node):
             if weight not in prepared:

@@ -1,11 +1,11 @@
-"""Which arguments an operation of a traced graph writes into or views."""
+"""Which arguments an operation of a traced graph writes into or views, and in which memory they lie."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch.fx import Node
+from torch.fx import Graph, Node
 
 
 def written(node: Node) -> set[Node]:
@@ -20,6 +20,16 @@ def aliases(node: Node) -> list[tuple[Any, set[Node]]]:
     specs = node.target._schema.arguments
     values = [*node.args, *(node.kwargs.get(spec.name) for spec in specs[len(node.args) :])]
     return [(spec.alias_info, _nodes(v)) for spec, v in zip(specs, values, strict=True) if spec.alias_info is not None]
+
+
+def memory(node: Node) -> int:
+    """What tells apart the memory in which a tensor of a traced graph lies; a view of it lies in the same."""
+    return node.meta["val"].untyped_storage()._cdata
+
+
+def changed_memory(graph: Graph) -> set[int]:
+    """The memory into which some operation of a graph writes."""
+    return {memory(part) for node in graph.nodes for part in written(node)}
 
 
 def _nodes(argument: Any) -> set[Node]:

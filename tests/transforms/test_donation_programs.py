@@ -76,7 +76,8 @@ def test_plans_of_random_programs(program):
 @settings(max_examples=300, deadline=None)
 def test_random_programs_with_all_that_may_be_outlined_outlined(program):
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(jit_module, "compiled", lambda f, dynamic=False: f)
+        monkeypatch.setattr(jit_module, "compiled", lambda f: f)
+        monkeypatch.setattr(jit_module, "compiled_for_any_size", lambda graph, scalars, vectors: graph)
         monkeypatch.setattr(outlining, "_ENOUGH", 1)
         run_programs([program])
 

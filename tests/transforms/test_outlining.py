@@ -76,6 +76,20 @@ def test_scalars_of_each_leaf(kernels):
     assert len(kernels[0][0].calls[0][0]) > outlining._AT_A_TIME  # its trust ratio belongs to a leaf alone
 
 
+def test_a_scalar_seen_through_a_view_that_is_written_into(kernels):
+    def update(carried, rates):
+        rates = rates.clone()
+        rate = rates[0]
+        before = rate * 2
+        rates.add_(1)
+        return tree.map(lambda leaf: leaf * before + rate * 2, carried)
+
+    carried, rates = leaves(0), torch.tensor([0.25, 1.0])
+    expected = update(carried, rates)
+    same(jit(update, donate_argnums=0)(carried, rates), expected)
+    assert len(kernels[0]) == 1
+
+
 def test_two_rates_are_two_arguments_of_one_kernel(kernels):
     rates = {"slow": optim.sgd(lr=0.1), "fast": optim.sgd(lr=0.5)}
     three_steps(optim.partition(rates, lambda path, leaf: "fast" if path.endswith("1") else "slow"))
