@@ -59,10 +59,9 @@ def test_complex_leaves(kernels):
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-6), (torch.float64, 1e-14)])
 def test_adam_is_one_kernel_for_all_leaves_and_compiles_once(kernels, compiled_graphs, dtype, close):
     compiled, found = three_steps(optim.adam(lr=0.1, weight_decay=0.1), dtype, close)
-    assert [[len(kernel.calls) for kernel in of_graph] for of_graph in kernels] == [[6]]  # 42 leaves, 8 at a time
-    assert compiled_graphs() == 2  # the scalars, and the kernel
     compiled(found, leaves(9, dtype))
-    assert compiled_graphs() == 2
+    assert [[len(kernel.calls) for kernel in of_graph] for of_graph in kernels] == [[6]]  # 42 leaves, 8 at a time
+    assert compiled_graphs() == 1  # the scalars; Dynamo, which counts, has no part in the kernel
 
 
 def test_a_norm_of_all_leaves_is_computed_before(kernels):
