@@ -8,7 +8,7 @@ equal form, a kernel for any size serves for all. The rest of the graph, such as
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -130,10 +130,17 @@ def _pieces(nodes: list[Node]) -> list[Piece]:
     """All that could be cut out without a change of what is computed."""
     writes = _last_writes(nodes)
     together: dict[Node, set[Node]] = {node: {node} for node in writes}
+
+    def join(node: Node, others: Iterable[Node]) -> None:
+        joined = {node}.union(*(together[other] for other in others))
+        together.update(dict.fromkeys(joined, joined))
+
     for node in reversed(nodes):
         if node not in together and node.users and all(user in together for user in node.users) and _by_element(node):
-            joined = {node}.union(*(together[user] for user in node.users))
-            together |= dict.fromkeys(joined, joined)
+            join(node, node.users)
+    for write in writes:
+        (leaf,) = written(write)
+        join(write, [write, *(reader for reader in leaf.users if reader in together)])  # who has to read it before
     position = {node: index for index, node in enumerate(nodes)}
     pieces = []
     for members in {id(members): members for members in together.values()}.values():

@@ -18,8 +18,17 @@ _aten = torch.ops.aten
 def rewrite(module: GraphModule) -> None:
     """Rewrites them all, without a change of any result."""
     with disable_proxy_modes_tracing():  # the graph may be part of one that is being traced
+        _compare_for_nan(module)
         _keep_gradients_of_tables(module)
         _prepare_weights(module)
+
+
+def _compare_for_nan(module: GraphModule) -> None:
+    """Writes `isnan(x)` as `x != x`: Inductor calls the former number by number, through memory."""
+    for node in module.graph.find_nodes(op="call_function", target=_aten.isnan.default):
+        if node.meta["val"].device.type == "cpu":
+            node.target = _aten.ne.Tensor
+            node.args = (node.args[0], node.args[0])
 
 
 def _keep_gradients_of_tables(module: GraphModule) -> None:

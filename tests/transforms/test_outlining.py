@@ -106,6 +106,27 @@ def test_leaves_of_two_dtypes_are_two_kernels(kernels):
     assert len(kernels[0]) == 2
 
 
+def test_updates_that_read_what_the_other_writes_are_one_piece(kernels):
+    optimizer = optim.lion(lr=0.1, weight_decay=0.1)  # both the step and the average read the last average
+    three_steps(optimizer)
+    assert [len(kernel.calls) for kernel in kernels[0]] == [6]
+    assert len(kernels[0][0].leaves) == outlining._AT_A_TIME * 3
+
+
+def test_swaps(kernels):
+    def swap(state):
+        return [pair for a, b in zip(state[::2], state[1::2], strict=True) for pair in (b + 1, a + 1)]
+
+    def initial():
+        return [whole(2, 3, start=i) for i in range(80)]
+
+    compiled, state, expected = jit(swap, donate_argnums=0), initial(), initial()
+    for _ in range(3):
+        state, expected = compiled(state), swap(expected)
+    same(state, expected)
+    assert [len(kernel.calls) for kernel in kernels[0]] == [5]
+
+
 def test_updates_that_read_other_donated_leaves_stay_in_the_graph(kernels):
     def turn(state):
         return [leaf + 1 for leaf in state[1:]] + [state[0] + state[1]]

@@ -67,6 +67,14 @@ def test_other_weights_are_left_to_torch(f):
     torch.testing.assert_close(jit(f)(*leaves), f(*leaves), equal_nan=True)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.complex64, torch.int64])
+def test_isnan(dtype):
+    numbers = torch.tensor([0.0, 1.0, -2.5]).to(dtype)
+    if dtype != torch.int64:
+        numbers = torch.cat([numbers, torch.tensor([float("nan"), float("inf"), -float("inf")]).to(dtype)])
+    assert torch.equal(jit(torch.isnan)(numbers), torch.isnan(numbers))
+
+
 def test_a_constant_weight():
     start, end = pair()
     weight = torch.tensor(0.7)
