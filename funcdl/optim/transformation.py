@@ -159,6 +159,8 @@ def part(
 
 
 def _real(values: Tree) -> Tree:
+    if not _some_complex(values):
+        return values
     return tree.map(lambda leaf: torch.view_as_real(leaf) if leaf.is_complex() else leaf, values)
 
 
@@ -167,7 +169,13 @@ def _same(values: Tree, params: Tree = None) -> Tree:
 
 
 def _complex(updates: Tree, params: Tree) -> Tree:
+    if not _some_complex(params):
+        return updates
     return tree.map(lambda u, p: torch.view_as_complex(u.contiguous()) if p.is_complex() else u, updates, params)
+
+
+def _some_complex(values: Tree) -> bool:
+    return any(leaf.is_complex() for leaf in tree.leaves(values))
 
 
 def check_match(name: str, grads: Tree, params: Tree) -> None:
@@ -182,16 +190,17 @@ def check_match(name: str, grads: Tree, params: Tree) -> None:
             f"{name}.update: got no params; pass the parameters that the gradients belong to: "
             "update(grads, state, params)"
         )
-    if tree.structure(grads) != tree.structure(params):
+    (g_leaves, g_structure), (p_leaves, p_structure) = tree.flatten(grads), tree.flatten(params)
+    if g_structure != p_structure:
         theirs, mine = tree.paths(grads), tree.paths(params)
         raise ValueError(
             f"{name}.update: the gradients are no tree like the parameters: missing "
             f"{[p for p in mine if p not in theirs][:3] or 'nothing'}, unexpected "
             f"{[p for p in theirs if p not in mine][:3] or 'nothing'}; take them by grad() of these params"
         )
-    for path, g, p in zip(tree.paths(params), tree.leaves(grads), tree.leaves(params), strict=True):
+    for number, (g, p) in enumerate(zip(g_leaves, p_leaves, strict=True)):
         if g.shape != p.shape:
             raise ValueError(
-                f"{name}.update: the gradient of '{path}' has shape {tuple(g.shape)}, expected "
+                f"{name}.update: the gradient of '{tree.paths(params)[number]}' has shape {tuple(g.shape)}, expected "
                 f"{tuple(p.shape)}; take it by grad() of these params"
             )
