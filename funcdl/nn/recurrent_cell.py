@@ -35,7 +35,7 @@ class Cell:
         step: `step(from_input, weight_hh, bias_hh, state) -> state`, where `from_input` is the input's share of the
             gates, `weight_ih x` and the bias.
         loop: `loop(x, weight_ih, weight_hh, (bias_ih, bias_hh), state, outside) -> states` does all steps of all
-            directions, with the shapes of `recurrence.py`.
+            directions, with the shapes of `recurrence`.
         operator: torch's for layers and packed sequences.
     """
 

@@ -1,6 +1,6 @@
 """Torch's own operators for a whole layer of `rnn`, `gru` or `lstm`, and when they serve.
 
-For a gradient the loops of `recurrence.py` are faster, and a trace would write the operators' steps out.
+For a gradient the loops of `recurrence` are faster, and a trace would write the operators' steps out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `jit` asks of `torch.compile`, and keeps it from doing."""
+"""What `jit` asks of `torch.compile` and Inductor, and what it keeps them from doing."""
 
 from __future__ import annotations
 
@@ -30,15 +30,21 @@ def compiled(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def compiled_for_any_size(graph: GraphModule, fixed: Sequence[Tensor], vectors: Sequence[Tensor]) -> Callable[..., Any]:
-    """Compiles a traced graph; its last arguments are vectors of any sizes, some equal as those of these examples are.
+    """Compiles a traced graph for all sizes of the vectors among its arguments.
 
     Dynamo has no part in it: looking up the sizes would take it longer than the graph of a small leaf.
+
+    Args:
+        graph: takes `fixed` and `vectors`.
+        fixed: examples of arguments whose shapes stay.
+        vectors: examples of the others; those that are of one size here have to be so in each call.
     """
     mode = FakeTensorMode(shape_env=ShapeEnv())
     any_size: Any = StatelessSymbolicContext([DimDynamic.DYNAMIC])
     fakes = [mode.from_tensor(example, static_shapes=True) for example in fixed]
     fakes += [mode.from_tensor(example, symbolic_context=any_size) for example in vectors]
-    return torch._inductor.compile(graph, fakes)  # type: ignore[arg-type]
+    with torch._C._DisableAutocast():  # its casts are in the graph
+        return torch._inductor.compile(graph, fakes)  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -113,6 +113,12 @@ def test_updates_that_read_what_the_other_writes_are_one_piece(kernels):
     assert len(kernels[0][0].leaves) == outlining._AT_A_TIME * 3
 
 
+def test_below_autocast(kernels):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        three_steps(optim.adam(lr=0.1))
+    assert kernels[0]
+
+
 def test_swaps(kernels):
     def swap(state):
         return [pair for a, b in zip(state[::2], state[1::2], strict=True) for pair in (b + 1, a + 1)]
