@@ -102,8 +102,10 @@ class _Form:
 
 def _places(leaves: list[Tensor]) -> list[int] | None:
     """For each leaf its last place among the leaves, or None where all are different tensors."""
+    if len(set(map(id, leaves))) == len(leaves):
+        return None
     last = {id(leaf): index for index, leaf in enumerate(leaves)}
-    return None if len(last) == len(leaves) else [last[id(leaf)] for leaf in leaves]
+    return [last[id(leaf)] for leaf in leaves]
 
 
 class _Program(NamedTuple):

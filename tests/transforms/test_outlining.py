@@ -72,7 +72,7 @@ def test_a_norm_of_all_leaves_is_computed_before(kernels):
 def test_scalars_of_each_leaf(kernels):
     three_steps(optim.lars(lr=0.1))
     assert len(kernels[0]) == 1
-    assert len(kernels[0][0].calls[0][0]) > outlining._AT_A_TIME  # its trust ratio belongs to a leaf alone
+    assert len(kernels[0][0].scalars) > outlining._AT_A_TIME  # its trust ratio belongs to a leaf alone
 
 
 def test_a_scalar_seen_through_a_view_that_is_written_into(kernels):
