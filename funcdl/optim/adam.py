@@ -132,15 +132,19 @@ def scale_by_adam(
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
         beta1, beta2 = h["beta1"], h["beta2"]
-        correction1, correction2 = 1 - beta1 ** (count + 1), (1 - beta2 ** (count + 1)).sqrt()
-        # d = m / (factor sqrt(v) + bound), which needs less memory than a division by each correction
-        factor, bound = in_dtypes(once(correction1 / correction2)), in_dtypes(once(correction1 * h["eps"]))
+        scale1 = in_dtypes(once(1 / (1 - beta1 ** (count + 1))))
+        scale2 = in_dtypes(once(1 / (1 - beta2 ** (count + 1)).sqrt()))
+        eps = in_dtypes(h["eps"])
         exp_avg = average(memory["exp_avg"], grads, 1 - beta1)
         largest = exp_avg_sq = average(memory["exp_avg_sq"], tree.map(torch.square, grads), 1 - beta2)
         new_memory = {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
         if amsgrad:
             largest = new_memory["max_exp_avg_sq"] = tree.map(torch.maximum, memory["max_exp_avg_sq"], exp_avg_sq)
-        updates = tree.map(lambda m, v: m / v.sqrt().mul_(factor(v.dtype)).add_(bound(v.dtype)), exp_avg, largest)
+        updates = tree.map(  # in place on what was just made: fresh memory costs an eager update as much as arithmetic
+            lambda m, v: (scale1(m.dtype) * m).div_(v.sqrt().mul_(scale2(v.dtype)).add_(eps(v.dtype))),
+            exp_avg,
+            largest,
+        )
         return updates, new_memory
 
     return part("scale_by_adam", numbers, init, update)
