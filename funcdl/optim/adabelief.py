@@ -6,7 +6,7 @@ from torch import Tensor
 
 from funcdl import tree
 from funcdl.optim.hyperparameters import Number, Scalar, number, once
-from funcdl.optim.parts import average, scale, scale_by_learning_rate, scaled
+from funcdl.optim.parts import average, scale, scale_all, scale_by_learning_rate
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
 
@@ -99,7 +99,7 @@ def scale_by_belief(
             ahead, share = once(beta1 / (1 - beta1 ** (count + 2))), once((1 - beta1) * corrected)
             directions = tree.map(lambda m, g: scale(ahead, m) + scale(share, g), exp_avg, grads)
         else:
-            directions = scaled(corrected, exp_avg)
+            directions = scale_all(corrected, exp_avg)
         updates = tree.map(
             lambda d, s: d / (scale(root_corrected, s.sqrt()) + eps.to(s.dtype)), directions, exp_avg_var
         )

@@ -80,7 +80,7 @@ def scale_by_adadelta(rho: Number = 0.9, eps: Number = 1e-6) -> Transformation:
         new_share, eps = 1 - h["rho"], in_dtypes(h["eps"])
         square_avg = average(memory["square_avg"], tree.map(torch.square, grads), new_share)
         updates = tree.map(
-            lambda g, a, v: (a + eps(a.dtype)).sqrt_().div_((v + eps(v.dtype)).sqrt_()).mul_(g),
+            lambda g, a, v: torch.sqrt(a + eps(a.dtype)) / torch.sqrt(v + eps(v.dtype)) * g,
             grads,
             memory["acc_delta"],
             square_avg,

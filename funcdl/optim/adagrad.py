@@ -7,7 +7,7 @@ from torch import Tensor
 
 from funcdl import tree
 from funcdl.optim.hyperparameters import Number, Scalar, number, once
-from funcdl.optim.parts import add_decayed_weights, filled, nothing, scale_by_learning_rate, scaled
+from funcdl.optim.parts import add_decayed_weights, filled, nothing, scale_all, scale_by_learning_rate
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
 
@@ -106,6 +106,6 @@ def scale_by_inverse_time(decay: Number) -> Transformation:
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
         factor = once(1 / (1 + count * h["decay"]))
-        return scaled(factor, grads), memory
+        return scale_all(factor, grads), memory
 
     return part("scale_by_inverse_time", {"decay": number("scale_by_inverse_time", "decay", decay)}, nothing, update)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from funcdl import tree
 from funcdl.optim.hyperparameters import Number, Scalar, number, once
-from funcdl.optim.parts import nothing, scale, scaled
+from funcdl.optim.parts import nothing, scale, scale_all
 from funcdl.optim.transformation import Transformation, part
 from funcdl.tree import Tree
 
@@ -84,7 +84,7 @@ def clip_by_global_norm(max_norm: Number) -> Transformation:
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
         factor = _shrinkage(h["max_norm"], tree.global_norm(grads))
-        return scaled(factor, grads), memory
+        return scale_all(factor, grads), memory
 
     numbers = {"max_norm": number("clip_by_global_norm", "max_norm", max_norm)}
     return part("clip_by_global_norm", numbers, nothing, update)

@@ -30,7 +30,7 @@ def scale_by_learning_rate(lr: Number) -> Transformation:
     """
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        return scaled(-h["lr"], grads), memory
+        return scale_all(-h["lr"], grads), memory
 
     return part("scale_by_learning_rate", {"lr": number("scale_by_learning_rate", "lr", lr)}, nothing, update)
 
@@ -102,7 +102,7 @@ def scale(scalar: Scalar, leaf: Tensor) -> Tensor:
     return scalar.to(leaf.dtype) * leaf
 
 
-def scaled(scalar: Scalar, values: Tree) -> Tree:
+def scale_all(scalar: Scalar, values: Tree) -> Tree:
     """Returns `scalar * leaf` for each leaf, in its dtype."""
     factor = in_dtypes(scalar)
     return tree.map(lambda leaf: factor(leaf.dtype) * leaf, values)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from funcdl import tree
 from funcdl.optim.hyperparameters import Number, Scalar, number, once
-from funcdl.optim.parts import average, scalar, scale, scaled
+from funcdl.optim.parts import average, scalar, scale, scale_all
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
 
@@ -92,7 +92,7 @@ def prodigy(
         d = once(torch.maximum(memory["d"], d0))  # kept as 0 before the first update, so that d0 may be replaced
         rate = once(h["lr"] * d * (1 - beta2 ** (count + 1)).sqrt() / (1 - beta1 ** (count + 1)))
 
-        steps = scaled(d, grads)
+        steps = scale_all(d, grads)
         exp_avg = average(memory["exp_avg"], steps, 1 - beta1)
         exp_avg_sq = average(memory["exp_avg_sq"], tree.map(torch.square, steps), 1 - beta2)
         weight = once((d if safeguard_warmup else rate) / d0)

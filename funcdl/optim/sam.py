@@ -9,7 +9,7 @@ from torch import Tensor
 
 from funcdl import tree
 from funcdl.optim.hyperparameters import Number, Scalar, State, number, once
-from funcdl.optim.parts import find, scalar, scaled, select
+from funcdl.optim.parts import find, scalar, scale_all, select
 from funcdl.optim.transformation import Transformation, part
 from funcdl.optim.wrapping import Wrapped, check_wrapped
 from funcdl.tree import Tree
@@ -67,7 +67,7 @@ def sam(optimizer: Transformation, rho: Number = 0.05, sync_period: int = 2) -> 
         factor = once(torch.where(norm == 0, 0.0, h["rho"] / norm))
         start = select(memory["climbs"] == 0, params, memory["start"])
         climbs = (memory["climbs"] + 1) % sync_period
-        return scaled(factor, grads), {"climbs": climbs, "start": start}
+        return scale_all(factor, grads), {"climbs": climbs, "start": start}
 
     ascent = part("sam", {"rho": number("sam", "rho", rho)}, init, climb, as_real=False)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from funcdl import tree
 from funcdl.optim.hyperparameters import Number, Scalar, State, number, once
-from funcdl.optim.parts import add_decayed_weights, average, find, scalar, scale, scaled
+from funcdl.optim.parts import add_decayed_weights, average, find, scalar, scale, scale_all
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
 
@@ -150,7 +150,7 @@ def schedule_free(lr: Number, momentum: Number = 0.9, weight_lr_power: Number = 
         weight = lr_max ** h["weight_lr_power"]
         weight_sum = memory["weight_sum"] + weight
         share = once(torch.where(weight_sum == 0, 0.0, weight / weight_sum))
-        steps = scaled(-lr, grads)
+        steps = scale_all(-lr, grads)
         # (1 - momentum) z + momentum x after the step less y, written so that it is 0 when nothing moves.
         step_share = once(1 - momentum * (1 - share))
         updates = tree.map(lambda y, z, step: scale(share, z - y) + scale(step_share, step), params, memory["z"], steps)

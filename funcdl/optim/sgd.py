@@ -86,12 +86,8 @@ def trace(momentum: Number, dampening: Number = 0.0, nesterov: bool = False) -> 
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
         decay, share = in_dtypes(h["momentum"]), in_dtypes(once(torch.where(count == 0, 1.0, 1 - h["dampening"])))
-
-        def sum_up(b: Tensor, g: Tensor) -> Tensor:
-            return (decay(b.dtype) * b).addcmul_(share(g.dtype), g)
-
-        buffer = tree.map(sum_up, memory["momentum_buffer"], grads)
-        updates = tree.map(lambda g, b: torch.addcmul(g, decay(b.dtype), b), grads, buffer) if nesterov else buffer
+        buffer = tree.map(lambda b, g: decay(b.dtype) * b + share(g.dtype) * g, memory["momentum_buffer"], grads)
+        updates = tree.map(lambda g, b: g + decay(b.dtype) * b, grads, buffer) if nesterov else buffer
         return updates, {"momentum_buffer": buffer}
 
     return part("trace", numbers, init, update)

@@ -43,8 +43,7 @@ def compiled_for_any_size(graph: GraphModule, fixed: Sequence[Tensor], vectors: 
     any_size: Any = StatelessSymbolicContext([DimDynamic.DYNAMIC])
     fakes = [mode.from_tensor(example, static_shapes=True) for example in fixed]
     fakes += [mode.from_tensor(example, symbolic_context=any_size) for example in vectors]
-    with torch._C._DisableAutocast():  # its casts are in the graph
-        return torch._inductor.compile(graph, fakes)  # type: ignore[arg-type]
+    return torch._inductor.compile(graph, fakes)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -62,11 +61,12 @@ def once_through() -> Iterator[None]:
 
 @contextmanager
 def _writes_in_order() -> Iterator[None]:
-    """Has the Inductor of torch 2.11 remember that a write waits for those who read what it overwrites.
+    """Has Inductor remember that a write waits for those who read what it overwrites.
 
-    On the CPU it forgot that when it gave a loop the ranges of another (pytorch's pull request 177816).
+    On the CPU it forgets that when it gives a loop the ranges of another: that of torch 2.11 altogether, that of 2.12,
+    with pytorch's pull request 177816, in part; that of 2.15 remembers.
     """
-    if torch.__version__ >= TorchVersion("2.12"):
+    if torch.__version__ >= TorchVersion("2.15"):
         yield
         return
     from torch._inductor.dependencies import StarDep, WeakDep

@@ -56,14 +56,15 @@ def _prepare_weights(module: GraphModule) -> None:
     would compare and subtract again for each vector of numbers.
     """
     graph = module.graph
-    changed = changed_memory(graph)
+    found = graph.find_nodes(op="call_function", target=_aten.lerp.Tensor)
+    changed = changed_memory(graph) if found else set()
     prepared: dict[Node, tuple[Node, Node]] = {}
-    for node in graph.find_nodes(op="call_function", target=_aten.lerp.Tensor):
+    for node in found:
         start, end, weight = node.args
         value = node.meta["val"]
-        if not value.ndim or weight.meta["val"].ndim or value.is_complex() or not value.is_cpu:
+        if not value.ndim or value.is_complex() or not value.is_cpu:
             continue
-        if memory(weight) in changed:
+        if weight.meta["val"].ndim or memory(weight) in changed:
             continue
         with graph.inserting_before(node):
             if weight not in prepared:

@@ -238,6 +238,16 @@ def test_vmapped_members_are_single_runs(family, compiled, device):
     all_same(together(*tree.stack(arguments)), tree.stack([run_all(*member) for member in arguments]))
 
 
+@each_family
+def test_vmapped_gradients_share_parameters_and_state(family, device):
+    params, _ = family_params_and_grads(family, device)
+    states = {name: OPTIMIZERS[name].init(params[name]) for name in FAMILIES[family]}
+    run_all = runner(family)
+    many = [family_params_and_grads(family, device, seed=seed)[1] for seed in range(3)]
+    together = transforms.vmap(lambda grads: run_all(params, states, grads))(tree.stack(many))
+    all_same(together, tree.stack([run_all(params, states, grads) for grads in many]))
+
+
 def test_an_ensemble_takes_a_learning_rate_per_member(device):
     params, grads = params_and_grads(device=device)
     many, optimizer = tree.stack([params] * 3), optim.adam()
