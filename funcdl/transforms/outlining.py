@@ -8,7 +8,7 @@ equal form, a kernel for any size serves for all. The rest of the graph, such as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -16,21 +16,13 @@ import torch
 from torch import Tensor
 from torch._C._dynamo.guards import _reinterpret_tensor as reinterpret_tensor  # type: ignore[attr-defined]
 from torch.fx import Graph, GraphModule, Node
-from torch.fx.node import map_arg
 
-from funcdl.transforms.writes import changed_memory, memory, written
+from funcdl.transforms.pieces import Piece, form, is_pointwise, pieces_of
+from funcdl.transforms.writes import changed_memory, memory
 
 _aten = torch.ops.aten
 _ENOUGH = 32  # pieces of a form: for fewer, the kernel's compile time and its calls cost more than they save
 _AT_A_TIME = 8  # pieces in a call: more take longer to compile, fewer make more calls of some ten microseconds
-
-
-class Piece(NamedTuple):
-    """Nodes to be computed together, the leaves of their shape that they read and write, and the scalars they read."""
-
-    nodes: list[Node]
-    leaves: list[Node]
-    scalars: list[Node]
 
 
 class Call(NamedTuple):
@@ -68,8 +60,8 @@ def outline(module: GraphModule) -> list[Kernel]:
     graph = module.graph
     _share_scalars(graph)
     by_form: dict[Any, list[Piece]] = {}
-    for piece in _pieces(list(graph.nodes)):
-        by_form.setdefault(_form(piece), []).append(piece)
+    for piece in pieces_of(list(graph.nodes)):
+        by_form.setdefault(form(piece), []).append(piece)
     classes = [pieces for pieces in by_form.values() if len(pieces) >= _ENOUGH]
     if not classes:
         return []
@@ -106,7 +98,7 @@ def followed_by(
     calls = []
     for kernel in kernels:
         each = len(kernel.leaves) // _AT_A_TIME
-        sizes = [2**16 + index // each for index in range(len(kernel.leaves))]  # one for the leaves of a piece
+        sizes = [2**16 + index // each for index in range(len(kernel.leaves))]  # one size for the leaves of a piece
         vectors = [torch.ones(size, dtype=dtype) for size, dtype in zip(sizes, kernel.leaves, strict=True)]
         function = compiled(kernel.graph, kernel.scalars, vectors)
         for call in kernel.calls:
@@ -139,110 +131,9 @@ def _share_scalars(graph: Graph) -> None:
                 graph.erase_node(node)
 
 
-def _pieces(nodes: list[Node]) -> list[Piece]:
-    """All that could be cut out without a change of what is computed."""
-    writes = _last_writes(nodes)
-    together: dict[Node, set[Node]] = {node: {node} for node in writes}
-
-    def join(node: Node, others: Iterable[Node]) -> None:
-        joined = {node}.union(*(together[other] for other in others))
-        together.update(dict.fromkeys(joined, joined))
-
-    for node in reversed(nodes):
-        if node not in together and node.users and all(user in together for user in node.users) and _by_element(node):
-            join(node, node.users)
-    for write in writes:
-        (leaf,) = written(write)
-        join(write, [write, *(reader for reader in leaf.users if reader in together)])  # who has to read it before
-    position = {node: index for index, node in enumerate(nodes)}
-    pieces = []
-    for members in {id(members): members for members in together.values()}.values():
-        ordered = sorted(members, key=position.__getitem__)
-        read = [node for node in dict.fromkeys(n for m in ordered for n in m.all_input_nodes) if node not in members]
-        piece = Piece(ordered, [n for n in read if n.meta["val"].ndim], [n for n in read if not n.meta["val"].ndim])
-        if _is_flat(piece) and _writes_own_alone(piece, writes):
-            pieces.append(piece)
-    return _independent(pieces, nodes)
-
-
-def _last_writes(nodes: list[Node]) -> dict[Node, None]:
-    """The nodes at the end of a graph that write a result over a donated leaf; nothing is computed after them."""
-    writes: dict[Node, None] = {}
-    for node in reversed(nodes[:-1]):
-        if node.target is not _aten.copy_.default or any(part.op != "placeholder" for part in written(node)):
-            break
-        if _by_element(node):
-            writes[node] = None
-    return writes
-
-
-def _by_element(node: Node) -> bool:
-    """Whether each element of a leaf is computed on the CPU from the same elements of others, and from scalars."""
-    if not _is_pointwise(node):
-        return False
-    value = node.meta["val"]
-    shapes = {part.meta["val"].shape for part in node.all_input_nodes} - {torch.Size()}
-    return value.ndim > 0 and shapes == {value.shape} and value.device.type == "cpu"
-
-
 def _is_scalar(node: Node) -> bool:
     """Whether it computes a scalar from scalars."""
-    return _is_pointwise(node) and not any(part.meta["val"].ndim for part in (node, *node.all_input_nodes))
-
-
-def _is_pointwise(node: Node) -> bool:
-    target = node.target
-    if not isinstance(target, torch._ops.OpOverload) or "memory_format" in node.kwargs:
-        return False
-    if torch.Tag.pointwise not in target.tags and target not in (_aten.copy_.default, _aten._to_copy.default):
-        return False
-    return all(isinstance(part.meta.get("val"), Tensor) for part in (node, *node.all_input_nodes))
-
-
-def _is_flat(piece: Piece) -> bool:
-    """Whether all leaves may be seen as vectors, and the scalars are where the leaves are."""
-    read = [node.meta["val"] for node in (*piece.leaves, *piece.scalars)]
-    return all(value.is_contiguous() and value.device.type == "cpu" for value in read)
-
-
-def _writes_own_alone(piece: Piece, writes: dict[Node, None]) -> bool:
-    """Whether it writes, but for its last writes, only into what it has made."""
-    within = [part for node in piece.nodes if node not in writes for part in written(node)]
-    return set(within) <= set(piece.nodes)
-
-
-def _independent(pieces: list[Piece], nodes: list[Node]) -> list[Piece]:
-    """Those that read the same values when they are computed after the rest of the graph, in whatever order."""
-    position = {node: index for index, node in enumerate(nodes)}
-    while True:
-        owner = {node: number for number, piece in enumerate(pieces) for node in piece.nodes}
-        writes: dict[int, list[tuple[int, int]]] = {}
-        for node in nodes:
-            for part in written(node):
-                writes.setdefault(memory(part), []).append((position[node], owner.get(node, -1)))
-
-        left = []
-        for number, piece in enumerate(pieces):
-            first = position[piece.nodes[0]]
-            found = [write for node in (*piece.leaves, *piece.scalars) for write in writes.get(memory(node), ())]
-            if all(at < first or by == number for at, by in found):
-                left.append(piece)
-        if len(left) == len(pieces):
-            return pieces
-        pieces = left
-
-
-def _form(piece: Piece) -> Any:
-    """What is equal for two pieces that differ in nothing but shapes, and in which leaves and scalars they read."""
-    names = {node: f"node{index}" for index, node in enumerate(piece.nodes)}
-    names |= {node: f"leaf{index}" for index, node in enumerate(piece.leaves)}
-    names |= {node: f"scalar{index}" for index, node in enumerate(piece.scalars)}
-
-    def calls(node: Node) -> str:
-        return f"{node.target}({map_arg((node.args, node.kwargs), names.__getitem__)})"
-
-    dtypes = [node.meta["val"].dtype for node in (*piece.leaves, *piece.scalars)]
-    return (*dtypes, *map(calls, piece.nodes))
+    return is_pointwise(node) and not any(part.meta["val"].ndim for part in (node, *node.all_input_nodes))
 
 
 def _pack(graph: Graph, pieces: list[Piece]) -> dict[Node, list[Node]]:

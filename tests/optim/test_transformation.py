@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from funcdl import optim, transforms, tree
+from funcdl.transforms.tracing import trace
 
 PARAMS = {"w": torch.tensor([1.0, -2.0]), "b": torch.tensor(3.0)}
 
@@ -193,3 +194,20 @@ def test_gradients_flow_through_an_update_into_a_learning_rate():
 def test_states_made_under_vmap_carry_a_number_each():
     states = transforms.vmap(lambda lr: optim.adam(lr=lr).init(PARAMS))(torch.tensor([0.25, 0.5]))
     assert optim.get_hyperparameters(states)["2.lr"].tolist() == [0.25, 0.5]
+
+
+@pytest.mark.parametrize("make", [optim.adam, optim.adadelta, lambda: optim.sgd(momentum=0.9, nesterov=True)])
+def test_a_number_is_cast_once_for_all_leaves_of_a_dtype(make):
+    def casts(count):
+        params = [torch.ones(2) for _ in range(count)]
+        state = make().init(params)
+
+        def update(params, state):
+            updates, state = make().update(params, state, params)
+            return tree.leaves((updates, state))
+
+        leaves, structure = tree.flatten((params, state))
+        graph = trace(lambda *leaves: update(*tree.unflatten(structure, leaves)), leaves).graph
+        return len(graph.find_nodes(op="call_function", target=torch.ops.aten._to_copy.default))
+
+    assert casts(5) == casts(1) > 0

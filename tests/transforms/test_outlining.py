@@ -119,6 +119,15 @@ def test_below_autocast(kernels):
     assert kernels[0]
 
 
+def test_leaves_that_start_within_their_memory(kernels):
+    def parts(start):
+        return [whole(10, start=start + i)[4:].view(2, 3) for i in range(40)]
+
+    step = jit(lambda params, grads: [p - 2 * g for p, g in zip(params, grads, strict=True)], donate_argnums=0)
+    same(step(parts(0), parts(50)), [p - 2 * g for p, g in zip(parts(0), parts(50), strict=True)])
+    assert kernels[0]
+
+
 def test_swaps(kernels):
     def swap(state):
         return [pair for a, b in zip(state[::2], state[1::2], strict=True) for pair in (b + 1, a + 1)]
