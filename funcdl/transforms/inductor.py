@@ -61,12 +61,11 @@ def once_through() -> Iterator[None]:
 
 @contextmanager
 def _writes_in_order() -> Iterator[None]:
-    """Has Inductor remember that a write waits for those who read what it overwrites.
+    """Has the Inductor of torch 2.11 remember that a write waits for those who read what it overwrites.
 
-    On the CPU it forgets that when it gives a loop the ranges of another: that of torch 2.11 altogether, that of 2.12,
-    with pytorch's pull request 177816, in part; that of 2.15 remembers.
+    On the CPU it forgets that when it gives a loop the ranges of another; torch 2.12 has pytorch's pull request 177816.
     """
-    if torch.__version__ >= TorchVersion("2.15"):
+    if torch.__version__ >= TorchVersion("2.12"):
         yield
         return
     from torch._inductor.dependencies import StarDep, WeakDep
