@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import sysconfig
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,6 @@ from typing import Any
 from unittest import mock
 
 import torch
-from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx import GraphModule
-from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 from torch.torch_version import TorchVersion
 
 
@@ -29,21 +26,16 @@ def compiled(f: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(f, fullgraph=True, dynamic=False, options=unguarded)
 
 
-def compiled_for_any_size(graph: GraphModule, fixed: Sequence[Tensor], vectors: Sequence[Tensor]) -> Callable[..., Any]:
-    """Compiles a traced graph for all sizes of the vectors among its arguments.
+def loaded(source: str) -> Callable[..., None]:
+    """Compiles C++ as Inductor does its own, for this processor, and returns its function `kernel`."""
+    from torch._inductor.codecache import CppCodeCache
 
-    Dynamo has no part in it: looking up the sizes would take it longer than the graph of a small leaf.
-
-    Args:
-        graph: takes `fixed` and `vectors`.
-        fixed: examples of arguments whose shapes stay.
-        vectors: examples of the others; those that are of one size here have to be so in each call.
-    """
-    mode = FakeTensorMode(shape_env=ShapeEnv())
-    any_size: Any = StatelessSymbolicContext([DimDynamic.DYNAMIC])
-    fakes = [mode.from_tensor(example, static_shapes=True) for example in fixed]
-    fakes += [mode.from_tensor(example, symbolic_context=any_size) for example in vectors]
-    return torch._inductor.compile(graph, fakes)  # type: ignore[arg-type]
+    # Inductor writes vectors itself, and keeps compilers from making them of loops; sqrt is one if it sets no errno.
+    flags = () if os.name == "nt" else ("-ftree-loop-vectorize", "-fno-math-errno")
+    function = CppCodeCache.load(source, extra_flags=flags).kernel
+    function.argtypes = [ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+    function.restype = None
+    return function
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from funcdl.transforms import donation, first_order, outlining, tracing
 from funcdl.transforms.inductor import (
     beside_the_lookup_of_instructions,
     compiled,
-    compiled_for_any_size,
+    loaded,
     missing_compiler,
     once_through,
 )
@@ -38,7 +38,7 @@ def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> C
         f: a pure function whose arguments and results are trees of tensors.
         donate_argnums: positions of arguments whose memory the results may reuse, which saves an optimizer a copy of
             all that it holds. The caller's own tree is gone after the call: go on with the result. On the CPU, 32 or
-            more donated leaves that are updated alike share a second graph, compiled once for leaves of any size.
+            more donated leaves that are updated alike share one loop, compiled once for leaves of any size.
 
     Returns:
         A function with the arguments and results of `f`.
@@ -177,10 +177,10 @@ def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequen
     elif any(t.requires_grad for t in [*leaves, *results]):  # gradients have to be those that `f` defines
         run = compiled(lambda *leaves: donation.overwrite(leaves, call(*leaves)[0], plan))
     else:
-        kernels = outlining.outline(graph)
+        outlined = outlining.outline(graph)
         run = compiled(graph.forward)
-        if kernels:
-            run = outlining.followed_by(run, kernels, compiled_for_any_size)
+        if outlined:
+            run = outlining.followed_by(run, outlined, loaded)
         if torch._C._is_any_autocast_enabled():
             run = _without_autocast(run)
     held_by = plan.held_by if plan else [(False, index) for index in range(len(results))]

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.fx import Node
 from torch.fx.node import map_arg
 
+from funcdl.transforms.kernels import can_be_written
 from funcdl.transforms.writes import memory, written
 
 _aten = torch.ops.aten
@@ -63,7 +64,7 @@ def _last_writes(nodes: list[Node]) -> dict[Node, None]:
 
 def _by_element(node: Node) -> bool:
     """Whether each element of a leaf is computed on the CPU from the same elements of others, and from scalars."""
-    if not is_pointwise(node):
+    if not is_pointwise(node) or not can_be_written(node):
         return False
     value = node.meta["val"]
     shapes = {part.meta["val"].shape for part in node.all_input_nodes} - {torch.Size()}
@@ -83,7 +84,7 @@ def is_pointwise(node: Node) -> bool:
 def _is_flat(piece: Piece) -> bool:
     """Whether all leaves may be seen as vectors, and the scalars are where the leaves are."""
     read = [node.meta["val"] for node in (*piece.leaves, *piece.scalars)]
-    return all(value.is_contiguous() and value.device.type == "cpu" for value in read)
+    return all(value.is_contiguous() and not value.is_neg() and value.device.type == "cpu" for value in read)
 
 
 def _writes_own_alone(piece: Piece, writes: dict[Node, None]) -> bool:

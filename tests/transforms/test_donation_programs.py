@@ -77,7 +77,6 @@ def test_plans_of_random_programs(program):
 def test_random_programs_with_all_that_may_be_outlined_outlined(program):
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(jit_module, "compiled", lambda f: f)
-        monkeypatch.setattr(jit_module, "compiled_for_any_size", lambda graph, scalars, vectors: graph)
         monkeypatch.setattr(outlining, "_ENOUGH", 1)
         run_programs([program])
 

@@ -1,0 +1,108 @@
+"""Each operation that a kernel may hold computes what torch computes, of whatever dtype and size."""
+
+import pytest
+import torch
+
+from funcdl.transforms import jit, kernels, outlining
+from tests.transforms.donated import jit_module
+
+SCALAR = torch.tensor(0.3, dtype=torch.float64)
+REAL = {  # the operations of real numbers, of leaves x, y, z
+    "copy": lambda x, y, z: (x + y).copy_(z),
+    "clone": lambda x, y, z: x.clone().add_(y),
+    "_to_copy": lambda x, y, z: (x.to(torch.float64) / 3).to(x.dtype),
+    "neg": lambda x, y, z: -x,
+    "abs": lambda x, y, z: x.abs(),
+    "sign": lambda x, y, z: x.sign(),
+    "sqrt": lambda x, y, z: x.sqrt(),
+    "rsqrt": lambda x, y, z: x.rsqrt(),
+    "reciprocal": lambda x, y, z: x.reciprocal(),
+    "pow": lambda x, y, z: x.square() + y**2,
+    "add": lambda x, y, z: torch.add(x, y, alpha=-0.1) + 0.1 + SCALAR,
+    "sub": lambda x, y, z: torch.sub(x, y, alpha=0.7) - z,
+    "rsub": lambda x, y, z: 1 - x,
+    "mul": lambda x, y, z: (x * y).mul_(0.1) * SCALAR,
+    "div": lambda x, y, z: (x / y).div_(0.7),
+    "addcmul": lambda x, y, z: torch.addcmul(x, y, z) - torch.addcmul(x, y, z, value=0.3),
+    "addcdiv": lambda x, y, z: torch.addcdiv(x, y, z) - torch.addcdiv(x, y, z, value=0.3),
+    "maximum": lambda x, y, z: torch.maximum(x, y),
+    "minimum": lambda x, y, z: torch.minimum(x, y),
+    "clamp": lambda x, y, z: x.clamp(-0.5, 0.25) + x.clamp(max=0.125) + x.clamp(y, z) + x.clamp(min=y),
+    "where": lambda x, y, z: torch.where(x > 0, y, z),
+    "lt": lambda x, y, z: torch.where(x < y, x, y) + torch.where(x < 0.3, 1.0, z),
+    "le": lambda x, y, z: torch.where(x <= y, x, y) + torch.where(x <= 0.3, 1.0, z),
+    "gt": lambda x, y, z: torch.where(x > y, x, y) + torch.where(x > SCALAR, 1.0, z),
+    "ge": lambda x, y, z: torch.where(x >= y, x, y) + torch.where(x >= 0, 1.0, z),
+    "eq": lambda x, y, z: torch.where(x == y, x, z) + torch.where(x == 0, 1.0, z),
+    "ne": lambda x, y, z: torch.where(x != x, y, x),
+    "bitwise_and": lambda x, y, z: torch.where((x > 0) & (y > 0), x, z),
+    "bitwise_or": lambda x, y, z: torch.where((x > 0) | (y > 0), x, z),
+    "logical_and": lambda x, y, z: torch.where(torch.logical_and(x, y), y, z),
+    "logical_or": lambda x, y, z: torch.where(torch.logical_or(x > 0, y > 0), x, z),
+    "logical_not": lambda x, y, z: torch.where(torch.logical_not(x), y, z),
+}
+COMPLEX = {"copy", "clone", "neg", "add", "sub", "mul", "where"}
+SIZES = [0, 1, 100, 128, 129, 40_000]  # beside a block of the loop, and enough for all threads
+CORNERS = [0.0, -0.0, 1.0, 0.25, torch.inf, -torch.inf, torch.nan]
+
+
+@pytest.fixture
+def outlined(monkeypatch):
+    """Outlines all that can be, without compiling the rest; the kernels of all graphs, and what was left of these."""
+    made = []
+    outline = outlining.outline
+    monkeypatch.setattr(outlining, "outline", lambda graph: made.append((outline(graph), graph)) or made[-1][0])
+    monkeypatch.setattr(outlining, "_ENOUGH", 1)
+    monkeypatch.setattr(jit_module, "compiled", lambda f: f)
+    return made
+
+
+def numbers(seed, dtype):
+    """Leaves that begin with corner cases, each of which meets each in three such lists."""
+    generator = torch.Generator().manual_seed(seed)
+    leaves = []
+    for size in SIZES:
+        leaf = torch.randn(size, generator=generator, dtype=torch.float64)
+        corners = torch.tensor(CORNERS, dtype=torch.float64)
+        corners = torch.cartesian_prod(corners, corners, corners)[:size, seed]
+        leaf[: len(corners)] = corners
+        leaves.append(leaf.to(dtype))
+    return leaves
+
+
+def check(outlined, f, xs, ys, zs):
+    def update(xs, ys, zs):
+        return [f(x, y, z) for x, y, z in zip(xs, ys, zs, strict=True)]
+
+    expected = update(xs, ys, zs)
+    found = jit(update, donate_argnums=0)([x.clone() for x in xs], ys, zs)
+    ((made, graph),) = outlined
+    assert [sorted(kernel.sizes) for kernel in made] == [SIZES]
+    assert not [node for node in graph.graph.nodes if node.op == "call_function" and node.meta["val"].ndim]
+    for leaf, right in zip(found, expected, strict=True):
+        eps = 0 if leaf.dtype is torch.int64 else torch.finfo(leaf.dtype).eps
+        torch.testing.assert_close(leaf, right, rtol=2 * eps, atol=8 * eps, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", REAL)
+def test_of_real_numbers(outlined, name, dtype):
+    check(outlined, REAL[name], *(numbers(seed, dtype) for seed in range(3)))
+
+
+@pytest.mark.parametrize("name", sorted(COMPLEX))
+def test_of_complex_numbers(outlined, name):
+    generator = torch.Generator().manual_seed(0)
+    leaves = [[torch.randn(size, dtype=torch.complex64, generator=generator) for size in SIZES] for _ in range(3)]
+    f = REAL[name] if name != "where" else lambda x, y, z: torch.where(SCALAR > 0, x, y) * z
+    check(outlined, f, *leaves)
+
+
+def test_of_whole_numbers(outlined):
+    leaves = [[torch.arange(size) % 11 - 5 for size in SIZES] for _ in range(3)]
+    check(outlined, lambda x, y, z: torch.where(x > 2, x.clamp(-3, 4), y.abs() * 2) - z.sign() + (x & 3), *leaves)
+
+
+def test_all_operations_are_tested():
+    assert REAL.keys() == kernels._OPERATIONS.keys()
+    assert COMPLEX == kernels._COMPLEX_OPERATIONS
