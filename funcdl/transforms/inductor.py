@@ -79,16 +79,20 @@ def _writes_in_order() -> Iterator[None]:
 def beside_the_lookup_of_instructions() -> Iterator[None]:
     """Has Inductor find out meanwhile which vector instructions this processor has.
 
-    It does so by compiling a program, which takes three seconds or more in a process that does not find it compiled.
+    It does so by compiling a program for each kind that there may be, three to eight seconds one after the other in a
+    process that does not find them compiled.
     """
     if missing_compiler():
         yield
         return
-    import torch._inductor.codecache  # noqa: F401  # what the other thread would import while this one does
-    from torch._inductor.cpu_vec_isa import pick_vec_isa
+    import torch._inductor.codecache  # noqa: F401  # what the other threads would import while this one does
+    from torch._inductor import cpu_vec_isa
 
-    with ThreadPoolExecutor(1) as other_thread:
-        other_thread.submit(pick_vec_isa)
+    known = cpu_vec_isa.x86_isa_checker()
+    kinds = [kind for kind in cpu_vec_isa.supported_vec_isa_list if set(str(kind).split()) <= set(known)]
+    with ThreadPoolExecutor() as other_threads:
+        for kind in kinds:
+            other_threads.submit(bool, kind)
         yield
 
 
