@@ -86,8 +86,9 @@ def trace(momentum: Number, dampening: Number = 0.0, nesterov: bool = False) -> 
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
         decay, share = in_dtypes(h["momentum"]), in_dtypes(once(torch.where(count == 0, 1.0, 1 - h["dampening"])))
-        buffer = tree.map(lambda b, g: decay(b.dtype) * b + share(g.dtype) * g, memory["momentum_buffer"], grads)
-        updates = tree.map(lambda g, b: g + decay(b.dtype) * b, grads, buffer) if nesterov else buffer
+        sums = memory["momentum_buffer"]
+        buffer = tree.map(lambda b, g: torch.addcmul(share(g.dtype) * g, decay(b.dtype), b), sums, grads)
+        updates = tree.map(lambda g, b: torch.addcmul(g, decay(b.dtype), b), grads, buffer) if nesterov else buffer
         return updates, {"momentum_buffer": buffer}
 
     return part("trace", numbers, init, update)
