@@ -31,12 +31,9 @@ def _times(factor: str | None, x: str) -> str:
     return f"{factor} * {x}" if factor else x
 
 
-def _smallest(x: str, bound: str | None) -> str:
-    return f"({bound} < {x} || {bound} != {bound} ? {bound} : {x})" if bound else x
-
-
-def _largest(x: str, bound: str | None) -> str:
-    return f"({bound} > {x} || {bound} != {bound} ? {bound} : {x})" if bound else x
+def _clamp(x: str, low: str | None = None, high: str | None = None) -> str:
+    above = f"larger({x}, {low})" if low else x
+    return f"smaller({above}, {high})" if high else above
 
 
 _COMPARISONS: dict[str, Callable[..., str]] = {
@@ -55,7 +52,7 @@ _OPERATIONS: dict[str, Callable[..., str]] = {
     "_to_copy": lambda x: x,
     "neg": lambda x: f"-{x}",
     "abs": lambda x: f"std::abs({x})",
-    "sign": lambda x: f"({x} > 0) - ({x} < 0)",
+    "sign": lambda x: f"sign({x})",
     "sqrt": lambda x: f"std::sqrt({x})",
     "rsqrt": lambda x: f"1 / std::sqrt({x})",
     "reciprocal": lambda x: f"1 / {x}",
@@ -67,9 +64,9 @@ _OPERATIONS: dict[str, Callable[..., str]] = {
     "div": lambda x, y: f"{x} / {y}",
     "addcmul": lambda x, y, z, value=None: f"{x} + {_times(value, y)} * {z}",
     "addcdiv": lambda x, y, z, value=None: f"{x} + {_times(value, y)} / {z}",
-    "maximum": _largest,
-    "minimum": _smallest,
-    "clamp": lambda x, low=None, high=None: _smallest(_largest(x, low), high),
+    "maximum": lambda x, y: f"larger({x}, {y})",
+    "minimum": lambda x, y: f"smaller({x}, {y})",
+    "clamp": _clamp,
     "where": lambda condition, x, y: f"{condition} ? {x} : {y}",
     "bitwise_and": lambda x, y: f"{x} & {y}",
     "bitwise_or": lambda x, y: f"{x} | {y}",
@@ -138,6 +135,10 @@ _LOOP = Template("""\
 #else
 #define FETCH(address)
 #endif
+
+template <typename T> inline T sign(T x) { return x > T(0) ? T(1) : x < T(0) ? T(-1) : T(0); }
+template <typename T> inline T larger(T x, T y) { return y > x || y != y ? y : x; }
+template <typename T> inline T smaller(T x, T y) { return y < x || y != y ? y : x; }
 
 constexpr int64_t block = 128, ahead = 512;
 

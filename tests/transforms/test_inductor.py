@@ -3,28 +3,40 @@
 import threading
 
 import pytest
-import torch
 from torch._inductor import cpu_vec_isa
 
-from funcdl.transforms import inductor, jit
+from funcdl.transforms import inductor
 
 
 @pytest.fixture
 def lookups(monkeypatch):
-    """The threads in which Inductor looks up the processor's instructions."""
-    threads, pick = [], cpu_vec_isa.pick_vec_isa
+    """The threads in which Inductor looks up whether the processor has some kind of instructions."""
+    threads = []
 
-    def recorded():
-        threads.append(threading.current_thread())
-        return pick()
+    class Kind:
+        def __str__(self):
+            return ""
 
-    monkeypatch.setattr(cpu_vec_isa, "pick_vec_isa", recorded)
+        def __bool__(self):
+            threads.append(threading.current_thread())
+            return True
+
+    monkeypatch.setattr(cpu_vec_isa, "supported_vec_isa_list", [Kind(), Kind()])
     return threads
 
 
 def test_instructions_are_looked_up_beside_the_tracing(lookups):
-    assert torch.equal(jit(lambda x: x + 1)(torch.ones(2)), torch.full((2,), 2.0))
-    assert lookups[0] is not threading.current_thread()
+    with inductor.beside_the_lookup_of_instructions():
+        pass
+    assert len(lookups) == 2
+    assert threading.current_thread() not in lookups
+
+
+def test_no_instructions_are_looked_up_that_this_processor_lacks(lookups, monkeypatch):
+    monkeypatch.setattr(cpu_vec_isa.supported_vec_isa_list[0].__class__, "__str__", lambda kind: "avx1024")
+    with inductor.beside_the_lookup_of_instructions():
+        pass
+    assert lookups == []
 
 
 def test_nothing_is_looked_up_without_a_compiler(lookups, monkeypatch):
