@@ -100,6 +100,19 @@ def test_flatten_and_unflatten_are_inverse_and_in_the_order_of_optree(any_tree):
     same(any_tree, before)
 
 
+@given(any_tree=numbers, other=numbers)
+@many
+def test_flatten_up_to_a_structure_is_flatten_where_it_fits(any_tree, other):
+    leaves, structure = tree.flatten(any_tree)
+    assert tree.flatten_up_to(structure, any_tree) == leaves
+    found = tree.flatten_up_to(structure, other)
+    if tree.structure(other) == structure:
+        assert found == tree.leaves(other)
+    elif found is not None:  # other goes on below a leaf
+        assert len(found) == len(leaves)
+        assert tree.leaves(found) == tree.leaves(other)
+
+
 @given(any_tree=numbers)
 @many
 def test_a_trace_sees_the_tree_as_eager_code_does(any_tree):
@@ -233,6 +246,7 @@ def test_at_names_a_wrong_path(path, message):
         ({"a": 1, "b": (2,), "c": 3}, r"missing nothing, unexpected \['c'\]"),
         ({"a": 1, "c": (2,)}, r"missing \['b\.0'\], unexpected \['c\.0'\]"),
         ({"a": 1, "b": [2]}, r"the same paths in containers of other types"),
+        ({"a": {"x": 1}, "b": (2,)}, r"missing \['a'\], unexpected \['a\.x'\]"),
     ],
 )
 def test_map_names_the_difference(other, message):

@@ -29,7 +29,7 @@ _ONE_AT_A_TIME = threading.RLock()  # tracing changes what all threads see
 
 
 def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> Callable[..., Any]:
-    """Compiles `f` to one graph for each structure, shape and dtype of its arguments.
+    """Compiles `f` to one graph for each structure, shape and dtype of its arguments; all kinds of dict are alike.
 
     Whatever may change from call to call is an argument, a tensor: what `f` closes over is compiled in. Inside another
     `jit`, or under `grad` or `vmap`, a jitted function is just `f`.

@@ -84,7 +84,7 @@ def followed_by(
 
     def run(*inputs: Tensor) -> list[Tensor]:
         outputs = rest(*inputs)
-        addresses = array("Q", map(Tensor.data_ptr, pick((*inputs, *outputs))))
+        addresses = array("Q", list(map(Tensor.data_ptr, pick((*inputs, *outputs)))))
         threads = torch.get_num_threads()
         for function, sizes, places in calls:
             function(len(sizes), _address(sizes), _address(places), threads, _address(addresses))

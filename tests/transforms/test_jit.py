@@ -118,6 +118,18 @@ def test_each_form_of_the_arguments_has_its_graph(compiled_graphs, without_induc
     assert compiled_graphs() == len(forms) + 1
 
 
+def test_a_tree_that_goes_on_below_a_leaf_of_the_first_has_a_graph_of_its_own(compiled_graphs, without_inductor):
+    f, x = jit(lambda whole: tree.map(lambda leaf: 2 * leaf, whole)), torch.ones(2)
+    forms = [{"first": x, "rest": 2 * x}, {"first": x, "rest": (2 * x,)}, {"first": {}, "rest": 2 * x}]
+    for form in (*forms, *forms):
+        assert_same(f(form), tree.map(lambda leaf: 2 * leaf, form))
+    assert compiled_graphs() == 3
+    g = jit(lambda tree: 2 * tree["x"])
+    g({"x": x})
+    with pytest.raises(TypeError, match=r"argument '0\.x' is 3\.0 of type float"):
+        g({"x": 3.0})
+
+
 def test_arguments_that_are_one_tensor_have_a_graph_of_their_own(compiled_graphs, without_inductor):
     f, x, y = jit(lambda pair, c: pair[0] - 2 * pair[1] + 4 * c), torch.tensor([1.0]), torch.tensor([8.0])
     for _ in range(2):
