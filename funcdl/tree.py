@@ -43,10 +43,22 @@ def flatten_up_to(structure: Structure, tree: Tree) -> list[Any] | None:
     >>> flatten_up_to(structure({"a": 1, "b": 2}), {"a": 3, "b": (4, 5)})
     [3, (4, 5)]
     """
+    if torch.compiler.is_dynamo_compiling():
+        found, its_structure = flatten(tree)
+        return found if its_structure == structure else None
     try:
         return structure.flatten_up_to(tree)
     except ValueError:
         return None
+
+
+def are_leaves(values: list[Any]) -> bool:
+    """Whether none of what `flatten_up_to` returns is a container.
+
+    >>> are_leaves([3, None]), are_leaves([3, (4, 5)])
+    (True, False)
+    """
+    return not any(issubclass(kind, (dict, tuple, list)) for kind in {type(value) for value in values})
 
 
 def unflatten(structure: Structure, leaves: Any) -> Tree:
@@ -78,8 +90,8 @@ def map(f: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:
     first, shape = flatten(tree)
     others = []
     for position, other in enumerate(rest, 1):
-        more = leaves(other) if torch.compiler.is_dynamo_compiling() else flatten_up_to(shape, other)
-        if more is None or len(more) != len(first) or not _are_leaves(more):
+        more = flatten_up_to(shape, other)
+        if more is None or not are_leaves(more):
             raise ValueError(f"tree.map: tree {position} differs from the first one: {_difference(tree, other)}")
         others.append(more)
     return unflatten(shape, [f(*group) for group in zip(first, *others, strict=True)])
@@ -241,10 +253,6 @@ def global_norm(tree: Tree) -> Tensor:
 def is_namedtuple(tree: Tree) -> bool:
     """Whether `tree` is an instance of a NamedTuple class."""
     return isinstance(tree, tuple) and hasattr(tree, "_fields")
-
-
-def _are_leaves(values: list[Any]) -> bool:
-    return not any(issubclass(kind, (dict, tuple, list)) for kind in {type(value) for value in values})
 
 
 def rebuild(skeleton: Tree, leaves: Any) -> Tree:

@@ -125,7 +125,6 @@ def part(
     """
 
     schedules = {key: number for key, number in numbers.items() if callable(number)}
-    enter, leave = (_real, _complex) if as_real else (_same, _same)
 
     def init(params: Tree) -> State:
         for path, leaf in tree.leaves_with_paths(params):
@@ -137,10 +136,10 @@ def part(
                 )
         count = zero_beside(params, torch.int64)
         values = {key: current_value(number, count, f"{name}: {key}") for key, number in numbers.items()}
-        return State(count, values, remember(enter(params)))
+        return State(count, values, remember(_real(params) if as_real else params))
 
     def checked_update(grads: Tree, state: State, params: Tree = None, **extra: Any) -> tuple[Tree, State]:
-        check_match(name, grads, params)
+        leaves = check_match(name, grads, params)
         if not isinstance(state, State):
             raise ValueError(
                 f"{name}: update() got another state than its own; pass what init(params) or the last update() returned"
@@ -152,34 +151,27 @@ def part(
         known = {need: extra[need] for need in needs}
         values = {key: current_value(schedule, state.count, f"{name}: {key}") for key, schedule in schedules.items()}
         h = {**state.hyperparameters, **{key: once(value) for key, value in values.items()}}
-        updates, memory = update(enter(grads), state.memory, enter(params), h, state.count, **known)
-        return leave(updates, params), State(state.count + 1, {**state.hyperparameters, **values}, memory)
+        with_views = as_real and any(leaf.is_complex() for leaf in leaves)
+        g, p = (_real(grads), _real(params)) if with_views else (grads, params)
+        updates, memory = update(g, state.memory, p, h, state.count, **known)
+        after = State(state.count + 1, {**state.hyperparameters, **values}, memory)
+        return _complex(updates, params) if with_views else updates, after
 
     return Transformation(init, checked_update)
 
 
 def _real(values: Tree) -> Tree:
-    if not _some_complex(values):
-        return values
     return tree.map(lambda leaf: torch.view_as_real(leaf) if leaf.is_complex() else leaf, values)
 
 
-def _same(values: Tree, params: Tree = None) -> Tree:
-    return values
-
-
 def _complex(updates: Tree, params: Tree) -> Tree:
-    if not _some_complex(params):
-        return updates
     return tree.map(lambda u, p: torch.view_as_complex(u.contiguous()) if p.is_complex() else u, updates, params)
 
 
-def _some_complex(values: Tree) -> bool:
-    return any(leaf.is_complex() for leaf in tree.leaves(values))
-
-
-def check_match(name: str, grads: Tree, params: Tree) -> None:
+def check_match(name: str, grads: Tree, params: Tree) -> list[Tensor]:
     """Refuses missing parameters, and gradients that are no tree like the parameters or of other shapes.
+
+    Returns the leaves of the parameters.
 
     >>> check_match("adam", {"w": torch.ones(2)}, {"w": torch.ones(3)})
     Traceback (most recent call last):
@@ -190,8 +182,9 @@ def check_match(name: str, grads: Tree, params: Tree) -> None:
             f"{name}.update: got no params; pass the parameters that the gradients belong to: "
             "update(grads, state, params)"
         )
-    (g_leaves, g_structure), (p_leaves, p_structure) = tree.flatten(grads), tree.flatten(params)
-    if g_structure != p_structure:
+    p_leaves, structure = tree.flatten(params)
+    g_leaves = tree.flatten_up_to(structure, grads)
+    if g_leaves is None or not tree.are_leaves(g_leaves):
         theirs, mine = tree.paths(grads), tree.paths(params)
         raise ValueError(
             f"{name}.update: the gradients are no tree like the parameters: missing "
@@ -199,8 +192,10 @@ def check_match(name: str, grads: Tree, params: Tree) -> None:
             f"{[p for p in theirs if p not in mine][:3] or 'nothing'}; take them by grad() of these params"
         )
     for number, (g, p) in enumerate(zip(g_leaves, p_leaves, strict=True)):
-        if g.shape != p.shape:
+        if not isinstance(g, Tensor) or g.shape != p.shape:
+            found = f"has shape {tuple(g.shape)}, expected" if isinstance(g, Tensor) else f"is {g!r}, expected shape"
             raise ValueError(
-                f"{name}.update: the gradient of '{tree.paths(params)[number]}' has shape {tuple(g.shape)}, expected "
-                f"{tuple(p.shape)}; take it by grad() of these params"
+                f"{name}.update: the gradient of '{tree.paths(params)[number]}' {found} {tuple(p.shape)}; take it by "
+                "grad() of these params"
             )
+    return p_leaves

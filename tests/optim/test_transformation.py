@@ -176,6 +176,10 @@ def test_wrong_arguments_of_update_are_named():
         optimizer.update({"w": PARAMS["w"], "c": PARAMS["b"]}, state, PARAMS)
     with pytest.raises(ValueError, match=r"gradient of 'w' has shape \(3,\), expected \(2,\)"):
         optimizer.update({"w": torch.ones(3), "b": PARAMS["b"]}, state, PARAMS)
+    with pytest.raises(ValueError, match=r"gradient of 'w' is None, expected shape \(2,\)"):
+        optimizer.update({"w": None, "b": PARAMS["b"]}, state, PARAMS)
+    with pytest.raises(ValueError, match=r"missing \['w'\], unexpected \['w\.x'\]"):
+        optimizer.update({"w": {"x": PARAMS["w"]}, "b": PARAMS["b"]}, state, PARAMS)
     with pytest.raises(ValueError, match="chain of 3"):
         optimizer.update(PARAMS, state[:2], PARAMS)
     with pytest.raises(ValueError, match="chain of 3"):
