@@ -35,30 +35,61 @@ def flatten(tree: Tree) -> tuple[list[Any], Structure]:
     return optree.tree_flatten(tree, none_is_leaf=True)  # type: ignore[return-value]
 
 
-def flatten_up_to(structure: Structure, tree: Tree) -> list[Any] | None:
-    """Returns what stands in `tree` where a tree of that `structure` has leaves, or None if its containers differ.
+def flatten_as(structure: Structure, tree: Tree) -> list[Any] | None:
+    """Returns the leaves of `tree` in the order of that `structure`, or None if it has another one.
 
-    What stands there may be a container, too. This takes a tenth of the time of `flatten`. All kinds of dict are alike.
+    It takes a tenth of the time that `flatten` takes. Dicts of all kinds are alike, and in whatever order.
 
-    >>> flatten_up_to(structure({"a": 1, "b": 2}), {"a": 3, "b": (4, 5)})
-    [3, (4, 5)]
+    >>> flatten_as(structure({"a": 1, "b": 2}), {"b": 4, "a": 3})
+    [3, 4]
     """
     if torch.compiler.is_dynamo_compiling():
-        found = leaves(tree)  # Dynamo of torch 2.11 compares no NamedTuples
-        return found if len(found) == len(leaves(structure)) else None
+        values = leaves(tree)  # Dynamo of torch 2.11 compares no NamedTuples
+        return values if len(values) == len(leaves(structure)) else None
+    found = _flatten_up_to(structure, tree)
+    one_of_each_type = {type(value): value for value in found or ()}.values()
+    return found if all(optree.tree_is_leaf(value, none_is_leaf=True) for value in one_of_each_type) else None
+
+
+def flattener(structure: Structure) -> Callable[[Tree], list[Any] | None]:
+    """Returns a function that returns the leaves of a tree of that structure, or None for a tree of another one.
+
+    It takes a tenth of the time that `flatten` takes. Where a leaf is expected a container may pass for one.
+
+    >>> leaves_of = flattener(structure([1, {"a": 2}]))
+    >>> leaves_of([3, {"a": 4}]), leaves_of([3, {"b": 4}]), leaves_of([(3, 4), {"a": 5}])
+    ([3, 4], None, [(3, 4), 5])
+    """
+    dicts = _dicts(structure)
+
+    def leaves_of(tree: Tree) -> list[Any] | None:
+        found = _flatten_up_to(structure, tree)
+        return found if found is not None and (dicts is None or _has_dicts(tree, dicts)) else None
+
+    return leaves_of
+
+
+def _flatten_up_to(structure: Structure, tree: Tree) -> list[Any] | None:
     try:
         return structure.flatten_up_to(tree)
     except ValueError:
         return None
 
 
-def are_leaves(values: list[Any]) -> bool:
-    """Whether none of what `flatten_up_to` returns is a container.
+def _dicts(structure: Structure) -> Any:
+    """The type of each dict in a tree of that structure, the order of an OrderedDict, and where they are."""
+    parts = zip(structure.entries(), structure.children(), strict=True)
+    below = [(entry, dicts) for entry, child in parts if (dicts := _dicts(child))]
+    kind = structure.type if structure.type and issubclass(structure.type, dict) else None
+    return (kind, structure.entries() if kind is OrderedDict else None, below) if kind or below else None
 
-    >>> are_leaves([3, None]), are_leaves([3, (4, 5)])
-    (True, False)
-    """
-    return not any(issubclass(kind, (dict, tuple, list)) for kind in {type(value) for value in values})
+
+def _has_dicts(tree: Tree, dicts: Any) -> bool:
+    """Whether it has them: optree takes all kinds of dict, in whatever order, for one another."""
+    kind, order, below = dicts
+    if (kind and type(tree) is not kind) or (order and list(tree) != order):
+        return False
+    return all(_has_dicts(tree[entry], dicts) for entry, dicts in below)
 
 
 def unflatten(structure: Structure, leaves: Any) -> Tree:
@@ -90,8 +121,8 @@ def map(f: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:
     first, shape = flatten(tree)
     others = []
     for position, other in enumerate(rest, 1):
-        more = flatten_up_to(shape, other)
-        if more is None or not are_leaves(more):
+        more = flatten_as(shape, other)
+        if more is None:
             raise ValueError(f"tree.map: tree {position} differs from the first one: {_difference(tree, other)}")
         others.append(more)
     return unflatten(shape, [f(*group) for group in zip(first, *others, strict=True)])

@@ -1,7 +1,7 @@
 """Trees: every function, in eager code and inside a Dynamo trace, on named examples and on random nested trees."""
 
 import copy
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, deque
 from typing import NamedTuple
 
 import optree
@@ -102,15 +102,33 @@ def test_flatten_and_unflatten_are_inverse_and_in_the_order_of_optree(any_tree):
 
 @given(any_tree=numbers, other=numbers)
 @many
-def test_flatten_up_to_a_structure_is_flatten_where_it_fits(any_tree, other):
+def test_flattening_as_a_structure_is_flattening_where_it_fits(any_tree, other):
     leaves, structure = tree.flatten(any_tree)
-    assert tree.flatten_up_to(structure, any_tree) == leaves
-    found = tree.flatten_up_to(structure, other)
-    if tree.structure(other) == structure:
+    assert tree.flatten_as(structure, any_tree) == tree.flattener(structure)(any_tree) == leaves
+    same_structure = tree.structure(other) == structure
+    assert tree.flatten_as(structure, other) == (tree.leaves(other) if same_structure else None)
+    found = tree.flattener(structure)(other)
+    if same_structure:
         assert found == tree.leaves(other)
     elif found is not None:  # other goes on below a leaf
         assert len(found) == len(leaves)
         assert tree.leaves(found) == tree.leaves(other)
+
+
+def test_flattening_as_a_structure_with_dicts_of_other_kinds_and_orders():
+    ordered, reverse = OrderedDict(a=1, b=(2,)), OrderedDict(b=(2,), a=1)
+    kinds = [ordered, reverse, {"a": 1, "b": (2,)}, defaultdict(int, a=1, b=(2,))]
+    for kind in kinds:
+        structure = tree.structure([kind])
+        assert all(tree.flatten_as(structure, [other]) == tree.leaves(kind) for other in kinds)
+        leaves_of = tree.flattener(structure)
+        assert [leaves_of([other]) is not None for other in kinds] == [other is kind for other in kinds]
+
+
+def test_a_size_is_a_leaf_and_a_deque_is_none():
+    assert tree.map(lambda a, size: size, {"a": 1}, {"a": torch.Size([2])}) == {"a": torch.Size([2])}
+    with pytest.raises(ValueError, match=r"tree\.map: tree 1 differs"):
+        tree.map(lambda a, b: b, {"a": 1}, {"a": deque([2])})
 
 
 @given(any_tree=numbers)

@@ -183,8 +183,8 @@ def check_match(name: str, grads: Tree, params: Tree) -> list[Tensor]:
             "update(grads, state, params)"
         )
     p_leaves, structure = tree.flatten(params)
-    g_leaves = tree.flatten_up_to(structure, grads)
-    if g_leaves is None or not tree.are_leaves(g_leaves):
+    g_leaves = tree.flatten_as(structure, grads)
+    if g_leaves is None:
         theirs, mine = tree.paths(grads), tree.paths(params)
         raise ValueError(
             f"{name}.update: the gradients are no tree like the parameters: missing "

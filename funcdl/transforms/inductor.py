@@ -31,7 +31,8 @@ def loaded(source: str) -> Callable[..., None]:
     from torch._inductor.codecache import CppCodeCache
 
     # Inductor writes vectors itself, and keeps compilers from making them of loops; sqrt is one if it sets no errno.
-    flags = () if os.name == "nt" else ("-ftree-loop-vectorize", "-fno-math-errno")
+    # The sum of two large int64 is negative, as torch has it.
+    flags = () if os.name == "nt" else ("-ftree-loop-vectorize", "-fno-math-errno", "-fwrapv")
     function = CppCodeCache.load(source, extra_flags=flags).kernel
     function.argtypes = [ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
     function.restype = None

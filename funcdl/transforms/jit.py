@@ -29,7 +29,7 @@ _ONE_AT_A_TIME = threading.RLock()  # tracing changes what all threads see
 
 
 def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> Callable[..., Any]:
-    """Compiles `f` to one graph for each structure, shape and dtype of its arguments; all kinds of dict are alike.
+    """Compiles `f` to one graph for each structure, shape and dtype of its arguments.
 
     Whatever may change from call to call is an argument, a tensor: what `f` closes over is compiled in. Inside another
     `jit`, or under `grad` or `vmap`, a jitted function is just `f`.
@@ -56,32 +56,36 @@ def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> C
     {'w': tensor([2., 4.])}
     """
     donated_args = (donate_argnums,) if isinstance(donate_argnums, int) else tuple(donate_argnums)
-    programs: dict[tree.Structure, list[_Program]] = {}
+    programs: dict[tree.Structure, _Programs] = {}
 
-    def known(args: Any, kwargs: Any) -> tuple[_Program | None, list[Any]]:
-        if len(programs) == 1:  # a structure that is known beforehand is looked through in a tenth of the time
-            structure, of_structure = next(iter(programs.items()))
-            up_to = tree.flatten_up_to(structure, (args, kwargs))
-            if up_to and (program := _fitting(of_structure, up_to)):
-                return program, up_to
+    def known(args: Any, kwargs: Any) -> tuple[_Program | None, list[Any], tree.Structure]:
+        of_all = list(programs.items())
+        if len(of_all) == 1:  # as most functions have; of several, the message that one does not fit would take long
+            structure, (leaves_of, of_structure) = of_all[0]
+            up_to = leaves_of((args, kwargs))
+            if up_to is not None and (program := _fitting(of_structure, up_to)):
+                return program, up_to, structure
         leaves, structure = tree.flatten((args, kwargs))
-        return _fitting(programs.get(structure, []), leaves), leaves
+        of_structure = programs[structure].programs if structure in programs else []
+        return _fitting(of_structure, leaves), leaves, structure
 
     @functools.wraps(f)
     def jitted(*args: Any, **kwargs: Any) -> Any:
         if tracing.in_graph() or tracing.without_data() or _below_a_transform():
             return f(*args, **kwargs)
-        program, leaves = known(args, kwargs)
+        program, leaves, _ = known(args, kwargs)
         if program is not None:
             return program(leaves)
         with _ONE_AT_A_TIME:
-            program, leaves = known(args, kwargs)
+            program, leaves, structure = known(args, kwargs)
             if program is not None:  # another thread has made it meanwhile
                 return program(leaves)
             with once_through():
                 program = _compile(f, args, kwargs, donated_args)
                 results = program(leaves)
-            programs.setdefault(tree.structure((args, kwargs)), []).append(program)
+            if structure not in programs:
+                programs[structure] = _Programs(tree.flattener(structure), [])
+            programs[structure].programs.append(program)
         return results
 
     return jitted
@@ -137,6 +141,13 @@ class _Program(NamedTuple):
         outputs = donation.apart(self.run(*leaves)) if self.donated else self.run(*leaves)
         results = [leaves[index] if is_input else outputs[index] for is_input, index in self.held_by]
         return tree.unflatten(self.result_structure, results)
+
+
+class _Programs(NamedTuple):
+    """Those for one structure of the arguments, and what finds their leaves."""
+
+    leaves_of: Callable[[Any], list[Any] | None]
+    programs: list[_Program]
 
 
 def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequence[int]) -> _Program:

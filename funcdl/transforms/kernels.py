@@ -24,6 +24,7 @@ _TYPES = {
     torch.int64: "int64_t",
     torch.bool: "bool",
 }
+_EXACT = 2**53  # whole numbers up to it are floats, as which numbers are written out
 _COMPUTED_IN = {torch.bfloat16: torch.float32, torch.float16: torch.float32}  # as in torch's own kernels
 
 
@@ -78,19 +79,26 @@ _COMPLEX_OPERATIONS = {"copy", "clone", "neg", "add", "sub", "mul", "where"}
 
 
 def can_be_written(node: Node) -> bool:
-    """Whether there is C++ for a call of an operator."""
+    """Whether there is C++ that computes what a call of an operator does."""
     name = _name(node)
-    values = [*node.args, *(value for key, value in node.kwargs.items() if (name, key) != ("_to_copy", "dtype"))]
     if name not in _OPERATIONS or not node.kwargs.keys() <= {"alpha", "value", "min", "max", "dtype"}:
         return False
-    if name == "pow" and node.args[1] != 2:
+    numbers = [value for key, value in _arguments(node) if not isinstance(value, Node) and key != "dtype"]
+    if not all(number is None or isinstance(number, (bool, int, float)) for number in numbers):
         return False
-    if not all(value is None or isinstance(value, (Node, bool, int, float)) for value in values):
+    if any(isinstance(number, int) and abs(number) > _EXACT for number in numbers) or (
+        name == "pow" and numbers != [2]
+    ):
         return False
-    dtypes = {_dtype(part) for part in (node, *node.all_input_nodes)}
-    if any(dtype.is_complex for dtype in dtypes) and name not in _COMPLEX_OPERATIONS:
+
+    inputs, result = {_dtype(part) for part in node.all_input_nodes}, _dtype(node)
+    if name == "copy":
+        inputs.remove(result)  # what it overwrites
+    elif _is_in_place(node) and inputs != {result}:  # computed in the type that they promote to
         return False
-    return dtypes <= _TYPES.keys()
+    if any(dtype.is_complex for dtype in (*inputs, result)) and not (result.is_complex and name in _COMPLEX_OPERATIONS):
+        return False
+    return inputs | {result} <= _TYPES.keys()
 
 
 def source(nodes: list[Node], leaves: list[Node], scalars: list[Node]) -> str:
@@ -100,7 +108,7 @@ def source(nodes: list[Node], leaves: list[Node], scalars: list[Node]) -> str:
     lines = []
     for index, node in enumerate(nodes):
         result = _result(node, names)
-        if _schema_name(node).endswith("_"):
+        if _is_in_place(node):
             names[node] = names[node.args[0]]  # type: ignore[index]
             lines.append(f"{names[node]} = {result};")
         else:
@@ -140,12 +148,15 @@ template <typename T> inline T sign(T x) { return x > T(0) ? T(1) : x < T(0) ? T
 template <typename T> inline T larger(T x, T y) { return y > x || y != y ? y : x; }
 template <typename T> inline T smaller(T x, T y) { return y < x || y != y ? y : x; }
 
+// How many numbers are computed at a time, and how long before that they are asked for. Measured with Adam and floats:
+// anything from 32 to 256 and from 256 to 1024 takes 0.85 of the time that it takes without asking.
 constexpr int64_t block = 128, ahead = 512;
+constexpr int64_t enough_for_threads = 32768;  // as torch has it
 
 extern "C" void kernel(int64_t pieces, const int64_t* sizes, const int64_t* places, int threads, void* const* values) {
     int64_t total = 0;
     for (int64_t piece = 0; piece < pieces; ++piece) total += sizes[piece];
-    #pragma omp parallel num_threads(total < 32768 ? 1 : threads)
+    #pragma omp parallel num_threads(total < enough_for_threads ? 1 : threads)
     {
         const int64_t from = total * omp_get_thread_num() / omp_get_num_threads();
         const int64_t to = total * (omp_get_thread_num() + 1) / omp_get_num_threads();
@@ -191,14 +202,22 @@ def _result(node: Node, names: dict[Node, str]) -> str:
     return _OPERATIONS[name](*map(cast, node.args), **kwargs)
 
 
-def _literal(number: float) -> str:
+def _literal(number: bool | int | float) -> str:
     if math.isfinite(number):
         return float(number).hex()
     return "NAN" if math.isnan(number) else "INFINITY" if number > 0 else "-INFINITY"
 
 
+def _arguments(node: Node) -> list[tuple[str | None, Any]]:
+    return [*((None, value) for value in node.args), *node.kwargs.items()]
+
+
 def _name(node: Node) -> str:
     return _schema_name(node).removesuffix("_")
+
+
+def _is_in_place(node: Node) -> bool:
+    return _schema_name(node).endswith("_")
 
 
 def _schema_name(node: Node) -> str:

@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 from torch.fx import Graph, GraphModule, Node
 
 from funcdl.transforms import kernels
 from funcdl.transforms.pieces import Piece, form, is_pointwise, pieces_of
-from funcdl.transforms.writes import changed_memory, memory
+from funcdl.transforms.writes import changed_memory, memory, written
 
 _ENOUGH = 32  # pieces of a form: for fewer, the kernel's compile time costs more than it saves
 
@@ -31,11 +32,13 @@ class Kernel(NamedTuple):
         source: its C++.
         sizes: of each piece, how many numbers its leaves have.
         places: of each piece, where its leaves and scalars are among the inputs and outputs of the rest of the graph.
+        overwritten: the places of those that it writes into.
     """
 
     source: str
     sizes: list[int]
     places: list[list[int]]
+    overwritten: list[int]
 
 
 def outline(module: GraphModule) -> list[Kernel]:
@@ -75,7 +78,7 @@ def followed_by(
     """
     used = sorted({place for kernel in outlined for places in kernel.places for place in places})
     number = {place: index for index, place in enumerate(used)}
-    pick = itemgetter(*used)
+    pick, pick_overwritten = itemgetter(*used), itemgetter(*(p for kernel in outlined for p in kernel.overwritten))
     calls = []
     for kernel in outlined:
         sizes = array("q", kernel.sizes)
@@ -84,10 +87,12 @@ def followed_by(
 
     def run(*inputs: Tensor) -> list[Tensor]:
         outputs = rest(*inputs)
-        addresses = array("Q", list(map(Tensor.data_ptr, pick((*inputs, *outputs)))))
+        values = (*inputs, *outputs)
+        addresses = array("Q", list(map(Tensor.data_ptr, pick(values))))
         threads = torch.get_num_threads()
         for function, sizes, places in calls:
             function(len(sizes), _address(sizes), _address(places), threads, _address(addresses))
+        increment_version(pick_overwritten(values))  # autograd refuses to go back through what they were
         return outputs
 
     return run
@@ -99,7 +104,11 @@ def _address(numbers: array) -> int:
 
 def _kernel(pieces: list[Piece], place: dict[Node, int]) -> Kernel:
     places = [[place[node] for node in (*piece.leaves, *piece.scalars)] for piece in pieces]
-    return Kernel(kernels.source(*pieces[0]), [piece.leaves[0].meta["val"].numel() for piece in pieces], places)
+    sizes = [piece.leaves[0].meta["val"].numel() for piece in pieces]
+    overwritten = [
+        place[leaf] for piece in pieces for node in piece.nodes for leaf in written(node) & set(piece.leaves)
+    ]
+    return Kernel(kernels.source(*pieces[0]), sizes, places, overwritten)
 
 
 def _share_scalars(graph: Graph) -> None:

@@ -82,9 +82,10 @@ def is_pointwise(node: Node) -> bool:
 
 
 def _is_flat(piece: Piece) -> bool:
-    """Whether all leaves may be seen as vectors, and the scalars are where the leaves are."""
+    """Whether all numbers are in the processor's memory as they are, those of a leaf one after the other."""
     read = [node.meta["val"] for node in (*piece.leaves, *piece.scalars)]
-    return all(value.is_contiguous() and not value.is_neg() and value.device.type == "cpu" for value in read)
+    as_it_is = [value.is_contiguous() and not value.is_neg() and not value.is_conj() for value in read]
+    return all(as_it_is) and all(value.device.type == "cpu" for value in read)
 
 
 def _writes_own_alone(piece: Piece, writes: dict[Node, None]) -> bool:

@@ -130,6 +130,15 @@ def test_a_tree_that_goes_on_below_a_leaf_of_the_first_has_a_graph_of_its_own(co
         g({"x": 3.0})
 
 
+def test_the_order_of_an_ordered_dict_matters(compiled_graphs, without_inductor):
+    f = jit(lambda named, x: functools.reduce(lambda x, w: torch.relu(x @ w), named.values(), x))
+    a, b, x = torch.tensor([[1.0, -2.0], [0.5, 1.0]]), torch.tensor([[0.0, 1.0], [-1.0, 2.0]]), torch.ones(2)
+    for _ in range(2):
+        assert torch.equal(f(OrderedDict(a=a, b=b), x), torch.relu(torch.relu(x @ a) @ b))
+        assert torch.equal(f(OrderedDict(b=b, a=a), x), torch.relu(torch.relu(x @ b) @ a))
+    assert compiled_graphs() == 2
+
+
 def test_arguments_that_are_one_tensor_have_a_graph_of_their_own(compiled_graphs, without_inductor):
     f, x, y = jit(lambda pair, c: pair[0] - 2 * pair[1] + 4 * c), torch.tensor([1.0]), torch.tensor([8.0])
     for _ in range(2):

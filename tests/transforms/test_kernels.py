@@ -103,6 +103,73 @@ def test_of_whole_numbers(outlined):
     check(outlined, lambda x, y, z: torch.where(x > 2, x.clamp(-3, 4), y.abs() * 2) - z.sign() + (x & 3), *leaves)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.complex64])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x, y, z: (x + y.double() * 3).to(x.dtype),
+        lambda x, y, z: x * (y != z) - (y == 0) * 2,
+        lambda x, y, z: x + SCALAR + torch.tensor(3) * x + torch.tensor(True),
+        lambda x, y, z: torch.where(y != z, x, SCALAR).to(x.dtype),
+    ],
+)
+def test_of_several_dtypes(outlined, f, dtype):
+    if dtype.is_complex:
+        xs, ys, zs = ([leaf.to(dtype) for leaf in numbers(seed, torch.float32)] for seed in range(3))
+        xs, ys, zs = ([leaf.nan_to_num(0.5, 2.0, -2.0) for leaf in leaves] for leaves in (xs, ys, zs))
+    else:
+        xs, ys, zs = (numbers(seed, dtype) for seed in range(3))
+
+    def update(xs, ys, zs):
+        return [f(x, y, z) for x, y, z in zip(xs, ys, zs, strict=True)]
+
+    expected = update(xs, ys, zs)
+    found = jit(update, donate_argnums=0)([x.clone() for x in xs], ys, zs)
+    for leaf, right in zip(found, expected, strict=True):
+        eps = torch.finfo(leaf.dtype).eps
+        torch.testing.assert_close(leaf, right, rtol=4 * eps, atol=8 * eps, equal_nan=True)
+
+
+def unlike_torch_in_cpp():
+    """Updates of x that are left to Inductor: C++ would compute something else, or not compile."""
+    whole, half = torch.tensor([1, 0, 5]), torch.tensor([0.5, 0.0, 0.3])
+    tiny, huge = torch.tensor([1e-38]), torch.tensor([1e40], dtype=torch.float64)
+    spins = torch.tensor([1 + 2j, 3 - 1j])
+    return [
+        (lambda x, y: x + (2**53 + 1), whole, half),
+        (lambda x, y: torch.where(x == 2**62 + 1, x, x & 0x0FFFFFFFFFFFFFFF), whole, half),
+        (lambda x, y: (x * 1).logical_and_(y), whole, half),
+        (lambda x, y: (x * 1).mul_(y), tiny, huge),
+        (lambda x, y: (x * 2).copy_(y) + x, torch.ones(2), spins),
+        (lambda x, y: x + y.conj(), spins.clone(), spins),
+        (lambda x, y: x * 0.5 + y, spins.clone(), spins.conj()),
+        (lambda x, y: x + y, torch.ones(1), torch.tensor([1 + 2j]).conj().imag),
+        (lambda x, y: x**y, torch.tensor([2.0, 3.0]), torch.tensor([0.5, 2.0])),
+    ]
+
+
+@pytest.mark.parametrize(("f", "x", "y"), unlike_torch_in_cpp())
+def test_what_is_left_to_inductor(outlined, f, x, y):
+    expected = f(x, y)
+    torch.testing.assert_close(jit(f, donate_argnums=0)(x.clone(), y), expected, rtol=0, atol=0)
+
+
+def test_sums_of_large_whole_numbers_wrap(outlined):
+    x = torch.tensor([2**63 - 1, 5])
+    found = jit(lambda x: torch.where(x + 1 > x, x, x - 7), donate_argnums=0)(x.clone())
+    assert found.tolist() == [2**63 - 8, 5]
+    assert outlined[0][0]
+
+
+def test_autograd_refuses_to_go_back_through_what_was_overwritten(outlined):
+    x, w = torch.ones(3), torch.ones(3, requires_grad=True)
+    y = (w * x).sum()
+    jit(lambda x: x * 2, donate_argnums=0)(x)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+    assert outlined[0][0]
+
+
 def test_all_operations_are_tested():
     assert REAL.keys() == kernels._OPERATIONS.keys()
     assert COMPLEX == kernels._COMPLEX_OPERATIONS
