@@ -80,23 +80,27 @@ _COMPLEX_OPERATIONS = {"copy", "clone", "neg", "add", "sub", "mul", "where"}
 
 def can_be_written(node: Node) -> bool:
     """Whether there is C++ that computes what a call of an operator does."""
-    name = _name(node)
-    if name not in _OPERATIONS or not node.kwargs.keys() <= {"alpha", "value", "min", "max", "dtype"}:
-        return False
-    numbers = [value for key, value in _arguments(node) if not isinstance(value, Node) and key != "dtype"]
-    if not all(number is None or isinstance(number, (bool, int, float)) for number in numbers):
-        return False
-    if any(isinstance(number, int) and abs(number) > _EXACT for number in numbers) or (
-        name == "pow" and numbers != [2]
-    ):
-        return False
+    return _name(node) in _OPERATIONS and _has_numbers_as_they_are(node) and _has_types_as_they_are(node)
 
-    inputs, result = {_dtype(part) for part in node.all_input_nodes}, _dtype(node)
-    if name == "copy":
-        inputs.remove(result)  # what it overwrites
-    elif _is_in_place(node) and inputs != {result}:  # computed in the type that they promote to
+
+def _has_numbers_as_they_are(node: Node) -> bool:
+    if not node.kwargs.keys() <= {"alpha", "value", "min", "max", "dtype"}:
         return False
-    if any(dtype.is_complex for dtype in (*inputs, result)) and not (result.is_complex and name in _COMPLEX_OPERATIONS):
+    values = [*node.args, *(value for key, value in node.kwargs.items() if key != "dtype")]
+    numbers = [value for value in values if value is not None and not isinstance(value, Node)]
+    if not all(isinstance(number, float) or (isinstance(number, int) and abs(number) <= _EXACT) for number in numbers):
+        return False
+    return _name(node) != "pow" or numbers == [2]
+
+
+def _has_types_as_they_are(node: Node) -> bool:
+    """Whether it computes in the type of its result, or compares, and C++ has the casts to it."""
+    inputs, result = {_dtype(part) for part in node.all_input_nodes}, _dtype(node)
+    if _name(node) == "copy":
+        inputs.remove(result)  # what it overwrites
+    elif _is_in_place(node) and inputs != {result}:
+        return False
+    if any(dtype.is_complex for dtype in inputs) and not (result.is_complex and _name(node) in _COMPLEX_OPERATIONS):
         return False
     return inputs | {result} <= _TYPES.keys()
 
@@ -206,10 +210,6 @@ def _literal(number: bool | int | float) -> str:
     if math.isfinite(number):
         return float(number).hex()
     return "NAN" if math.isnan(number) else "INFINITY" if number > 0 else "-INFINITY"
-
-
-def _arguments(node: Node) -> list[tuple[str | None, Any]]:
-    return [*((None, value) for value in node.args), *node.kwargs.items()]
 
 
 def _name(node: Node) -> str:
