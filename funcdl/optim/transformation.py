@@ -171,7 +171,8 @@ def _complex(updates: Tree, params: Tree) -> Tree:
 def check_match(name: str, grads: Tree, params: Tree) -> list[Tensor]:
     """Refuses missing parameters, and gradients that are no tree like the parameters or of other shapes.
 
-    Returns the leaves of the parameters.
+    Returns:
+        The leaves of the parameters.
 
     >>> check_match("adam", {"w": torch.ones(2)}, {"w": torch.ones(3)})
     Traceback (most recent call last):

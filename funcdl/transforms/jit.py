@@ -23,6 +23,7 @@ from funcdl.transforms.inductor import (
     missing_compiler,
     once_through,
 )
+from funcdl.transforms.known_structure import leaves_finder
 from funcdl.tree import Tree
 
 _ONE_AT_A_TIME = threading.RLock()  # tracing changes what all threads see
@@ -84,7 +85,7 @@ def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> C
                 program = _compile(f, args, kwargs, donated_args)
                 results = program(leaves)
             if structure not in programs:
-                programs[structure] = _Programs(tree.flattener(structure), [])
+                programs[structure] = _Programs(leaves_finder(structure), [])
             programs[structure].programs.append(program)
         return results
 
