@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch._C._dynamo.guards import GlobalStateGuard, TensorGuards
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
 from funcdl import tree
-from funcdl.transforms import donation, first_order, outlining, tracing
+from funcdl.transforms import donation, first_order, outlining, tracing, values
 from funcdl.transforms.inductor import (
     beside_the_lookup_of_instructions,
     compiled,
@@ -30,7 +29,7 @@ _ONE_AT_A_TIME = threading.RLock()  # tracing changes what all threads see
 
 
 def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> Callable[..., Any]:
-    """Compiles `f` to one graph for each structure, shape and dtype of its arguments.
+    """Compiles `f` to one graph for each structure, order of keys, shape and dtype of its arguments.
 
     Whatever may change from call to call is an argument, a tensor: what `f` closes over is compiled in. Inside another
     `jit`, or under `grad` or `vmap`, a jitted function is just `f`.
@@ -45,8 +44,11 @@ def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> C
         A function with the arguments and results of `f`.
 
     Raises:
-        TypeError: a leaf of the arguments or results is not a tensor, or `f` asks for the value of one.
-        ValueError: a donated leaf requires a gradient, or shares its memory with another leaf.
+        TypeError: a leaf of the arguments or results is not a tensor, or `f` asks for the value of one that it is
+            given or computes: as a size, a number of Python, or in an `if`. It may index by a 0-dim tensor (`x[i]`) and
+            pass one where an operation takes a number (`x.add(y, alpha=a)`).
+        ValueError: a donated leaf requires a gradient, or shares its memory with another leaf; or `f` draws from
+            torch's generator.
 
     Source: `jax.jit`. As there, `f` runs once to be traced (`make_fx`), on tensors that know their shapes and not their
     values; `torch.compile(fullgraph=True)` compiles the operations that it called. Without a C++ compiler it warns once
@@ -57,36 +59,38 @@ def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> C
     {'w': tensor([2., 4.])}
     """
     donated_args = (donate_argnums,) if isinstance(donate_argnums, int) else tuple(donate_argnums)
-    programs: dict[tree.Structure, _Programs] = {}
+    known: dict[tree.Structure, list[_Programs]] = {}  # of one structure, with the keys of dicts in several orders
 
-    def known(args: Any, kwargs: Any) -> tuple[_Program | None, list[Any], tree.Structure]:
-        of_all = list(programs.items())
-        if len(of_all) == 1:  # as most functions have; of several, the message that one does not fit would take long
-            structure, (leaves_of, of_structure) = of_all[0]
-            up_to = leaves_of((args, kwargs))
-            if up_to is not None and (program := _fitting(of_structure, up_to)):
-                return program, up_to, structure
-        leaves, structure = tree.flatten((args, kwargs))
-        of_structure = programs[structure].programs if structure in programs else []
-        return _fitting(of_structure, leaves), leaves, structure
+    def find(args: Any, kwargs: Any) -> tuple[_Program | None, list[Any]]:
+        groups = [group for groups in list(known.values()) for group in groups]
+        if len(groups) > 1:  # the message that a tree has not the structure of one of them would take long
+            groups = known.get(tree.structure((args, kwargs)), [])
+        for group in groups:
+            leaves = group.leaves_of((args, kwargs))
+            if leaves is not None and (program := _fitting(group.programs, leaves)):
+                return program, leaves
+        return None, []
 
     @functools.wraps(f)
     def jitted(*args: Any, **kwargs: Any) -> Any:
         if tracing.in_graph() or tracing.without_data() or _below_a_transform():
             return f(*args, **kwargs)
-        program, leaves, _ = known(args, kwargs)
+        program, leaves = find(args, kwargs)
         if program is not None:
             return program(leaves)
         with _ONE_AT_A_TIME:
-            program, leaves, structure = known(args, kwargs)
+            program, leaves = find(args, kwargs)
             if program is not None:  # another thread has made it meanwhile
                 return program(leaves)
+            leaves, structure = tree.flatten((args, kwargs))
             with once_through():
                 program = _compile(f, args, kwargs, donated_args)
                 results = program(leaves)
-            if structure not in programs:
-                programs[structure] = _Programs(leaves_finder(structure), [])
-            programs[structure].programs.append(program)
+            groups = known.setdefault(structure, [])
+            group = next((group for group in groups if group.leaves_of((args, kwargs)) is not None), None)
+            if group is None:
+                groups.append(group := _Programs(leaves_finder(structure), []))
+            group.programs.append(program)
         return results
 
     return jitted
@@ -108,17 +112,23 @@ class _Form:
 
     def __init__(self, leaves: list[Tensor]) -> None:
         self.settings = GlobalStateGuard()
+        self.default_device = _default_device()
         self.last = _last(leaves)
         unique = [leaves[index] for index in sorted(set(self.last))]
         self.tensors = TensorGuards(*unique, dynamic_dims_sizes=None, dynamic_dims_strides=None)
         self.all_unique = len(unique) == len(leaves)
 
     def fits(self, leaves: list[Tensor]) -> bool:
-        if not self.settings.check():
+        if not self.settings.check() or self.default_device != _default_device():
             return False
         if self.all_unique:
             return self.tensors.check(*leaves)  # refuses one tensor in two places
         return _last(leaves) == self.last and self.tensors.check(*[leaves[index] for index in sorted(set(self.last))])
+
+
+def _default_device() -> torch.device | None:
+    """Where `torch.zeros` and its kin make a tensor; None for the CPU, where nothing else has been set."""
+    return torch.get_default_device() if torch._C._len_torch_function_stack() else None
 
 
 def _last(leaves: list[Tensor]) -> list[int]:
@@ -145,7 +155,7 @@ class _Program(NamedTuple):
 
 
 class _Programs(NamedTuple):
-    """Those for one structure of the arguments, and what finds their leaves."""
+    """The programs for arguments of one structure, and what finds the leaves of these."""
 
     leaves_of: Callable[[Any], list[Any] | None]
     programs: list[_Program]
@@ -189,11 +199,9 @@ def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequen
         return donation.overwrite(leaves, results, plan)
 
     on_cpu = any(leaf.device.type == "cpu" for leaf in leaves)
-    try:
-        with beside_the_lookup_of_instructions() if on_cpu else nullcontext():
-            graph = tracing.trace(call_and_plan, leaves)
-    except (DataDependentOutputException, DynamicOutputShapeException) as error:
-        raise _value_asked_for(f, error) from error
+    name = f"jit({getattr(f, '__name__', 'f')})"
+    with values.refused_in(name), beside_the_lookup_of_instructions() if on_cpu else nullcontext():
+        graph = tracing.trace(call_and_plan, leaves)
 
     run: Callable[..., list[Tensor]]
     missing = missing_compiler() if any(t.device.type == "cpu" for t in [*leaves, *results]) else None
@@ -201,7 +209,11 @@ def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequen
         _warn_once(f"jit: {missing}; running uncompiled, which is slower")
         run, plan = (lambda *leaves: call(*leaves)[0]), None
     elif any(t.requires_grad for t in [*leaves, *results]):  # gradients have to be those that `f` defines
-        run = compiled(lambda *leaves: donation.overwrite(leaves, call(*leaves)[0], plan))
+        if tracing.took_values(graph):  # which torch.compile would take without a look at bounds
+            _warn_once(f"{name}: it takes a tensor's value and a gradient is required outside; running uncompiled")
+            run, plan = (lambda *leaves: call(*leaves)[0]), None
+        else:
+            run = compiled(lambda *leaves: donation.overwrite(leaves, call(*leaves)[0], plan))
     else:
         outlined = outlining.outline(graph)
         run = compiled(graph.forward)
@@ -234,14 +246,6 @@ def _warn_once(message: str) -> None:
 
 def _argument_path(path: str) -> str:
     return path.partition(".")[2]  # the trees are (args, kwargs): drops the 0 or 1 in front
-
-
-def _value_asked_for(f: Callable[..., Any], error: Exception) -> TypeError:
-    name = getattr(f, "__name__", "f")
-    return TypeError(
-        f"jit({name}): the function asks for a tensor's value, or for a shape that depends on one ({error}), but a "
-        "graph is made before there are values; choose by torch.where, or keep that part outside"
-    )
 
 
 def _not_a_tensor(f: Callable[..., Any], what: str, values: Tree) -> TypeError:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
+
+import optree
 
 from funcdl import tree
 from funcdl.tree import Structure, Tree
@@ -13,13 +14,14 @@ from funcdl.tree import Structure, Tree
 def leaves_finder(structure: Structure) -> Callable[[Tree], list[Any] | None]:
     """Returns a function that returns the leaves of a tree of that structure, or None for a tree of another one.
 
-    A container that stands in the place of a leaf is returned as if it were one.
+    A dict of another kind, or with its keys in another order, is another structure here: a function may walk it. A
+    container that stands in the place of a leaf is returned as if it were one.
 
-    >>> find = leaves_finder(tree.structure([1, {"a": 2}]))
-    >>> find([3, {"a": 4}]), find([3, {"b": 4}]), find([(3, 4), {"a": 5}])
-    ([3, 4], None, [(3, 4), 5])
+    >>> find = leaves_finder(tree.structure([1, {"a": 2, "b": 3}]))
+    >>> find([4, {"a": 5, "b": 6}]), find([4, {"b": 6, "a": 5}]), find([(7, 8), {"a": 5, "b": 6}])
+    ([4, 5, 6], None, [(7, 8), 5, 6])
     """
-    dicts = _dicts(structure)
+    dicts = _dicts(tree.unflatten(structure, range(structure.num_leaves)))
 
     def find(whole: Tree) -> list[Any] | None:
         found = tree.flatten_up_to(structure, whole)
@@ -28,17 +30,26 @@ def leaves_finder(structure: Structure) -> Callable[[Tree], list[Any] | None]:
     return find
 
 
-def _dicts(structure: Structure) -> Any:
-    """The type of each dict in a tree of that structure, the order of an OrderedDict, and where they are."""
-    parts = zip(structure.entries(), structure.children(), strict=True)
-    below = [(entry, dicts) for entry, child in parts if (dicts := _dicts(child))]
-    kind = structure.type if structure.type and issubclass(structure.type, dict) else None
-    return (kind, structure.entries() if kind is OrderedDict else None, below) if kind or below else None
+def _dicts(part: Tree) -> Any:
+    """The type and the order of the keys of each dict in a tree, and where they are."""
+    if isinstance(part, int):  # a leaf
+        return None
+    kind = type(part) if isinstance(part, dict) else None
+    below = [(place, dicts) for place, child in _children(part) if (dicts := _dicts(child))]
+    return (kind, list(part) if kind else None, below) if kind or below else None
 
 
 def _has_dicts(whole: Tree, dicts: Any) -> bool:
     """Whether a tree has them: optree takes all kinds of dict, in whatever order, for one another."""
     kind, order, below = dicts
-    if (kind and type(whole) is not kind) or (order and list(whole) != order):
+    if kind and (type(whole) is not kind or list(whole) != order):
         return False
-    return all(_has_dicts(whole[entry], dicts) for entry, dicts in below)
+    if not isinstance(whole, (dict, tuple, list)):
+        whole = dict(_children(whole))
+    return all(_has_dicts(whole[place], dicts) for place, dicts in below)
+
+
+def _children(part: Tree) -> list[tuple[Any, Any]]:
+    if isinstance(part, dict):
+        return list(part.items())
+    return list(enumerate(optree.tree_flatten_one_level(part, none_is_leaf=True)[0]))

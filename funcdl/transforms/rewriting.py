@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
-from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
+from torch.fx.node import map_arg
 from torch.library import custom_op
 
 from funcdl.transforms.writes import changed_memory, memory
@@ -17,10 +17,9 @@ _aten = torch.ops.aten
 
 def rewrite(module: GraphModule) -> None:
     """Rewrites them all, without a change of any result."""
-    with disable_proxy_modes_tracing():  # the graph may be part of one that is being traced
-        _compare_for_nan(module)
-        _keep_gradients_of_tables(module)
-        _prepare_weights(module)
+    _compare_for_nan(module)
+    _keep_gradients_of_tables(module)
+    _prepare_weights(module)
 
 
 def _compare_for_nan(module: GraphModule) -> None:
@@ -68,23 +67,24 @@ def _prepare_weights(module: GraphModule) -> None:
             continue
         with graph.inserting_before(node):
             if weight not in prepared:
-                near_start = _add(module, _aten.lt.Scalar, _add(module, _aten.abs.default, weight), 0.5)
-                less_one = _add(module, _aten.sub.Tensor, weight, 1)
-                factor = _add(module, _aten.where.self, near_start, weight, less_one)
+                near_start = add(module, _aten.lt.Scalar, add(module, _aten.abs.default, weight), 0.5)
+                less_one = add(module, _aten.sub.Tensor, weight, 1)
+                factor = add(module, _aten.where.self, near_start, weight, less_one)
                 prepared[weight] = (_stored(module, near_start), _stored(module, factor))
             near_start, factor = prepared[weight]
-            base = _add(module, _aten.where.self, near_start, start, end)
-            step = _add(module, _aten.mul.Tensor, factor, _add(module, _aten.sub.Tensor, end, start))
-            node.replace_all_uses_with(_add(module, _aten.add.Tensor, base, step))
+            base = add(module, _aten.where.self, near_start, start, end)
+            step = add(module, _aten.mul.Tensor, factor, add(module, _aten.sub.Tensor, end, start))
+            node.replace_all_uses_with(add(module, _aten.add.Tensor, base, step))
         graph.erase_node(node)
 
 
 def _stored(module: GraphModule, scalar: Node) -> Node:
     """Has Inductor store a scalar, as it does with what it takes a strided view of."""
-    return _add(module, _aten.as_strided.default, scalar, [], [])
+    return add(module, _aten.as_strided.default, scalar, [], [])
 
 
-def _add(module: GraphModule, target: Any, *args: Any) -> Node:
-    node = module.graph.call_function(target, args)
-    node.meta["val"] = target(*[arg.meta["val"] if isinstance(arg, Node) else arg for arg in args])
+def add(module: GraphModule, target: Any, *args: Any, **kwargs: Any) -> Node:
+    """Adds an operation where the graph is being changed, with what it returns for the tensors without data."""
+    node = module.graph.call_function(target, args, kwargs)
+    node.meta["val"] = target(*map_arg(args, lambda arg: arg.meta["val"]), **kwargs)
     return node

@@ -155,7 +155,13 @@ def _step(f: Body, carry: Tree, x: Tree) -> tuple[Tree, Tree]:
             )
     if _has_namedtuple(y):
         raise ValueError("scan: f returned a NamedTuple as y; return a dict, tuple or list of tensors there")
-    return new, y
+    return _like(carry, new), y
+
+
+def _like(carry: Tree, new: Tree) -> Tree:
+    """The new carry with the keys of its dicts in the order of the old one's, as f is to see them in each iteration."""
+    leaves, places = _places(carry)
+    return tree.rebuild(places, tree.leaves(new)) if leaves else new
 
 
 def _require_tensors(what: str, part: Tree) -> None:

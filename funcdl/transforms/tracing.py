@@ -17,8 +17,10 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode, is_fake
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make_fx
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from funcdl import tree
+from funcdl.transforms import values
 from funcdl.transforms.rewriting import rewrite
 from funcdl.transforms.writes import aliases, written
 
@@ -34,7 +36,7 @@ def eval_shape(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     torch.Size([1000, 1000])
     """
     leaves, structure = tree.flatten((args, kwargs))
-    with _without_data(leaves) as fakes:
+    with values.refused_in("eval_shape"), _without_data(leaves) as fakes:
         fake_args, fake_kwargs = tree.unflatten(structure, fakes)
         return f(*fake_args, **fake_kwargs)
 
@@ -44,9 +46,16 @@ def trace(f: Callable[..., list[Tensor]], leaves: Sequence[Tensor]) -> GraphModu
 
     What `f` is given while it is traced alias each other as the `leaves` do. The module holds the tensors that `f`
     closes over, and those that it makes of numbers.
+
+    Raises:
+        ValueError: `f` draws from a generator of torch.
     """
+    generator = torch.get_rng_state()
     with _without_data(leaves) as fakes, torch._dynamo.config.patch(error_on_nested_fx_trace=False):
-        graph = make_fx(f, _allow_non_fake_inputs=True)(*fakes)
+        graph = make_fx(f, values.decompositions(), _allow_non_fake_inputs=True)(*fakes)
+    if not torch.equal(generator, torch.get_rng_state()):
+        torch.set_rng_state(generator)
+        raise ValueError(_hidden("sets or advances"))
     for module in graph.modules():
         held = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
         for name, tensor in held:
@@ -70,7 +79,7 @@ def trace_part(f: Callable[..., list[Tensor]], leaves: Sequence[Tensor]) -> tupl
         ValueError: `f` writes into a tensor that it has not made.
     """
     with disable_proxy_modes_tracing():
-        graph = make_fx(f, _allow_non_fake_inputs=True, _allow_fake_constant=True)(*leaves)
+        graph = make_fx(f, values.decompositions(), _allow_non_fake_inputs=True, _allow_fake_constant=True)(*leaves)
     last = [node for node in graph.graph.nodes if node.op == "placeholder"][-1]
     inputs: dict[str, Node] = {}
     for node in graph.graph.find_nodes(op="get_attr"):
@@ -89,6 +98,11 @@ def trace_part(f: Callable[..., list[Tensor]], leaves: Sequence[Tensor]) -> tupl
     return _cleaned(graph), closed_over
 
 
+def took_values(graph: GraphModule) -> bool:
+    """Whether the function of a traced graph, or of a loop's body in it, took the value of a tensor without data."""
+    return any(module.meta.get("took_values") for module in graph.modules() if isinstance(module, GraphModule))
+
+
 def in_graph() -> bool:
     """Whether a graph is being traced, by `jit` or by `torch.compile` or `torch.export`."""
     return torch.compiler.is_compiling() or torch._C._get_dispatch_mode(_MODES.PROXY) is not None
@@ -99,9 +113,20 @@ def without_data() -> bool:
     return torch._C._get_dispatch_mode(_MODES.FAKE) is not None
 
 
+class _FakeTensorMode(FakeTensorMode):
+    """Knows the values of tensors with data, as those that a function closes over."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default and not is_fake(args[0]):
+            return func(*args)
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
+
 @contextmanager
 def _without_data(leaves: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    # With a ShapeEnv a value is a symbol; without one it would be that of the leaf, for ever.
+    shapes = ShapeEnv(allow_scalar_outputs=True, allow_dynamic_output_shape_ops=False)
+    mode = _FakeTensorMode(allow_non_fake_inputs=True, shape_env=shapes)
     fakes: list[Tensor] = [mode.from_tensor(leaf, static_shapes=True) for leaf in leaves]
     with mode:
         yield fakes
@@ -122,12 +147,37 @@ def _refuse_writes(graph: GraphModule) -> None:
             given.add(node)
 
 
+def _refuse_draws(graph: GraphModule) -> None:
+    """Raises a ValueError where the graph draws random numbers from a generator of torch, at each call other ones."""
+    for node in graph.graph.nodes:
+        if isinstance(node.target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded in node.target.tags:
+            schema = node.target._schema
+            given = {spec.name: spec.default_value for spec in schema.arguments} | node.kwargs
+            given |= {spec.name: value for spec, value in zip(schema.arguments, node.args, strict=False)}
+            drops = given.get("dropout_p", given.get("dropout", given.get("p") if "dropout" in schema.name else None))
+            if drops == 0 or not given.get("training", given.get("train", True)):
+                continue  # draws nothing
+            raise ValueError(
+                _hidden(f"calls torch's {schema.name.removeprefix('aten::').strip('_')}, which draws from")
+            )
+
+
+def _hidden(what: str) -> str:
+    return (
+        f"jit: the function {what} a hidden generator; draw by funcdl.random, as random.normal(key, shape), from a key "
+        "that is an argument"
+    )
+
+
 def _cleaned(graph: GraphModule) -> GraphModule:
     """Without what Dynamo does not take: marks for a profiler, and what nothing uses, as plain autograd's checks."""
+    _refuse_draws(graph)
     for node in reversed(graph.graph.nodes):
         if isinstance(node.target, torch._ops.OpOverload) and node.target.namespace == "profiler":
             graph.graph.erase_node(node)
     graph.graph.eliminate_dead_code()
-    rewrite(graph)
+    with disable_proxy_modes_tracing():  # the graph may be part of one that is being traced
+        graph.meta["took_values"] = values.compute_with_tensors(graph)
+        rewrite(graph)
     graph.recompile()
     return graph

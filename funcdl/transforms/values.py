@@ -1,0 +1,220 @@
+"""Values that a traced function takes of its 0-dim tensors: a graph computes with the tensors instead.
+
+A graph is made once and for all values. So `x[i]` or `x.add(y, alpha=h)`, with 0-dim tensors `i` and `h`, become
+operations of tensors, and what has to be known beforehand, such as a size or the way of an `if`, is an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import operator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import SymBool, SymFloat, SymInt, Tensor
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    is_fake,
+)
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+from funcdl.transforms import indexing
+from funcdl.transforms.rewriting import add
+
+_aten = torch.ops.aten
+_item = _aten._local_scalar_dense.default
+_TORCHS_WORDS = (
+    "SymInt",
+    "SymFloat",
+    "SymBool",
+    "local_scalar_dense",
+    "long or byte Variables are valid indices",
+    "its data is not allocated yet",
+    "numpy() is not supported",
+)
+
+
+class ValueAskedFor(TypeError):
+    """A function asks for what is known only when its graph runs."""
+
+
+@contextmanager
+def refused_in(what: str) -> Iterator[None]:
+    """Turns what torch raises where a function asks for a value into one sentence about `what`."""
+    log = logging.getLogger(FakeTensorMode.__module__)
+    silent, log.disabled = log.disabled, True  # it would write a page for each such error
+    try:
+        yield
+    except (DataDependentOutputException, DynamicOutputShapeException) as error:
+        raise _asked_for(what, str(error)) from error
+    except GuardOnDataDependentSymNode as error:
+        raise _asked_for(what, "as a number or a truth value of Python") from error
+    except (TypeError, RuntimeError, IndexError) as error:
+        if isinstance(error, ValueAskedFor) or any(words in str(error) for words in _TORCHS_WORDS):
+            raise _asked_for(what, str(error).partition("\n")[0]) from error
+        raise
+    finally:
+        log.disabled = silent
+
+
+def _asked_for(what: str, how: str) -> TypeError:
+    return TypeError(
+        f"{what}: the function asks for a tensor's value, or for a shape that depends on one ({how}), but a graph is "
+        "made before there are values; choose by torch.where, or keep that part outside"
+    )
+
+
+def decompositions() -> dict[Any, Callable[..., Any]]:
+    """What `make_fx` calls in the place of an operation where the function takes a value.
+
+    A value is taken from a copy of its tensor, which nothing writes into; the copy also brings a tensor that the body
+    of a loop closes over into the body's graph. Subtraction would ask whether the value is 1.
+    """
+    copies: list[Tensor] = []  # kept, so that no other tensor can be taken for one of them
+
+    def item(tensor: Tensor) -> Any:
+        if not is_fake(tensor) or any(tensor is copy for copy in copies):
+            return NotImplemented
+        if tensor.is_complex():
+            raise ValueAskedFor("as a complex number")
+        copies.append(_aten.clone.default(tensor))
+        return _item(copies[-1])
+
+    def subtract(tensor: Tensor, other: Any, *, alpha: Any = 1) -> Any:
+        if isinstance(alpha, (SymInt, SymFloat)) and isinstance(other, Tensor):
+            return _aten.add.Tensor(tensor, -other, alpha=alpha)
+        return NotImplemented
+
+    def subtract_(tensor: Tensor, other: Any, *, alpha: Any = 1) -> Any:
+        if isinstance(alpha, (SymInt, SymFloat)) and isinstance(other, Tensor):
+            return _aten.add_.Tensor(tensor, -other, alpha=alpha)
+        return NotImplemented
+
+    return {_item: item, _aten.sub.Tensor: subtract, _aten.sub_.Tensor: subtract_}
+
+
+def compute_with_tensors(module: GraphModule) -> bool:
+    """Puts tensors in the place of the values that a graph takes of them; returns whether it took any.
+
+    Raises:
+        ValueAskedFor: a value is a size, a dimension or something else that no tensor can stand for.
+        ValueError: `x` is written while a result of `x[i]` is in use, which would have to follow.
+    """
+    graph = module.graph
+    if not graph.find_nodes(op="call_function", target=_item):
+        return False
+    nodes = list(graph.nodes)
+    through = indexing.writes_through(nodes)
+    for node in nodes:
+        if _is_value(node) or not any(_is_value(part) for part in node.all_input_nodes):
+            continue
+        with graph.inserting_before(node):
+            if node in through:
+                indexing.index(module, node, _as_tensor(module, node.args[2], torch.int64), through[node])
+            elif node.target is _aten.select_backward.default:
+                indexing.index_backward(module, node, _as_tensor(module, node.args[3], torch.int64))
+            else:
+                node.replace_all_uses_with(_with_tensors(module, node))
+        graph.erase_node(node)
+    graph.eliminate_dead_code()
+    return True
+
+
+def _is_value(node: Any) -> bool:
+    return isinstance(node, Node) and isinstance(node.meta.get("val"), (SymInt, SymFloat, SymBool))
+
+
+_ARITHMETIC = {
+    operator.add: _aten.add.Tensor,
+    operator.sub: _aten.sub.Tensor,
+    operator.mul: _aten.mul.Tensor,
+    operator.neg: _aten.neg.default,
+}
+
+
+def _as_tensor(module: GraphModule, value: Any, dtype: torch.dtype) -> Node:
+    """The 0-dim tensor that a value is taken from, or computed from in the precision of Python's numbers."""
+    if not isinstance(value, Node):
+        return add(module, _aten.scalar_tensor.default, value, dtype=dtype)
+    if value.target is _item:
+        tensor = value.args[0]
+    elif value.target in _ARITHMETIC:
+        exact = torch.float64 if isinstance(value.meta["val"], SymFloat) else torch.int64
+        tensor = add(module, _ARITHMETIC[value.target], *(_as_tensor(module, part, exact) for part in value.args))
+    else:
+        raise ValueAskedFor(f"{value.target}")
+    return tensor if tensor.meta["val"].dtype == dtype else add(module, _aten._to_copy.default, tensor, dtype=dtype)
+
+
+_FILLED = {
+    _aten.full.default: "fill_value",
+    _aten.full_like.default: "fill_value",
+    _aten.new_full.default: "fill_value",
+    _aten.scalar_tensor.default: "s",
+}
+_SCALED = {
+    **dict.fromkeys(("aten::add", "aten::sub", "aten::add_", "aten::sub_"), ("alpha", "other")),
+    **dict.fromkeys(("aten::addcmul", "aten::addcdiv", "aten::addcmul_", "aten::addcdiv_"), ("value", "tensor1")),
+}
+
+
+def _with_tensors(module: GraphModule, node: Node) -> Node:
+    """The operation that computes with tensors what `node` computes with values."""
+    target, result = node.target, node.meta["val"]
+    if not isinstance(target, torch._ops.OpOverload) or not isinstance(result, Tensor):
+        raise ValueAskedFor(f"{target}")
+    specs = target._schema.arguments
+    args = {spec.name: arg for spec, arg in zip(specs, node.args, strict=False)} | node.kwargs
+    if target in _FILLED and _is_value(value := args[_FILLED[target]]):
+        zeros = _called(module, target, args | {_FILLED[target]: 0, "dtype": result.dtype})
+        return add(module, _aten.fill.Tensor, zeros, _as_tensor(module, value, result.dtype))
+    factor, scaled = _SCALED.get(target._schema.name, ("", ""))
+    if _is_value(args.get(factor)):
+        by = _as_tensor(module, args.pop(factor), _dtype_beside(args[scaled].meta["val"], 1.0))
+        args[scaled] = add(module, _aten.mul.Tensor, args[scaled], by)
+    return _cast(module, _called(module, _of_tensors(target, args), args), result.dtype)
+
+
+def _of_tensors(target: Any, args: dict[str, Any]) -> Any:
+    """The overload of an operation that takes tensors for all its values."""
+    names = [spec.name for spec in target._schema.arguments]
+    values = {name for name, arg in args.items() if _is_value(arg)}
+    in_lists = any(_is_value(part) for arg in args.values() if isinstance(arg, (list, tuple)) for part in arg)
+    for overload in map(target.overloadpacket.__getattr__, target.overloadpacket.overloads()):
+        takes_tensor = {spec.name for spec in overload._schema.arguments if "Tensor" in str(spec.type)}
+        if [spec.name for spec in overload._schema.arguments] == names and values <= takes_tensor and not in_lists:
+            return overload
+    raise ValueAskedFor(f"{target}")
+
+
+def _called(module: GraphModule, target: Any, args: dict[str, Any]) -> Node:
+    beside = next((arg.meta["val"] for arg in args.values() if isinstance(arg, Node) and not _is_value(arg)), None)
+    given, named = [], {}
+    for spec in target._schema.arguments:
+        if spec.name not in args:
+            continue
+        arg = args[spec.name]
+        if "Tensor" in str(spec.type) and (_is_value(arg) or isinstance(arg, (int, float))):
+            number = arg.meta["val"] if isinstance(arg, Node) else arg
+            arg = _as_tensor(module, arg, _dtype_beside(beside, number))
+        if spec.kwarg_only or len(given) < len(named):
+            named[spec.name] = arg
+        else:
+            given.append(arg)
+    return add(module, target, *given, **named)
+
+
+def _dtype_beside(tensor: Tensor, number: Any) -> torch.dtype:
+    """The dtype in which torch computes with a tensor and a number of Python."""
+    kind = 1.0 if isinstance(number, (float, SymFloat)) else True if isinstance(number, (bool, SymBool)) else 1
+    dtype = torch.result_type(tensor, kind)
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+
+def _cast(module: GraphModule, node: Node, dtype: torch.dtype) -> Node:
+    return node if node.meta["val"].dtype == dtype else add(module, _aten._to_copy.default, node, dtype=dtype)
