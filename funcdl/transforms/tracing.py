@@ -30,6 +30,9 @@ _MODES = torch._C._TorchDispatchModeKey
 def eval_shape(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Returns what `f(*args, **kwargs)` would return, as tensors without data, and computes nothing.
 
+    Raises:
+        TypeError: `f` asks for the value of a tensor that it is given or computes.
+
     Source: `jax.eval_shape`; torch's fake tensors.
 
     >>> eval_shape(lambda x: x @ x.T, torch.ones(1000, 3)).shape
@@ -38,7 +41,10 @@ def eval_shape(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     leaves, structure = tree.flatten((args, kwargs))
     with values.refused_in("eval_shape"), _without_data(leaves) as fakes:
         fake_args, fake_kwargs = tree.unflatten(structure, fakes)
-        return f(*fake_args, **fake_kwargs)
+        results = f(*fake_args, **fake_kwargs)
+        for leaf in tree.leaves(results):
+            values.refuse_unknown_shape(leaf)
+        return results
 
 
 def trace(f: Callable[..., list[Tensor]], leaves: Sequence[Tensor]) -> GraphModule:

@@ -69,6 +69,12 @@ def _asked_for(what: str, how: str) -> TypeError:
     )
 
 
+def refuse_unknown_shape(leaf: Any) -> None:
+    """Raises ValueAskedFor for a tensor whose sizes depend on a value."""
+    if isinstance(leaf, Tensor) and not all(isinstance(size, int) for size in leaf.shape):
+        raise ValueAskedFor(f"a result of shape {tuple(leaf.shape)}")
+
+
 def decompositions() -> dict[Any, Callable[..., Any]]:
     """What `make_fx` calls in the place of an operation where the function takes a value.
 
@@ -185,7 +191,8 @@ def _of_tensors(target: Any, args: dict[str, Any]) -> Any:
     names = [spec.name for spec in target._schema.arguments]
     values = {name for name, arg in args.items() if _is_value(arg)}
     in_lists = any(_is_value(part) for arg in args.values() if isinstance(arg, (list, tuple)) for part in arg)
-    for overload in map(target.overloadpacket.__getattr__, target.overloadpacket.overloads()):
+    for name in target.overloadpacket.overloads():
+        overload = getattr(target.overloadpacket, name)
         takes_tensor = {spec.name for spec in overload._schema.arguments if "Tensor" in str(spec.type)}
         if [spec.name for spec in overload._schema.arguments] == names and values <= takes_tensor and not in_lists:
             return overload

@@ -1,0 +1,3 @@
+"""Fixtures that these tests share with those of `jit`."""
+
+from tests.transforms.conftest import compiled_graphs, without_inductor  # noqa: F401
