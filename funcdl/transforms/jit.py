@@ -209,8 +209,8 @@ def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequen
         _warn_once(f"jit: {missing}; running uncompiled, which is slower")
         run, plan = (lambda *leaves: call(*leaves)[0]), None
     elif any(t.requires_grad for t in [*leaves, *results]):  # gradients have to be those that `f` defines
-        if tracing.took_values(graph):  # which torch.compile would take without a look at bounds
-            _warn_once(f"{name}: it takes a tensor's value and a gradient is required outside; running uncompiled")
+        if tracing.was_rewritten(graph):  # which `torch.compile` is not
+            _warn_once(f"{name}: as it indexes by a tensor and a gradient is required outside, it runs uncompiled")
             run, plan = (lambda *leaves: call(*leaves)[0]), None
         else:
             run = compiled(lambda *leaves: donation.overwrite(leaves, call(*leaves)[0], plan))

@@ -20,7 +20,7 @@ from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from funcdl import tree
-from funcdl.transforms import values
+from funcdl.transforms import values, views
 from funcdl.transforms.rewriting import rewrite
 from funcdl.transforms.writes import aliases, written
 
@@ -104,9 +104,9 @@ def trace_part(f: Callable[..., list[Tensor]], leaves: Sequence[Tensor]) -> tupl
     return _cleaned(graph), closed_over
 
 
-def took_values(graph: GraphModule) -> bool:
-    """Whether the function of a traced graph, or of a loop's body in it, took the value of a tensor without data."""
-    return any(module.meta.get("took_values") for module in graph.modules() if isinstance(module, GraphModule))
+def was_rewritten(graph: GraphModule) -> bool:
+    """Whether the function of a traced graph, or of a loop's body in it, does what `torch.compile` would do wrong."""
+    return any(module.meta.get("rewritten") for module in graph.modules() if isinstance(module, GraphModule))
 
 
 def in_graph() -> bool:
@@ -183,7 +183,8 @@ def _cleaned(graph: GraphModule) -> GraphModule:
             graph.graph.erase_node(node)
     graph.graph.eliminate_dead_code()
     with disable_proxy_modes_tracing():  # the graph may be part of one that is being traced
-        graph.meta["took_values"] = values.compute_with_tensors(graph)
+        views.refuse_overlapping_writes(graph)
+        graph.meta["rewritten"] = values.compute_with_tensors(graph) | views.write_windows_back(graph)
         rewrite(graph)
     graph.recompile()
     return graph

@@ -23,7 +23,7 @@ from torch._subclasses.fake_tensor import (
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-from funcdl.transforms import indexing
+from funcdl.transforms import views
 from funcdl.transforms.rewriting import add
 
 _aten = torch.ops.aten
@@ -115,15 +115,16 @@ def compute_with_tensors(module: GraphModule) -> bool:
     if not graph.find_nodes(op="call_function", target=_item):
         return False
     nodes = list(graph.nodes)
-    through = indexing.writes_through(nodes)
+    selects = [node for node in nodes if node.target is _aten.select.int and _is_value(node.args[2])]
+    through = views.writes_through(nodes, selects)
     for node in nodes:
         if _is_value(node) or not any(_is_value(part) for part in node.all_input_nodes):
             continue
         with graph.inserting_before(node):
             if node in through:
-                indexing.index(module, node, _as_tensor(module, node.args[2], torch.int64), through[node])
+                views.index(module, node, _as_tensor(module, node.args[2], torch.int64), through[node])
             elif node.target is _aten.select_backward.default:
-                indexing.index_backward(module, node, _as_tensor(module, node.args[3], torch.int64))
+                views.index_backward(module, node, _as_tensor(module, node.args[3], torch.int64))
             else:
                 node.replace_all_uses_with(_with_tensors(module, node))
         graph.erase_node(node)

@@ -169,7 +169,7 @@ def test_a_view_that_should_follow_what_is_written(without_inductor):
         copy.add_(1)
         return one * 2
 
-    with pytest.raises(ValueError, match=r"^jit: the function goes on with a view x\[i\].*take x\[i\]\.clone\(\)"):
+    with pytest.raises(ValueError, match=r"^jit: the function goes on with a view of x.*clone\(\)"):
         fd.jit(f)(X, number(2))
 
 
@@ -194,7 +194,7 @@ def test_where_a_gradient_is_required_outside(without_inductor, outside):
 
     f.__name__ = f"f_of_{outside.ndim}"  # it warns once of each
     compiled = fd.jit(f)
-    with pytest.warns(RuntimeWarning, match=r"jit\(f_of_\d\): it takes a tensor's value.*uncompiled"):
+    with pytest.warns(RuntimeWarning, match=r"jit\(f_of_\d\): as it indexes by a tensor.*uncompiled"):
         compiled(outside, number(0))
     for i in (2, 4):
         found, expected = compiled(outside, number(i)), (outside * TABLE)[i] * i

@@ -1,0 +1,117 @@
+"""Views that `torch.compile` does not follow, as copies which are written back.
+
+`x[i]` with a 0-dim tensor `i` is a view at a place that a graph does not know; here it is an operation of `x` and `i`,
+whose bounds are checked. What is written into `x.unfold(...)` leaves zeros in the gaps. Writing into a view of which
+several elements are one place in memory gives sums of them.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+from funcdl.transforms.rewriting import add
+from funcdl.transforms.writes import aliases, memory, written
+
+_aten = torch.ops.aten
+
+
+def index(module: GraphModule, select: Node, position: Node, writes: list[Node]) -> None:
+    """Puts a copy of `x[i]` in the place of a view, and writes it back into `x` after each of `writes`."""
+    base, dim, _ = select.args
+    at = _at(dim, base.meta["val"].ndim, position)
+    taken = add(module, _aten.index.Tensor, base, at)
+    select.replace_all_uses_with(taken)
+    for write in writes:
+        with module.graph.inserting_after(write):  # x[i][j]: what is indexed last comes here last, and is written first
+            add(module, _aten.index_put_.default, base, at, taken)
+
+
+def index_backward(module: GraphModule, node: Node, position: Node) -> None:
+    """The gradient of `x[i]` with respect to `x`."""
+    grad, sizes, dim, _ = node.args
+    zeros = add(module, _aten.new_zeros.default, grad, sizes)
+    at = _at(dim, len(sizes), position)
+    node.replace_all_uses_with(add(module, _aten.index_put.default, zeros, at, grad))
+
+
+def _at(dim: int, ndim: int, position: Node) -> list[Any]:
+    return [*[None] * (dim % ndim), position]
+
+
+def write_windows_back(module: GraphModule) -> bool:
+    """Has what is written into windows of `x.unfold(dim, size, step)` reach `x`; returns whether anything is."""
+    nodes = list(module.graph.nodes)
+    unfolds = [node for node in nodes if node.target is _aten.unfold.default]
+    found = {view: writes for view, writes in writes_through(nodes, unfolds).items() if writes}
+    for unfold, writes in found.items():
+        base, dim, size, step = unfold.args
+        value = unfold.meta["val"]
+        dim = dim % max(base.meta["val"].ndim, 1)
+        with module.graph.inserting_after(unfold):
+            windows = add(module, _aten.clone.default, unfold)
+        unfold.replace_all_uses_with(windows, lambda user, windows=windows: user is not windows)
+        for write in writes:
+            with module.graph.inserting_before(write.next):
+                for offset in range(size):  # the elements of all windows at one place lie in a slice
+                    end = offset + (value.shape[dim] - 1) * step + 1
+                    part = add(module, _aten.slice.Tensor, base, dim, offset, end, step)
+                    add(module, _aten.copy_.default, part, add(module, _aten.select.int, windows, -1, offset))
+    return bool(found)
+
+
+def refuse_overlapping_writes(module: GraphModule) -> None:
+    """Raises a ValueError where an operation writes into a tensor that has one place in memory for several elements."""
+    overlapping = {node for node in module.graph.nodes if _may_overlap(node.meta.get("val"))}
+    for node in module.graph.nodes:
+        if written(node) & overlapping:
+            raise ValueError(
+                f"jit: the function writes ({node.target}) into a tensor of which several elements are one place in "
+                "memory, as expand() and unfold() make it; clone() it first"
+            )
+        if any(parts & overlapping for _, parts in aliases(node)):
+            overlapping.add(node)
+
+
+def _may_overlap(tensor: Any) -> bool:
+    reach = 0
+    if not isinstance(tensor, Tensor):
+        return False
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1:
+            if stride <= reach:
+                return True
+            reach += stride * (size - 1)
+    return False
+
+
+def writes_through(nodes: list[Node], views: list[Node]) -> dict[Node, list[Node]]:
+    """For each of `views` of an `x`, the operations that write into it or into a view of it.
+
+    Raises:
+        ValueError: `x` is written otherwise while a view that is written into is in use.
+    """
+    place = {node: number for number, node in enumerate(nodes)}
+    return {view: _writes_through(view, place) for view in views}
+
+
+def _writes_through(view: Node, place: dict[Node, int]) -> list[Node]:
+    views = {view}
+    for node in place:
+        one_of_several = node.target is operator.getitem and node.args[0] in views
+        if one_of_several or any(parts & views for _, parts in aliases(node)):
+            views.add(node)
+    last_use = max((place[user] for each in views for user in each.users), default=0)
+    after = [node for node in place if place[node] > place[view] and written(node)]
+    through = [node for node in after if written(node) & views]
+    others = [node for node in after if not written(node) & views and memory(view) in map(memory, written(node))]
+    if any(place[node] < last_use for node in others) and (through or view.target is not _aten.unfold.default):
+        raise ValueError(
+            "jit: the function goes on with a view of x, x[i] with a tensor i or x.unfold(...), after it has written "
+            "into x; take the view again, or a clone() of it"
+        )
+    return through
