@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,9 +11,12 @@ from torch import Tensor
 from torch._higher_order_ops.scan import scan as torch_scan
 from torch._higher_order_ops.scan import scan_op
 from torch._subclasses.fake_tensor import is_fake
+from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
 
 from funcdl import tree
-from funcdl.transforms.tracing import in_graph, trace_part
+from funcdl.transforms.rewriting import add
+from funcdl.transforms.tracing import eval_shape, in_graph, trace_part, without_data
 from funcdl.tree import Tree
 
 Body = Callable[[Tree, Tree], tuple[Tree, Tree]]
@@ -34,11 +38,12 @@ def scan(f: Body, init: Tree, xs: Tree = (), length: int | None = None) -> tuple
         length: the number of iterations, needed only if `xs` has no leaves.
 
     Returns:
-        The last carry, and a tree like `y` whose leaves have the iterations as their first dimension.
+        The last carry, and a tree like `y` whose leaves have the iterations as their first dimension. Of no iterations
+        the first carry, and empty leaves.
 
     Raises:
         TypeError: a leaf is not a tensor, or `f` does not return a pair.
-        ValueError: no iterations, leaves of `xs` that differ in their first dimension, a carry that changes form, or,
+        ValueError: leaves of `xs` that differ in their first dimension, a carry that changes form, or,
             in a graph, an `f` that writes into a tensor that it has not made.
 
     Source: `jax.lax.scan`; in a graph `torch._higher_order_ops.scan`.
@@ -53,6 +58,8 @@ def scan(f: Body, init: Tree, xs: Tree = (), length: int | None = None) -> tuple
         devices = [leaf.device for leaf in tree.leaves(init)]
         counter = torch.arange(steps, device=devices[0] if devices else None)  # nothing to slice: count instead
         return scan(lambda carry, _: f(carry, xs), init, counter)
+    if steps == 0:
+        return init, _no_results(f, init, xs)
     values = tree.leaves(init) + tree.leaves(xs)
     if any(leaf.requires_grad for leaf in values) or torch._C._are_functorch_transforms_active():
         return _loop(f, init, xs, steps)
@@ -61,6 +68,14 @@ def scan(f: Body, init: Tree, xs: Tree = (), length: int | None = None) -> tuple
         # That `f` closes over a tensor that requires a gradient only the results tell; the graph drops the unused scan.
         return _loop(f, init, xs, steps) if any(leaf.requires_grad for leaf in tree.leaves(results)) else results
     return (_scan_shapes if any(is_fake(leaf) for leaf in values) else _loop)(f, init, xs, steps)
+
+
+def _no_results(f: Body, init: Tree, xs: Tree) -> Tree:
+    """The results of no iteration: their forms are found as `eval_shape` finds them."""
+    no_data = in_graph() or without_data()  # and so what is computed here is dropped
+    run = partial(_step, f) if no_data else partial(eval_shape, partial(_step, f))
+    _, y = run(init, tree.map(lambda leaf: leaf.new_empty(leaf.shape[1:]), xs))
+    return tree.map(lambda leaf: torch.empty((0, *leaf.shape), dtype=leaf.dtype, device=leaf.device), y)
 
 
 def _loop(f: Body, init: Tree, xs: Tree, steps: int) -> tuple[Tree, Tree]:
@@ -99,8 +114,28 @@ def _traced_scan(body: Callable[..., Any], carry: list[Tensor], xs: list[Tensor]
         return [*new, *ys]
 
     graph, closed_over = trace_part(flat_body, [*carry, *(x[0] for x in xs)])
+    checks = _move_checks_out(graph)
     results = scan_op(graph, carry, xs, tuple(closed_over))
+    for name, info in zip(checks, results[len(results) - len(checks) :], strict=True):
+        torch.ops.aten._linalg_check_errors(info, name, is_matrix=False)
     return list(results[:count]), tree.rebuild(y_places, results[count:])
+
+
+def _move_checks_out(graph: GraphModule) -> list[str]:
+    """Makes what `torch.linalg` checks further results, to be checked behind the loop: Inductor takes no checks in it.
+
+    Returns:
+        The name of the checked function for each of these results.
+    """
+    checks = graph.graph.find_nodes(op="call_function", target=torch.ops.aten._linalg_check_errors.default)
+    (output,) = graph.graph.find_nodes(op="output")
+    for check in checks:
+        with graph.graph.inserting_before(check), disable_proxy_modes_tracing():
+            info = add(graph, torch.ops.aten.clone.default, check.args[0])
+        output.args = ([*output.args[0], info],)
+        graph.graph.erase_node(check)
+    graph.recompile()
+    return [check.args[1] for check in checks]
 
 
 def _places(part: Tree) -> tuple[list[Tensor], Tree]:
@@ -129,8 +164,8 @@ def _length(xs: Tree, length: int | None) -> int:
             f"{', '.join(found) or 'no leaves'} and length={length}"
         )
     steps: int = sizes.pop()
-    if steps < 1:
-        raise ValueError("scan: there is nothing to run over; xs must have at least one entry along dimension 0")
+    if steps < 0:
+        raise ValueError(f"scan: length={steps}; expected 0 or more")
     return steps
 
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode, is_fake
+from torch._subclasses.fake_tensor import FakeTensorMode, is_fake, unset_fake_temporarily
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make_fx
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from funcdl import tree
 from funcdl.transforms import values, views
@@ -39,7 +40,7 @@ def eval_shape(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     torch.Size([1000, 1000])
     """
     leaves, structure = tree.flatten((args, kwargs))
-    with values.refused_in("eval_shape"), _without_data(leaves) as fakes:
+    with values.refused_in("eval_shape"), _without_data(leaves) as fakes, _ClosedOver():
         fake_args, fake_kwargs = tree.unflatten(structure, fakes)
         results = f(*fake_args, **fake_kwargs)
         for leaf in tree.leaves(results):
@@ -119,20 +120,21 @@ def without_data() -> bool:
     return torch._C._get_dispatch_mode(_MODES.FAKE) is not None
 
 
-class _FakeTensorMode(FakeTensorMode):
-    """Knows the values of tensors with data, as those that a function closes over."""
+class _ClosedOver(TorchDispatchMode):
+    """Knows the values of tensors with data, those that a function closes over, as `make_fx` does."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default and not is_fake(args[0]):
-            return func(*args)
-        return super().__torch_dispatch__(func, types, args, kwargs)
+            with unset_fake_temporarily():
+                return func(*args)
+        return func(*args, **kwargs or {})
 
 
 @contextmanager
 def _without_data(leaves: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     # With a ShapeEnv a value is a symbol; without one it would be that of the leaf, for ever.
     shapes = ShapeEnv(allow_scalar_outputs=True, allow_dynamic_output_shape_ops=False)
-    mode = _FakeTensorMode(allow_non_fake_inputs=True, shape_env=shapes)
+    mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=shapes)
     fakes: list[Tensor] = [mode.from_tensor(leaf, static_shapes=True) for leaf in leaves]
     with mode:
         yield fakes
