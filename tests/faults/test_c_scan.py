@@ -1,4 +1,4 @@
-"""Loops that `scan` refused or that `jit` could not compile: of no iterations, with checks of matrices, of torch's own."""
+"""Loops that were refused or could not be compiled: of no iterations, with checks of matrices, of torch's own."""
 
 from functools import partial
 
@@ -57,7 +57,7 @@ def test_matrices_are_checked_behind_the_loop():
     fd.tree.map(equal, compiled(MATRICES, VECTOR), in_a_loop(MATRICES, VECTOR))
     singular = MATRICES.clone()
     singular[2] = 0
-    with pytest.raises(torch.linalg.LinAlgError, match=r"Batch element 2"):
+    with pytest.raises(torch.linalg.LinAlgError, match=r"Batch element 4"):  # the third matrix, in the first of two
         compiled(singular, VECTOR)
 
 
