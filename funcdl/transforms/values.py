@@ -148,8 +148,9 @@ def _as_tensor(module: GraphModule, value: Any, dtype: torch.dtype) -> Node:
     """The 0-dim tensor that a value is taken from, or computed from in the precision of Python's numbers."""
     if not isinstance(value, Node):
         return add(module, _aten.scalar_tensor.default, value, dtype=dtype)
+    tensor: Any
     if value.target is _item:
-        tensor = value.args[0]
+        (tensor,) = value.args
     elif value.target in _ARITHMETIC:
         exact = torch.float64 if isinstance(value.meta["val"], SymFloat) else torch.int64
         tensor = add(module, _ARITHMETIC[value.target], *(_as_tensor(module, part, exact) for part in value.args))
@@ -176,7 +177,8 @@ def _with_tensors(module: GraphModule, node: Node) -> Node:
     if not isinstance(target, torch._ops.OpOverload) or not isinstance(result, Tensor):
         raise ValueAskedFor(f"{target}")
     specs = target._schema.arguments
-    args = {spec.name: arg for spec, arg in zip(specs, node.args, strict=False)} | node.kwargs
+    args: dict[str, Any] = {spec.name: arg for spec, arg in zip(specs, node.args, strict=False)}
+    args |= node.kwargs
     if target in _FILLED and _is_value(value := args[_FILLED[target]]):
         zeros = _called(module, target, args | {_FILLED[target]: 0, "dtype": result.dtype})
         return add(module, _aten.fill.Tensor, zeros, _as_tensor(module, value, result.dtype))
@@ -201,8 +203,9 @@ def _of_tensors(target: Any, args: dict[str, Any]) -> Any:
 
 
 def _called(module: GraphModule, target: Any, args: dict[str, Any]) -> Node:
-    beside = next((arg.meta["val"] for arg in args.values() if isinstance(arg, Node) and not _is_value(arg)), None)
-    given, named = [], {}
+    beside: Any = next((arg.meta["val"] for arg in args.values() if isinstance(arg, Node) and not _is_value(arg)), None)
+    given: list[Any] = []
+    named: dict[str, Any] = {}
     for spec in target._schema.arguments:
         if spec.name not in args:
             continue

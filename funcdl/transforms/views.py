@@ -20,7 +20,7 @@ from funcdl.transforms.writes import aliases, memory, written
 _aten = torch.ops.aten
 
 
-def index(module: GraphModule, select: Node, position: Node, writes: list[Node]) -> None:
+def index(module: GraphModule, select: Any, position: Node, writes: list[Node]) -> None:
     """Puts a copy of `x[i]` in the place of a view, and writes it back into `x` after each of `writes`."""
     base, dim, _ = select.args
     at = _at(dim, base.meta["val"].ndim, position)
@@ -31,7 +31,7 @@ def index(module: GraphModule, select: Node, position: Node, writes: list[Node])
             add(module, _aten.index_put_.default, base, at, taken)
 
 
-def index_backward(module: GraphModule, node: Node, position: Node) -> None:
+def index_backward(module: GraphModule, node: Any, position: Node) -> None:
     """The gradient of `x[i]` with respect to `x`."""
     grad, sizes, dim, _ = node.args
     zeros = add(module, _aten.new_zeros.default, grad, sizes)
@@ -45,7 +45,7 @@ def _at(dim: int, ndim: int, position: Node) -> list[Any]:
 
 def write_windows_back(module: GraphModule) -> bool:
     """Has what is written into windows of `x.unfold(dim, size, step)` reach `x`; returns whether anything is."""
-    nodes = list(module.graph.nodes)
+    nodes: list[Any] = list(module.graph.nodes)
     unfolds = [node for node in nodes if node.target is _aten.unfold.default]
     found = {view: writes for view, writes in writes_through(nodes, unfolds).items() if writes}
     for unfold, writes in found.items():
@@ -54,7 +54,8 @@ def write_windows_back(module: GraphModule) -> bool:
         dim = dim % max(base.meta["val"].ndim, 1)
         with module.graph.inserting_after(unfold):
             windows = add(module, _aten.clone.default, unfold)
-        unfold.replace_all_uses_with(windows, lambda user, windows=windows: user is not windows)
+        unfold.replace_all_uses_with(windows)
+        windows.args = (unfold,)
         for write in writes:
             with module.graph.inserting_before(write.next):
                 for offset in range(size):  # the elements of all windows at one place lie in a slice
@@ -89,7 +90,7 @@ def _may_overlap(tensor: Any) -> bool:
     return False
 
 
-def writes_through(nodes: list[Node], views: list[Node]) -> dict[Node, list[Node]]:
+def writes_through(nodes: list[Any], views: list[Any]) -> dict[Any, list[Any]]:
     """For each of `views` of an `x`, the operations that write into it or into a view of it.
 
     Raises:
