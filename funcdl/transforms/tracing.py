@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from funcdl import tree
 from funcdl.transforms import values, views
+from funcdl.transforms.positions import UnknownPositions
 from funcdl.transforms.rewriting import rewrite
 from funcdl.transforms.writes import aliases, written
 
@@ -59,7 +60,12 @@ def trace(f: Callable[..., list[Tensor]], leaves: Sequence[Tensor]) -> GraphModu
     """
     generator = torch.get_rng_state()
     with _without_data(leaves) as fakes, torch._dynamo.config.patch(error_on_nested_fx_trace=False):
-        graph = make_fx(f, values.decompositions(), _allow_non_fake_inputs=True)(*fakes)
+        try:
+            graph = make_fx(f, values.decompositions(), _allow_non_fake_inputs=True)(*fakes)
+        except NotImplementedError as error:  # of torch 2.11
+            if "torch._C.Generator" in str(error):
+                raise ValueError(_hidden("draws from")) from error
+            raise
     if not torch.equal(generator, torch.get_rng_state()):
         torch.set_rng_state(generator)
         raise ValueError(_hidden("sets or advances"))
@@ -136,7 +142,7 @@ def _without_data(leaves: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     shapes = ShapeEnv(allow_scalar_outputs=True, allow_dynamic_output_shape_ops=False)
     mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=shapes)
     fakes: list[Tensor] = [mode.from_tensor(leaf, static_shapes=True) for leaf in leaves]
-    with mode:
+    with mode, UnknownPositions():
         yield fakes
 
 
