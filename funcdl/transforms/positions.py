@@ -42,7 +42,8 @@ def _selected(x: Tensor, entries: tuple[Any, ...]) -> tuple[Tensor, tuple[Any, .
     dim, rest = 0, []
     for entry in entries:
         if _is_unknown(entry):
-            x = x.select(dim, entry.item() if isinstance(entry, Tensor) else entry)
+            place: Any = entry.item() if isinstance(entry, Tensor) else entry
+            x = x.select(dim, place)
         else:
             rest.append(entry)
             dim += left_out if entry is Ellipsis else _dims(entry)
