@@ -9,15 +9,25 @@ from torch import SymInt, Tensor
 from torch._subclasses.fake_tensor import is_fake
 from torch.overrides import TorchFunctionMode
 
+_functorch = torch._C._functorch
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8)
 
 
 class UnknownPositions(TorchFunctionMode):
-    """Takes `x[i]` as `x.select(dim, i)`, since Python's brackets want to know where `i` is."""
+    """Takes `x[i]` as `x.select(dim, i)`, since Python's brackets want to know where `i` is.
+
+    Below a derivative, which cannot follow views at unknown places, it is a copy.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (Tensor.__getitem__, Tensor.__setitem__) and any(map(_is_unknown, _entries(args[1]))):
-            part, rest = _selected(args[0], _entries(args[1]))
+            x, places, rest = args[0], *_places(args[0], _entries(args[1]))
+            differentiated = x.requires_grad or torch._C._are_functorch_transforms_active()
+            if func is Tensor.__setitem__ and differentiated and all(entry == slice(None) for entry in rest):
+                value = torch.as_tensor(args[2], dtype=x.dtype, device=x.device)
+                torch.ops.aten.index_put_.default(x, _indices(places), value)
+                return None
+            part = torch.ops.aten.index.Tensor(x, _indices(places)) if differentiated else _view(x, places)
             if func is Tensor.__setitem__:
                 part[rest or ...] = args[2]
                 return None
@@ -32,22 +42,42 @@ def _entries(index: Any) -> tuple[Any, ...]:
 def _is_unknown(entry: Any) -> bool:
     if not isinstance(entry, Tensor):
         return isinstance(entry, SymInt)
-    one_for_all = not torch._C._functorch.is_functorch_wrapped_tensor(entry)
-    return one_for_all and entry.ndim == 0 and entry.dtype in _WHOLE and is_fake(entry)
+    if entry.ndim or entry.dtype not in _WHOLE:
+        return False
+    while _functorch.is_functorch_wrapped_tensor(entry):
+        if _functorch.is_batchedtensor(entry):  # of each member another one, which torch takes for a tensor of them
+            return False
+        entry = _functorch.get_unwrapped(entry)
+    return is_fake(entry)
 
 
-def _selected(x: Tensor, entries: tuple[Any, ...]) -> tuple[Tensor, tuple[Any, ...]]:
-    """What is left of `x` at the unknown positions, and the entries that are left to index it by."""
+def _places(x: Tensor, entries: tuple[Any, ...]) -> tuple[dict[int, Any], tuple[Any, ...]]:
+    """The unknown position along each dimension that has one, and the entries that are left to index by."""
     left_out = x.ndim - sum(map(_dims, entries))  # what ... stands for
-    dim, rest = 0, []
+    dim, places, rest = 0, {}, []
     for entry in entries:
         if _is_unknown(entry):
-            place: Any = entry.item() if isinstance(entry, Tensor) else entry
-            x = x.select(dim, place)
+            places[dim] = entry
+            dim += 1
         else:
             rest.append(entry)
             dim += left_out if entry is Ellipsis else _dims(entry)
-    return x, tuple(rest)
+    return places, tuple(rest)
+
+
+def _view(x: Tensor, places: dict[int, Any]) -> Tensor:
+    for dim, place in reversed(places.items()):
+        where: Any = place.item() if isinstance(place, Tensor) else place
+        x = x.select(dim, where)
+    return x
+
+
+def _indices(places: dict[int, Any]) -> list[Tensor | None]:
+    found = {
+        dim: place if isinstance(place, Tensor) else torch.scalar_tensor(place, dtype=torch.int64)
+        for dim, place in places.items()
+    }
+    return [found.get(dim) for dim in range(max(found) + 1)]
 
 
 def _dims(entry: Any) -> int:

@@ -192,6 +192,7 @@ def _cleaned(graph: GraphModule) -> GraphModule:
     graph.graph.eliminate_dead_code()
     with disable_proxy_modes_tracing():  # the graph may be part of one that is being traced
         views.refuse_overlapping_writes(graph)
+        views.refuse_writes_into_copies(graph)
         graph.meta["rewritten"] = values.compute_with_tensors(graph) | views.write_windows_back(graph)
         rewrite(graph)
     graph.recompile()

@@ -220,8 +220,10 @@ def _called(module: GraphModule, target: Any, args: dict[str, Any]) -> Node:
     return add(module, target, *given, **named)
 
 
-def _dtype_beside(tensor: Tensor, number: Any) -> torch.dtype:
+def _dtype_beside(tensor: Tensor | None, number: Any) -> torch.dtype:
     """The dtype in which torch computes with a tensor and a number of Python."""
+    if tensor is None:
+        raise ValueAskedFor("a new tensor of it")
     kind = 1.0 if isinstance(number, (float, SymFloat)) else True if isinstance(number, (bool, SymBool)) else 1
     dtype = torch.result_type(tensor, kind)
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype

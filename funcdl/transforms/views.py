@@ -65,6 +65,21 @@ def write_windows_back(module: GraphModule) -> bool:
     return bool(found)
 
 
+def refuse_writes_into_copies(module: GraphModule) -> None:
+    """Raises a ValueError where what is written into `x[i]` would have to reach `x` through a derivative."""
+    nodes: list[Any] = list(module.graph.nodes)
+    copies = [node for node in nodes if node.target is _aten.index.Tensor and not any(map(_ndim, node.args[1]))]
+    if any(writes_through(nodes, copies).values()):
+        raise ValueError(
+            "jit: the function differentiates what it writes into x[i], with a tensor i, in another way than by "
+            "x[i] = ...; write that"
+        )
+
+
+def _ndim(index: Node | None) -> int:
+    return 0 if index is None else index.meta["val"].ndim
+
+
 def refuse_overlapping_writes(module: GraphModule) -> None:
     """Raises a ValueError where an operation writes into a tensor that has one place in memory for several elements."""
     overlapping = {node for node in module.graph.nodes if _may_overlap(node.meta.get("val"))}

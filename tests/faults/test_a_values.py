@@ -78,6 +78,10 @@ INTEGERS = {  # functions of a vector and a 0-dim integer: right for each value
     "full": lambda x, i: torch.full((5,), i) * x,
     "compare": lambda x, i: torch.where(x > i.item(), x, i.item()),
     "grad": lambda x, i: fd.grad(lambda y: y[i] ** 2)(x),
+    "grad of setitem": fd.grad(lambda x, i: (x * written(x * 2, lambda y: y.__setitem__(i, x[0] ** 2))).sum()),
+    "grad of two": fd.grad(lambda x, i: (torch.stack([x, x * x, x, x, x])[i, (i + 1) % 5] * x).sum()),
+    "jvp": lambda x, i: torch.func.jvp(lambda y: y[i] * y, (x,), (x,))[1],
+    "hessian": lambda x, i: torch.func.hessian(lambda y: y[i] ** 3 * y.sum())(x),
     "vmap": lambda x, i: fd.vmap(lambda y: y[i] * y)(torch.stack([x, -x])),
     "vmap over indices": lambda x, i: fd.vmap(lambda j: x[j] * x)((i + torch.arange(3)) % 5),
     "scan": lambda x, i: fd.scan(lambda c, _: ((c + 1) % 5, x[c]), i, length=3)[1],
@@ -191,6 +195,14 @@ def test_a_view_that_should_follow_what_is_written(without_inductor):
 
     with pytest.raises(ValueError, match=r"^jit: the function goes on with a view of x.*clone\(\)"):
         fd.jit(f)(X, number(2))
+
+
+def test_what_is_written_by_other_means_below_a_derivative(without_inductor):
+    def f(x, i):
+        return (written(x * 2, lambda y: y[i].add_(x[0])) * x).sum()
+
+    with pytest.raises(ValueError, match=r"^jit: the function differentiates what it writes into x\[i\]"):
+        fd.jit(fd.grad(f))(X, number(2))
 
 
 def test_closed_over_numbers_are_known(without_inductor):
