@@ -255,17 +255,6 @@ def test_randint_is_unbiased_over_wide_ranges(n, low):
     assert random.randint(KEY, 500, low, low + n).tolist() == expected
 
 
-def test_every_number_is_as_likely_by_less_than_two_to_the_minus_32():
-    # the same construction with words of 8 bits, counted in full
-    for n in range(17, 257):
-        rest = 256 % n
-        words = torch.arange(256)
-        high, word = words[:, None], words[None, :]
-        drawn = torch.where(word < 256 - rest, word, high * rest + word - (256 - rest)) % n
-        counts = drawn.flatten().bincount(minlength=n)
-        assert counts.max() - counts.min() <= 1
-
-
 def test_randint_keeps_jaxs_bits_for_threefry_and_its_own_for_powers_of_two():
     n = 3 * 2**30
     for name, key in KEYS.items():
