@@ -32,9 +32,9 @@ def hold_out(key: Tensor, data: Tree, share: float) -> tuple[Tree, Tree]:
     (8, 2, 10)
     """
     n = length(data)
-    count = int(share * n)
     if not 0 < share < 1:
         raise ValueError(f"hold_out: share={share} of {n} rows leaves one of the parts empty; choose another share")
+    count = int(share * n)
     if not 0 < count < n:
         raise DataError(f"hold_out: share={share} of {n} rows leaves one of the parts empty; more rows are needed")
     order = random.permutation(key, n)

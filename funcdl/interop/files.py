@@ -66,11 +66,10 @@ def load_torch(path: str | PathLike[str]) -> dict[str, Tensor]:
         ) from None
     if not isinstance(loaded, dict):
         raise ValueError(f"load_torch: expected a dict of tensors in {path}, got {type(loaded).__name__}")
-    names = {name: name if isinstance(name, str) else repr(name) for name in loaded}
     if others := [
-        f"{names[name][:60]} ({type(value).__name__})"
+        f"{str(name)[:60]} ({'no data' if torch.is_tensor(value) and value.is_meta else type(value).__name__})"
         for name, value in loaded.items()
-        if not (torch.is_tensor(value) and isinstance(name, str))
+        if not (torch.is_tensor(value) and isinstance(name, str) and not value.is_meta)
     ]:
         raise ValueError(
             f"load_torch: expected a flat dict of tensors in {path}, got {', '.join(others[:5])} as well; "

@@ -125,7 +125,7 @@ def read_backbone(name: str, path: str, device: torch.device) -> tuple[tree.Tree
         shapes = model.init(random.key(0, device="meta"), torch.empty(1, 3, 224, 224, device="meta"))
         params, buffers = tree.map(lambda leaf: torch.empty_like(leaf, device=device), shapes)
         return interop.from_state_dict(_with_counters(weights, buffers), params, buffers)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # torch's for tensors that cannot be copied, quantized ones for example
         raise DataError(f"--weights {path}: cannot be used for {name}: {error}") from None
 
 

@@ -161,6 +161,9 @@ def test_names_of_weights_are_text(tmp_path):
     torch.save({0: torch.ones(1), "a": torch.ones(1)}, tmp_path / "x.pt")
     with pytest.raises(ValueError, match=r"expected a flat dict of tensors in .*, got 0 \(Tensor\) as well"):
         interop.load_torch(tmp_path / "x.pt")
+    torch.save({"a": torch.ones(1), "b": torch.ones(1, device="meta")}, tmp_path / "x.pt")
+    with pytest.raises(ValueError, match=r"got b \(no data\) as well"):
+        interop.load_torch(tmp_path / "x.pt")
 
 
 @pytest.mark.parametrize(
