@@ -6,13 +6,14 @@ row numbers, one row per batch, so that a loop can take the batches one by one o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from funcdl import random, tree
+from funcdl.random.arguments import values_are_known
 from funcdl.tree import Tree
 
 
@@ -159,13 +160,35 @@ def steps_per_epoch(n: int, batch_size: int, *, drop_last: bool = True) -> int:
     return n // batch_size if drop_last else -(-n // batch_size)
 
 
-def take(data: Tree, indices: Int[Tensor, " batch"]) -> Tree:
+def take(data: Tree, indices: Sequence[int] | Int[Tensor, " batch"]) -> Tree:
     """Returns the rows `indices` of every tensor in `data`, as new tensors on the devices of `data`.
+
+    Args:
+        data: a tree of tensors with rows along the first dimension.
+        indices: row numbers from 0 on; a tensor or a list.
+
+    Raises:
+        IndexError: a number is below 0, or there is no such row; compiled or vmapped it is a RuntimeError of torch's.
 
     >>> take({"x": torch.tensor([10, 11, 12])}, torch.tensor([2, 0]))
     {'x': tensor([12, 10])}
     """
-    return tree.map(lambda leaf: leaf.index_select(0, indices.to(leaf.device)), data)
+    if not isinstance(indices, Tensor):
+        indices = torch.tensor(indices, dtype=torch.int64)
+    known = values_are_known(indices)
+
+    def rows(leaf: Tensor) -> Tensor:
+        if not known:  # compiled, -1 would be the last row
+            return leaf.index_select(0, torch.where(indices < 0, len(leaf), indices).to(leaf.device))
+        try:
+            return leaf.index_select(0, indices.to(leaf.device))
+        except IndexError:
+            if indices.numel() == 0 or leaf.ndim == 0 or 0 <= indices.min() <= indices.max() < len(leaf):
+                raise
+            found = f"{indices.min()} to {indices.max()}"
+            raise IndexError(f"take: expected row numbers from 0 to {len(leaf) - 1}, got {found}") from None
+
+    return tree.map(rows, data)
 
 
 def length(data: Tree) -> int:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from funcdl.data.source import DataError
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # Pillow reads more, some of them by other programs
+MAX_PIXELS = 50_000_000  # a few kilobytes may claim more, and take minutes and gigabytes
+RANGES = {"F": (1.0, 255.0, 65535.0), "I": (255.0, 65535.0)}  # of grey pictures whose file states none
 SIDE = 28  # pixels of an MNIST image
 BOX = 20  # pixels of the longest side of the digit in it
 FAINTEST = 16 / 255  # contrast below which a picture counts as blank
@@ -23,14 +27,21 @@ NOISE = 0.1  # of the contrast; what is closer to the background than that is ba
 def load_image(path: str | os.PathLike[str]) -> UInt8[Tensor, "channels height width"]:
     """Reads a picture, upright, in torch's layout: the channels first.
 
+    - Grey of 12 or 16 bits is scaled from the range of its type. Grey of 32 bits is taken to lie in the least of [0,
+      255], [0, 65535] and all of its type that holds its values, and floating grey in the least of [0, 1], [0, 255] and
+      [0, 65535]; other values are refused.
+    - Of 16 bits of a colour Pillow reads the upper 8.
+    - Where the file has transparency in any form, there is a channel of opacity. CMYK, YCbCr and Lab become RGB.
+    - Of an animation it is the first picture.
+
     Args:
-        path: a file in a format that Pillow reads.
+        path: a BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file, of at most 50 million pixels.
 
     Returns:
         uint8 (channels, height, width): 1 channel of grey, 3 of red, green and blue, or 4 with opacity last.
 
     Raises:
-        DataError: the file is missing, is not an image, or is damaged.
+        DataError: the file is missing, too large, is not an image, or is damaged, also in what it says of the camera.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "night.png"
@@ -39,9 +50,9 @@ def load_image(path: str | os.PathLike[str]) -> UInt8[Tensor, "channels height w
     (torch.Size([3, 2, 4]), tensor([  0,   0, 128], dtype=torch.uint8))
     """
     picture = _open(Path(path))
-    if picture.mode not in ("L", "RGB", "RGBA"):
-        picture = picture.convert("RGBA" if "transparency" in picture.info or "A" in picture.getbands() else "RGB")
     pixels = torch.from_numpy(np.array(picture))
+    if picture.mode == "F":
+        pixels = pixels.mul_(255).round_().to(torch.uint8)
     return pixels.reshape(*pixels.shape[:2], -1).movedim(-1, 0).contiguous()
 
 
@@ -54,13 +65,13 @@ def load_digit(path: str | os.PathLike[str]) -> UInt8[Tensor, "1 28 28"]:
     already so (28 x 28, a black border, a bright digit) is returned as it is.
 
     Args:
-        path: a file in a format that Pillow reads.
+        path: a file as `load_image` reads it.
 
     Returns:
         uint8 (1, 28, 28), 0 the background and 255 full ink.
 
     Raises:
-        DataError: the file is missing, is not an image, is damaged, or shows one even surface.
+        DataError: the file is missing, too large, is not an image, is damaged, or shows one even surface.
 
     >>> import tempfile
     >>> from PIL import ImageDraw
@@ -111,31 +122,99 @@ def centre(ink: Float[Tensor, "n 20 20"]) -> Float[Tensor, "n 28 28"]:
 
 
 def _open(path: Path) -> Image.Image:
-    """The picture as its file has it, turned upright."""
+    """The picture turned upright, in mode L, RGB or RGBA, or in F for grey of more than 8 bits, scaled to [0, 1]."""
     try:
-        with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file)
-            picture.load()
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OSError("it is a pipe or a device")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow thinks of a file's metadata
+            with Image.open(path, formats=FORMATS) as file:
+                width, height = file.size
+                if not 0 < width * height <= MAX_PIXELS:
+                    raise DataError(
+                        f"{path} has {width:,} x {height:,} pixels, expected 1 to {MAX_PIXELS:,} in all; scale it"
+                    )
+                stored = [str(tile[3] if isinstance(tile[3], str) else tile[3][0]) for tile in file.tile if tile[3]]
+                picture = ImageOps.exif_transpose(file)
+                picture.load()
+            return _plain(picture, file, stored[0] if stored else "", path)
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; pass the path of a picture") from None
     except UnidentifiedImageError:
-        raise DataError(f"{path} is not an image that Pillow can read; pass a PNG or JPEG file") from None
-    # Pillow's decoders raise SyntaxError and ValueError, too, on damaged files.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as an image ({error}); save it again as PNG") from None
-    return picture
+        others = ", ".join(name for name in FORMATS if name not in ("PNG", "JPEG"))
+        raise DataError(
+            f"{path} is not an image that Pillow can read; pass a PNG or JPEG file (or one of {others})"
+        ) from None
+    except Image.DecompressionBombError:
+        raise DataError(f"{path} has more pixels than the {MAX_PIXELS:,} that are read; scale it down") from None
+    except Exception as error:  # on damaged files Pillow's readers raise whatever they stumble over
+        reason = str(error).strip() or type(error).__name__
+        raise DataError(f"{path} cannot be read as an image ({reason}); save it again as PNG") from None
+
+
+def _plain(picture: Image.Image, file: Image.Image, stored: str, path: Path) -> Image.Image:
+    """A picture in one of the modes that `_open` returns; `stored` is how its file has the pixels."""
+    clear = picture.info.get("transparency")
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        grey = _scaled_grey(picture, file, stored, path)
+        if clear is None:
+            return Image.fromarray(grey)
+        opacity = Image.fromarray(np.where(np.asarray(picture) == clear, 0, 255).astype(np.uint8))
+        picture = Image.fromarray((255 * grey).round().astype(np.uint8)).convert("RGBA")
+        picture.putalpha(opacity)
+        return picture
+    if clear is not None:  # is stated in the file's bits, and Pillow compares it with 8
+        if stored.startswith("RGB;16"):
+            picture.info["transparency"] = tuple(value >> 8 for value in clear)
+        elif stored in ("L;2", "L;4"):
+            picture.info["transparency"] = clear * (85 if stored == "L;2" else 17)
+        return picture.convert("RGBA")
+    if picture.mode == "LAB":
+        lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(picture, lab, rgb, outputMode="RGB")
+        assert converted is not None
+        return converted
+    if picture.mode == "La":
+        picture = picture.convert("LA")
+    bands = picture.getbands()
+    wanted = "RGBA" if "A" in bands or "a" in bands else "L" if picture.mode in ("1", "L") else "RGB"
+    return picture.convert(wanted)
+
+
+def _scaled_grey(picture: Image.Image, file: Image.Image, stored: str, path: Path) -> np.ndarray:
+    """Grey of more than 8 bits as float32 (height, width) in [0, 1]."""
+    values, tags = np.asarray(picture), getattr(file, "tag_v2", {})
+    bits, unsigned = tags.get(258, (32,))[0], tags.get(339, (1,))[0] == 1
+    if picture.mode.startswith("I;16"):
+        ranges: tuple[float, ...] = (4095.0 if stored == "I;12" else 65535.0,)
+    elif picture.mode == "F":
+        ranges = RANGES["F"]
+    elif file.format != "TIFF":
+        ranges = (65535.0,)
+    elif bits == 16:
+        ranges = (32767.0,)
+    else:
+        values = values.view(np.uint32) if unsigned else values
+        ranges = (*RANGES["I"], 2.0**32 - 1 if unsigned else 2.0**31 - 1)
+    least, most = float(values.min()), float(values.max())
+    full = next((end for end in ranges if most <= end), None)
+    # A little above 1 may be the overshoot of a filter, or a very dark picture of [0, 255].
+    if full is None or not least >= 0 or (picture.mode == "F" and 1 < most < 2):
+        expected = " or ".join(f"[0, {end:.0f}]" for end in ranges)
+        raise DataError(f"{path} has values from {least:g} to {most:g}, expected {expected}; scale or clip them")
+    grey = values.astype(np.float32) / np.float32(full)
+    return 1 - grey if tags.get(262) == 0 else grey  # TIFF may have white at 0
 
 
 def _brightness(path: Path) -> np.ndarray:
     """The picture as float32 (height, width) in [0, 1], dark to light."""
     picture = _open(path)
-    if picture.mode.startswith("I;16"):
-        return np.asarray(picture, dtype=np.float32) / 65535
-    if picture.mode in ("I", "F"):  # of no stated range
-        values = np.asarray(picture, dtype=np.float32)
-        return (values / max(float(values.max()), 65535.0 if picture.mode == "I" else 1.0)).clip(0, 1)
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        return _on_paper(picture.convert("RGBA"))
+    if picture.mode == "F":
+        return np.asarray(picture)
+    if picture.mode == "RGBA":
+        return _on_paper(picture)
     return np.asarray(picture.convert("L"), dtype=np.float32) / 255
 
 

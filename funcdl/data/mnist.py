@@ -75,6 +75,8 @@ def read_idx(path: str | os.PathLike[str], dimensions: int) -> Tensor:
     if len(content) != expected:
         state = "truncated" if len(content) < expected else "too long"
         raise DataError(f"{path} is {state}: {len(content)} bytes, expected {expected}; delete it and get it again")
+    if math.prod(size or 1 for size in shape) >= 2**63:  # beside a size of 0
+        raise DataError(f"{path} states the sizes {shape}, which no tensor has; delete it and get it again")
     return torch.frombuffer(bytearray(content), dtype=torch.uint8)[header:].reshape(shape)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from funcdl import random
 from funcdl.data.download import locate
-from funcdl.data.source import DataError, data_dir
+from funcdl.data.source import DataError, data_dir, shortened
 from funcdl.data.tables import read_text_table
 from funcdl.data.text import LabelledText, TextSplit
 
@@ -27,6 +27,7 @@ INVENTED = {  # how a word begins, its syllables, and how it ends
     "Fennic": ("Aa Hei Kai Lei Sii Vuo", "kka la na ri ni", "nen la"),
 }
 INVENTED_COUNT = 1500
+MAX_LETTERS = 100  # of a name: all others are padded to the longest
 
 
 def names(path: str | os.PathLike[str] | None = None) -> TextSplit:
@@ -42,8 +43,8 @@ def names(path: str | os.PathLike[str] | None = None) -> TextSplit:
         path: the folder with data sets; None means what `data_dir` says.
 
     Raises:
-        DataError: a file is missing and cannot be downloaded, or is damaged; a name is empty or not ASCII; the test has
-            a country that the training part does not have.
+        DataError: a file is missing and cannot be downloaded, or is damaged; a name is empty, not ASCII or longer than
+            100 letters; the test has a country that the training part does not have.
 
     Source: https://github.com/hunkim/PyTorchZeroToAll, made of https://github.com/spro/practical-pytorch.
     """
@@ -106,12 +107,17 @@ def _read(path: Path, countries: list[str] | None) -> tuple[list[str], list[str]
             )
         if not name.isascii():
             raise DataError(
-                f"{path}, line {line}, column 1: '{name}' is not ASCII, expected a name without accents; "
+                f"{path}, line {line}, column 1: '{shortened(name)}' is not ASCII, expected a name without accents; "
                 "correct it or get the file again"
+            )
+        if len(name) > MAX_LETTERS:
+            raise DataError(
+                f"{path}, line {line}, column 1: a name of {len(name):,} letters, '{shortened(name)}', "
+                f"expected at most {MAX_LETTERS}; correct it or get the file again"
             )
         if countries is not None and country not in countries:
             raise DataError(
-                f"{path}, line {line}, column 2: the country '{country}' is not one of the training file's "
+                f"{path}, line {line}, column 2: the country '{shortened(country)}' is not one of the training file's "
                 f"({', '.join(countries)}); correct it or get the file again"
             )
     return [name for name, _ in table.rows], [country for _, country in table.rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +12,12 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from funcdl.data.images import load_image
+from funcdl.data.images import MAX_PIXELS, load_image
 from funcdl.data.source import DataError, Split, data_dir
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
 URL = "https://download.pytorch.org/tutorial/{name}.zip"
+NO_PHOTOGRAPHS = ("__MACOSX", "@eaDir")  # folders of archives and file servers, with what is called a picture too
 READ_TOGETHER = 16  # by one worker, before it hands them over
 
 
@@ -46,6 +47,9 @@ def photographs(
     skip_unreadable: bool = False,
 ) -> Photographs:
     """Reads photographs that lie as `name/train/ants/*.jpg`: a folder for each class, in a folder for each part.
+
+    Those in folders below a class's belong to it too. What has a name with a dot in front, such as `._1.jpg`, is none,
+    nor is anything in a folder `__MACOSX` or `@eaDir`.
 
     Each is scaled so that its shorter side is 256 / 224 of `size`, and cut to the square in its middle. Of one to train
     on there may be more views: of random squares, scaled to `size` and flipped or not, by torchvision's v2 transforms.
@@ -105,7 +109,8 @@ class _Views(Dataset[tuple[Tensor | None, int, str]]):
         from torchvision.transforms import v2  # imported here as it takes a second
 
         self.samples, self.views, self.seed = samples, views, seed
-        self.plain = v2.Compose([v2.Resize(size * 256 // 224, antialias=True), v2.CenterCrop(size)])
+        self.short = size * 256 // 224
+        self.plain = v2.Compose([v2.Resize(self.short, antialias=True), v2.CenterCrop(size)])
         self.drawn = v2.Compose([v2.RandomResizedCrop(size, antialias=True), v2.RandomHorizontalFlip()])
 
     def __len__(self) -> int:
@@ -116,6 +121,10 @@ class _Views(Dataset[tuple[Tensor | None, int, str]]):
         file, label = self.samples[number]
         try:
             pixels = _rgb(load_image(file))
+            short, long = sorted(pixels.shape[1:])
+            if self.short**2 * long > MAX_PIXELS * short:  # scaled up, it would take gigabytes
+                height, width = pixels.shape[1:]
+                raise DataError(f"{file} has {width:,} x {height:,} pixels, too long a strip; cut it")
         except DataError as error:
             return None, label, "" if view else str(error)  # said once
         if view == 0:
@@ -135,18 +144,35 @@ def _listed(folder: Path, name: str) -> dict[str, list[Path]]:
         raise DataError(
             f"there is no folder {folder}; get {URL.format(name=name)} and unpack it in {folder.parents[1]}"
         )
-    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
     if len(classes) < 2:
         found = f"only '{classes[0].name}'" if classes else "none"
         raise DataError(
             f"{folder} needs a folder of photographs for each class, such as ants and bees, and has {found}"
         )
-    files = {
-        path.name: sorted(file for file in path.iterdir() if file.suffix.lower() in EXTENSIONS) for path in classes
-    }
+    files = {path.name: list(_below(path)) for path in classes}
     if empty := [path for path in classes if not files[path.name]]:
         raise DataError(f"{empty[0]} has no photographs; put some there ({' '.join(EXTENSIONS)})")
     return files
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """The photographs in a folder, then those in the folders in it, by name."""
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from None
+
+    seen = set()
+    for here, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        place = os.path.realpath(here)
+        folders[:] = [] if place in seen else sorted(name for name in folders if not _is_hidden(name))
+        names = [] if place in seen else sorted(name for name in names if not _is_hidden(name))
+        seen.add(place)
+        yield from (Path(here, name) for name in names if Path(name).suffix.lower() in EXTENSIONS)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in NO_PHOTOGRAPHS
 
 
 def _read(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from funcdl import random
 from funcdl.data.kaggle import kaggle_file
-from funcdl.data.source import DataError
+from funcdl.data.source import DataError, shortened
 from funcdl.data.tables import read_text_table
 
 CLASSES = ("negative", "somewhat negative", "neutral", "somewhat positive", "positive")
@@ -25,6 +25,8 @@ JUDGEMENTS = (  # for each class the words that say it
     "superb brilliant wonderful",
 )
 SENTENCES = 600
+MAX_DIGITS = 18  # of a number that int64 holds
+MAX_WORDS = 128  # of a phrase: all others are padded to the longest
 
 
 class Phrases(NamedTuple):
@@ -47,8 +49,8 @@ def sentiment(path: str | os.PathLike[str] | None = None) -> Phrases:
         path: the folder with data sets; None means what `data_dir` says.
 
     Raises:
-        DataError: the file is missing or damaged, a column is not there, or a label or sentence is not a number in
-            range.
+        DataError: the file is missing or damaged, a column is not there, a label or sentence is not a number in
+            range, or a phrase has more than 128 words.
 
     Source: https://www.kaggle.com/c/sentiment-analysis-on-movie-reviews; Socher et al., "Recursive deep models for
     semantic compositionality over a sentiment treebank", 2013.
@@ -56,15 +58,20 @@ def sentiment(path: str | os.PathLike[str] | None = None) -> Phrases:
     found = kaggle_file("sentiment/train.tsv", "sentiment-analysis-on-movie-reviews", path)
     table = read_text_table(found, delimiter="\t", columns=COLUMNS, quoted=False)
     labels, sentences = [], []
-    for (sentence, _, label), line in zip(table.rows, table.lines, strict=True):
+    for (sentence, phrase, label), line in zip(table.rows, table.lines, strict=True):
         if label not in ("0", "1", "2", "3", "4"):
             raise DataError(
-                f"{found}, line {line}, column 'Sentiment': the label is '{label}', expected a number from 0 to 4; "
-                "correct it or get the file again"
+                f"{found}, line {line}, column 'Sentiment': the label is '{shortened(label)}', expected a number from "
+                "0 to 4; correct it or get the file again"
             )
-        if not sentence.isdecimal():
+        if not (sentence.isascii() and sentence.isdecimal() and len(sentence) <= MAX_DIGITS):
             raise DataError(
-                f"{found}, line {line}, column 'SentenceId': '{sentence}' is not a number; "
+                f"{found}, line {line}, column 'SentenceId': '{shortened(sentence)}' is not a number of at most "
+                f"{MAX_DIGITS} digits; correct it or get the file again"
+            )
+        if (count := len(phrase.split())) > MAX_WORDS:
+            raise DataError(
+                f"{found}, line {line}, column 'Phrase': {count:,} words, expected at most {MAX_WORDS}; "
                 "correct it or get the file again"
             )
         labels.append(int(label))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from funcdl import random
 from funcdl.data.batching import length, take
+from funcdl.data.source import DataError
 from funcdl.tree import Tree
 
 
@@ -23,16 +24,19 @@ def hold_out(key: Tensor, data: Tree, share: float) -> tuple[Tree, Tree]:
         `(known, held_out)`, trees like `data`.
 
     Raises:
-        ValueError: one of the parts would be empty.
+        ValueError: the share is not between 0 and 1.
+        DataError: there are so few rows that one of the parts would be empty.
 
     >>> known, held_out = hold_out(random.key(0), torch.arange(10), 0.2)
     >>> len(known), len(held_out), torch.cat([known, held_out]).unique().numel()
     (8, 2, 10)
     """
     n = length(data)
+    if not 0 < share < 1:
+        raise ValueError(f"hold_out: share={share} of {n} rows leaves one of the parts empty; choose another share")
     count = int(share * n)
     if not 0 < count < n:
-        raise ValueError(f"hold_out: share={share} of {n} rows leaves one of the parts empty; choose another share")
+        raise DataError(f"hold_out: share={share} of {n} rows leaves one of the parts empty; more rows are needed")
     order = random.permutation(key, n)
     return take(data, order[count:]), take(data, order[:count])
 

@@ -6,8 +6,11 @@ import csv
 import io
 import math
 import os
+import re
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,7 +18,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl.data.source import DataError, read_bytes
+from funcdl.data.source import DataError, read_bytes, shortened
+
+_PLAIN = re.compile(r"[0-9+\-.eE \t]*").fullmatch  # float() reads more: "1_2", "infinity", digits of other scripts
 
 Conversion = Mapping[str, float] | Callable[[str], float]
 
@@ -58,16 +63,16 @@ def read_table(
         columns: how many columns the file must have, or the names of those to return, in this order; None is all of
             them, however many the first line has.
         convert: for a column's name, how its text becomes a number: a dict of the texts there are, or a function
-            that raises ValueError for others. Other columns must hold finite numbers.
+            that raises ValueError for others. Other columns must hold finite numbers, in digits of ASCII.
         missing: the number for an empty cell; None refuses empty cells.
-        dtype: of the values.
+        dtype: of the values, which it must hold: 1e39 is refused in float32, and 1.5 in int64.
 
     Returns:
         `Table(values, names)`: (rows, columns) and the names of the columns.
 
     Raises:
         DataError: the file is missing, damaged, empty or not UTF-8, a row has another number of columns than the
-            first, a named column is not there, or a cell is not a number; with file, line and column.
+            first, a named column is not there or there twice, or a cell is not a number; with file, line and column.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "wine.csv"
@@ -79,14 +84,16 @@ def read_table(
     path, convert = Path(path), convert or {}
     text = read_text_table(path, delimiter=delimiter, header=header, columns=columns)
     _require(path, convert, text.names)
-    strict = [_reader(convert.get(name), missing) for name in text.names or text.rows[0]]
-    readers = [
-        float if missing is None and name not in convert else read
-        for name, read in zip(text.names or text.rows[0], strict, strict=True)
-    ]
+    names = text.names or ("",) * len(text.rows[0])
+    strict = [_reader(convert.get(name), missing) for name in names]
+    quick = [missing is None and name not in convert for name in names]
+    readers = [float if is_quick else read for is_quick, read in zip(quick, strict, strict=True)]
+    quick_cells = itemgetter(*(index for index, is_quick in enumerate(quick) if is_quick)) if any(quick) else None
     numbers = array("d")
     for row, line in zip(text.rows, text.lines, strict=True):
         try:
+            if quick_cells and not _PLAIN(" ".join(quick_cells(row))):
+                raise ValueError
             numbers.extend([read(cell) for read, cell in zip(readers, row, strict=True)])
         except ValueError:
             raise DataError(f"{path}, line {line}, {_fault(row, text.names, strict)}") from None
@@ -95,7 +102,15 @@ def read_table(
     if missing is None and len(infinite):
         index = int(infinite[0])
         raise DataError(f"{path}, line {text.lines[index]}, {_fault(text.rows[index], text.names, strict)}")
-    return Table(values.to(dtype), text.names)
+    kept = values.to(dtype)
+    lost = kept.isfinite() != values.isfinite() if dtype.is_floating_point else _changed(kept, values)
+    if lost.any():
+        row, column = lost.nonzero()[0].tolist()
+        raise DataError(
+            f"{path}, line {text.lines[row]}, {_place(column, text.names)}: '{shortened(text.rows[row][column])}' is "
+            f"not a number that {dtype} holds; correct it or pass a wider dtype"
+        )
+    return Table(kept, text.names)
 
 
 def read_text_table(
@@ -139,6 +154,13 @@ def read_text_table(
     if isinstance(columns, int) and len(first) != columns:
         raise DataError(_wrong_count(path, line, len(first), columns, delimiter))
     names = tuple(name.strip() for name in first) if header else ()
+    for name, count in Counter(names).items():
+        if count > 1 and (not named or name in named):
+            places = [index for index, other in enumerate(names, 1) if other == name][:2]
+            raise DataError(
+                f"{path}, line {line}: columns {places[0]} and {places[1]} are both called '{shortened(name)}'; "
+                "rename one, or choose other columns by name"
+            )
     rows, lines = ([], []) if header else ([first], [line])
     for line, row in found:
         if len(row) != len(first):
@@ -200,11 +222,13 @@ def _reader(conversion: Conversion | None, missing: float | None) -> Callable[[s
                 raise ValueError(f"one of {', '.join(conversion)}")
             return conversion[cell]
         try:
-            number = (conversion or float)(cell)
-        except ValueError as error:
+            number = float((conversion or float)(cell))
+        except (ValueError, OverflowError) as error:
             raise ValueError(f"what is expected there: {error}" if conversion else "a number") from None
         if not math.isfinite(number):
             raise ValueError("a finite number")
+        if conversion is None and not _PLAIN(cell):
+            raise ValueError("a number in plain digits")
         return number
 
     return read
@@ -216,9 +240,18 @@ def _fault(row: list[str], names: Sequence[str], readers: Sequence[Callable[[str
         try:
             read(cell)
         except ValueError as expected:
-            column = f"column {index + 1}" + (f" '{names[index]}'" if names else "")
-            return f"{column}: '{cell}' is not {expected}; correct it or get the file again"
+            cell = shortened(cell)
+            return f"{_place(index, names)}: '{cell}' is not {expected}; correct it or get the file again"
     raise AssertionError("every cell can be read")
+
+
+def _place(index: int, names: Sequence[str]) -> str:
+    return f"column {index + 1}" + (f" '{shortened(names[index])}'" if names else "")
+
+
+def _changed(kept: Tensor, values: Tensor) -> Tensor:
+    """Where whole numbers are not what was read; from 2^53 on that may have been rounded."""
+    return (kept.double() != values) | (values.abs() >= 2.0**53)
 
 
 def _require(path: Path, wanted: Iterable[str], names: Sequence[str]) -> None:

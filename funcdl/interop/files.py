@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
+import warnings
+import zipfile
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+
+SMALL, FOLD = 1 << 26, 64  # bytes that any zip file may unpack to, and how many times its size if that is more
 
 
 def load_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
@@ -18,7 +20,7 @@ def load_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no safetensors file.
+        ValueError: it is no safetensors file, is damaged, or holds numbers that torch has no dtype for.
 
     >>> import tempfile
     >>> from safetensors.torch import save_file
@@ -30,8 +32,9 @@ def load_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
     path = _existing("load_safetensors", path)
     try:
         return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"load_safetensors: {path} is not a safetensors file ({error}); try load_torch()") from None
+    except Exception as error:  # its reader raises errors of several kinds
+        reason = _reason(error)
+        raise ValueError(f"load_safetensors: {path} is not a safetensors file ({reason}); try load_torch()") from None
 
 
 def load_torch(path: str | PathLike[str]) -> dict[str, Tensor]:
@@ -41,7 +44,8 @@ def load_torch(path: str | PathLike[str]) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it holds something else than a flat dict of tensors.
+        ValueError: it is damaged, holds something else than a flat dict of tensors, or is a zip file that unpacks to
+            more than 64 MiB and 64 times its size.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -51,16 +55,22 @@ def load_torch(path: str | PathLike[str]) -> dict[str, Tensor]:
     """
     path = _existing("load_torch", path)
     try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        _check_unpacked(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch thinks of how a file was pickled
+            loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # on damaged files torch raises whatever its readers stumble over
         raise ValueError(
-            f"load_torch: {path} holds more than tensors, or is no file of torch.save ({reason}); write it by "
+            f"load_torch: {path} holds more than tensors, or is no file of torch.save ({_reason(error)}); write it by "
             "torch.save(module.state_dict(), path)"
         ) from None
     if not isinstance(loaded, dict):
         raise ValueError(f"load_torch: expected a dict of tensors in {path}, got {type(loaded).__name__}")
-    if others := [f"{name} ({type(value).__name__})" for name, value in loaded.items() if not torch.is_tensor(value)]:
+    if others := [
+        f"{str(name)[:60]} ({'no data' if torch.is_tensor(value) and value.is_meta else type(value).__name__})"
+        for name, value in loaded.items()
+        if not (torch.is_tensor(value) and isinstance(name, str) and not value.is_meta)
+    ]:
         raise ValueError(
             f"load_torch: expected a flat dict of tensors in {path}, got {', '.join(others[:5])} as well; "
             "save the state_dict() alone"
@@ -72,4 +82,19 @@ def _existing(function: str, path: str | PathLike[str]) -> Path:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{function}: there is no file {path}")
+    path.open("rb").close()  # raises what is wrong with reading it, not with what it holds
     return path
+
+
+def _check_unpacked(path: Path) -> None:
+    """Raises a ValueError for a zip file of a size that only its compression explains; torch.save does not compress."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+        if size > max(SMALL, FOLD * path.stat().st_size):
+            raise ValueError(f"it unpacks to {size:,} bytes")
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

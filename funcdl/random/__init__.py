@@ -15,7 +15,11 @@ uint64 tensor of shape (2,). `key(seed, impl="threefry2x32")` makes an int32 one
 `jax.random` with its defaults, on a CPU: keys, `bits`, `uniform`, `bernoulli`, `randint`, `permutation` and `choice`
 bit for bit; `normal`, `truncated_normal` and `exponential` within 4 ulp, and `gumbel` within 1e-6; `categorical`, and
 `choice` by weights without replacement, but for ties within that. float64 draws are those with `jax_enable_x64`; half
-types are rounded from float32 and are not JAX's.
+types are rounded from float32 and are not JAX's. Where JAX's numbers are biased or coarse, so are these: `randint` over
+ranges near 2^32, the far tails of `truncated_normal`, and bounds of `uniform` that rounding reaches. Philox's are not.
+
+Arguments are checked, and their values too where they can be looked at: those in tensors cannot while a graph is
+traced, nor where `vmap` maps over them. A list is taken where a tensor stands, and an int where a shape does.
 """
 
 from funcdl.random.continuous import exponential, gumbel, normal, truncated_normal, uniform

@@ -7,16 +7,30 @@ such as the logarithm, whose last bits differ between an eager and a compiled ke
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from funcdl.random import xla
-from funcdl.random.keys import Key, Shape, bits, is_threefry, unsigned_wide_words
+from funcdl.random.arguments import (
+    Shape,
+    as_number,
+    as_shape,
+    as_tensor,
+    check_broadcast,
+    check_values,
+    described,
+    next_below,
+    rounded,
+    values_are_known,
+)
+from funcdl.random.keys import Key, device_of, is_threefry, unsigned_wide_words, words
 from funcdl.random.xla import to_float32
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_TAIL = 3.0  # from so many standard deviations on, erf(x / sqrt(2)) has too few values below 1
 
 
 def uniform(
@@ -29,10 +43,10 @@ def uniform(
 
     Args:
         key: a key not used before.
-        shape: of the result.
+        shape: of the result; an int is one size.
         low: the least value, finite.
-        high: the bound above, finite and above `low`. It is never reached with the defaults; with bounds of other
-            magnitudes the last rounding may reach it, as in `jax.random.uniform`.
+        high: the bound above, finite and above `low`; it is never reached. (With a Threefry key and bounds other than 0
+            and 1, the last rounding may reach it, as in `jax.random.uniform`.)
         dtype: float32, float64, float16 or bfloat16.
 
     Returns:
@@ -40,8 +54,8 @@ def uniform(
         product and the sum at once, and then differ in the last bit.
 
     Raises:
-        ValueError: `low >= high`, or one is not finite.
-        TypeError: not a floating dtype.
+        ValueError: `low >= high`, one is not finite or beyond the dtype's range, or the dtype has one number for both.
+        TypeError: not a floating dtype, or a bound is not one number.
 
     >>> from funcdl import random
     >>> random.uniform(random.key(0), (3,))
@@ -50,35 +64,42 @@ def uniform(
     Source: `jax.random.uniform`; half types there have draws of their own. With a Threefry key the product and the sum
     are rounded at once, as there.
     """
-    wide = computing_dtype("uniform", dtype)
+    wide, shape = computing_dtype("uniform", dtype), as_shape("uniform", shape)
+    low, high = as_number("uniform", "low", low), as_number("uniform", "high", high)
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(f"random.uniform: low={low} and high={high}, expected finite numbers with low < high")
-    return _uniform(key, shape, low, high, wide, dtype)
+    if (low, high) == (0.0, 1.0):
+        return _uniform(key, shape, low, high, wide, dtype)
+    end = rounded(high, dtype)
+    if max(abs(low), abs(high)) > torch.finfo(dtype).max or rounded(low, dtype) == end:
+        raise ValueError(f"random.uniform: low={low} and high={high} are not two numbers of {dtype}; pass a wider one")
+    return _uniform(key, shape, low, high, wide, dtype, below=next_below(end, dtype))
 
 
 def normal(
     key: Key,
     shape: Shape = (),
     *,
-    mean: float | Tensor = 0.0,
-    std: float | Tensor = 1.0,
+    mean: float | Sequence[float] | Tensor = 0.0,
+    std: float | Sequence[float] | Tensor = 1.0,
     dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "*shape"]:
     """Draws from the normal distribution, as `mean + std sqrt(2) erfinv(u)` with u uniform in (-1, 1).
 
     Args:
         key: a key not used before.
-        shape: of the result.
-        mean: of the distribution; a number, or a tensor that broadcasts to `shape`.
-        std: the standard deviation, likewise, at least 0.
+        shape: of the result; an int is one size.
+        mean: of the distribution; a number, or a tensor or list that broadcasts to `shape`.
+        std: the standard deviation, likewise, at least 0. Those in a tensor are looked at where they can be: not in a
+            graph, nor where `vmap` maps over them.
         dtype: float32, float64, float16 or bfloat16; half types are computed in float32 and rounded.
 
     Returns:
         The draws, on the key's device; eager and compiled draws may differ by a few ulp.
 
     Raises:
-        ValueError: `std` is a negative number.
-        TypeError: not a floating dtype.
+        ValueError: `std` is negative or NaN, or `mean` or `std` does not broadcast to `shape`.
+        TypeError: not a floating dtype, or `mean` or `std` is not made of numbers.
 
     >>> from funcdl import random
     >>> random.normal(random.key(0), (3,), std=0.1)
@@ -86,9 +107,17 @@ def normal(
 
     Source: `jax.random.normal`.
     """
-    wide = computing_dtype("normal", dtype)
-    if not isinstance(std, Tensor) and not std >= 0:
+    wide, shape = computing_dtype("normal", dtype), as_shape("normal", shape)
+    if not isinstance(std, (int, float)):
+        std = as_tensor("normal", "std", std, wide, device_of(key))
+        check_broadcast("normal", "std", std.shape, shape)
+        if values_are_known(std):
+            check_values("normal", "std", std, std >= 0, "standard deviations of at least 0")
+    elif not std >= 0:
         raise ValueError(f"random.normal: std={std}, expected a standard deviation of at least 0")
+    if not isinstance(mean, (int, float)):
+        mean = as_tensor("normal", "mean", mean, wide, device_of(key))
+        check_broadcast("normal", "mean", mean.shape, shape)
     draw = _erfinv_of_uniform(key, shape, -1.0 + torch.finfo(wide).eps / 2, 1.0, wide)
     if isinstance(std, Tensor) or std != 1.0:
         draw = draw * std
@@ -103,21 +132,24 @@ def truncated_normal(
     """Draws from the standard normal distribution on condition that the draw lies in [lower, upper].
 
     The result is `sqrt(2) erfinv(u)` with u uniform between `erf(lower / sqrt(2))` and `erf(upper / sqrt(2))`, clamped.
+    Where both bounds are at least 3 on the same side, it is the x between them with `P(X > x)` uniform between those of
+    the bounds, by Newton's method on its logarithm in float64, which is exact however far out. With a Threefry key it
+    is the former everywhere, as in JAX: beyond 4 (or 7 in float64) the error function has rounded to 1, so that the
+    draws are coarse, and farther out wrong.
 
     Args:
         key: a key not used before.
-        shape: of the result.
+        shape: of the result; an int is one size.
         lower: the lower bound, in standard deviations; may be `-math.inf`.
-        upper: the upper bound, above `lower`; may be `math.inf`. Far out in a tail (both bounds beyond 4, or 7 in
-            float64) the error function has rounded to 1 and the draws are coarse.
+        upper: the upper bound, above `lower`; may be `math.inf`.
         dtype: float32, float64, float16 or bfloat16; half types are computed in float32 and rounded.
 
     Returns:
         The draws, on the key's device; eager and compiled draws may differ by a few ulp.
 
     Raises:
-        ValueError: `lower >= upper`.
-        TypeError: not a floating dtype.
+        ValueError: `lower >= upper`, or the dtype has no number between them.
+        TypeError: not a floating dtype, or a bound is not one number.
 
     >>> from funcdl import random
     >>> draws = random.truncated_normal(random.key(0), (1000,), lower=-2.0, upper=2.0)
@@ -126,18 +158,25 @@ def truncated_normal(
 
     Source: `jax.random.truncated_normal`, whose bounds are excluded.
     """
-    wide = computing_dtype("truncated_normal", dtype)
+    wide, shape = computing_dtype("truncated_normal", dtype), as_shape("truncated_normal", shape)
+    lower, upper = (as_number("truncated_normal", *bound) for bound in (("lower", lower), ("upper", upper)))
     if not lower < upper:
         raise ValueError(f"random.truncated_normal: lower={lower} and upper={upper}, expected lower < upper")
+    if lower > torch.finfo(dtype).max or upper < -torch.finfo(dtype).max:
+        raise ValueError(f"random.truncated_normal: lower={lower} and upper={upper} are beyond the range of {dtype}")
+    limit = torch.finfo(wide).max
     if is_threefry(key):
-        limit = torch.finfo(wide).max
         low, high = (xla.erf_of_normal(bound, wide) for bound in (lower, upper))
         draw = _erfinv_of_uniform(key, shape, low, high, wide)
         return draw.clamp(max(lower, -limit), min(upper, limit)).to(dtype)
+    if lower >= _TAIL:
+        return _normal_tail(key, shape, lower, upper, wide).clamp(lower, upper).to(dtype)
+    if upper <= -_TAIL:
+        return -_normal_tail(key, shape, -upper, -lower, wide).clamp(-upper, -lower).to(dtype)
     # The open interval (-1, 1), where erfinv is finite.
     edge = 1.0 - torch.finfo(wide).eps / 2
     low, high = (max(-edge, min(edge, math.erf(bound / math.sqrt(2)))) for bound in (lower, upper))
-    return _erfinv_of_uniform(key, shape, low, high, wide).clamp(lower, upper).to(dtype)
+    return _erfinv_of_uniform(key, shape, low, high, wide).clamp(max(lower, -limit), min(upper, limit)).to(dtype)
 
 
 def gumbel(key: Key, shape: Shape = (), *, dtype: torch.dtype = torch.float32) -> Float[Tensor, "*shape"]:
@@ -145,7 +184,7 @@ def gumbel(key: Key, shape: Shape = (), *, dtype: torch.dtype = torch.float32) -
 
     Args:
         key: a key not used before.
-        shape: of the result.
+        shape: of the result; an int is one size.
         dtype: float32, float64, float16 or bfloat16; half types are computed in float32 and rounded.
 
     Returns:
@@ -160,7 +199,7 @@ def gumbel(key: Key, shape: Shape = (), *, dtype: torch.dtype = torch.float32) -
 
     Source: `jax.random.gumbel`.
     """
-    wide = computing_dtype("gumbel", dtype)
+    wide, shape = computing_dtype("gumbel", dtype), as_shape("gumbel", shape)
     return -torch.log(-torch.log(_uniform(key, shape, torch.finfo(wide).tiny, 1.0, wide, wide))).to(dtype)
 
 
@@ -169,7 +208,7 @@ def exponential(key: Key, shape: Shape = (), *, dtype: torch.dtype = torch.float
 
     Args:
         key: a key not used before.
-        shape: of the result.
+        shape: of the result; an int is one size.
         dtype: float32, float64, float16 or bfloat16; half types are computed in float32 and rounded.
 
     Returns:
@@ -184,7 +223,7 @@ def exponential(key: Key, shape: Shape = (), *, dtype: torch.dtype = torch.float
 
     Source: `jax.random.exponential`.
     """
-    wide = computing_dtype("exponential", dtype)
+    wide, shape = computing_dtype("exponential", dtype), as_shape("exponential", shape)
     u = _uniform(key, shape, 0.0, 1.0, wide, wide)
     return -(xla.log1p(-u) if is_threefry(key) else torch.log1p(-u)).to(dtype)
 
@@ -192,24 +231,41 @@ def exponential(key: Key, shape: Shape = (), *, dtype: torch.dtype = torch.float
 def computing_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
     """Returns the dtype to compute in."""
     if dtype not in _FLOATS:
-        raise TypeError(f"random.{name}: dtype={dtype}, expected one of float32, float64, float16 and bfloat16")
+        given = described(dtype)
+        raise TypeError(f"random.{name}: dtype={given}, expected one of float32, float64, float16 and bfloat16")
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _uniform(key: Key, shape: Shape, low: float, high: float, wide: torch.dtype, dtype: torch.dtype) -> Tensor:
+def _uniform(
+    key: Key,
+    shape: tuple[int, ...],
+    low: float,
+    high: float,
+    wide: torch.dtype,
+    dtype: torch.dtype,
+    below: float | None = None,
+) -> Tensor:
+    """Draws between two bounds; `below` is the greatest number that may be returned, if rounding might exceed it."""
+    too_wide = high - low > torch.finfo(wide).max / 2
+    if too_wide:  # a quarter of it is not, which powers of two make without rounding
+        low, high = low / 4, high / 4
+    if is_threefry(key) and dtype == wide and not too_wide:
+        below = None  # JAX's numbers, whatever they are
     if wide == torch.float64:
         unit = unsigned_wide_words(key, shape, 52).to(wide) * 2.0**-52
         span = high - low
     else:
         # Written over the words just drawn: on a million of them fresh memory costs as much as the arithmetic.
-        unit = bits(key, shape).bitwise_right_shift_(9).bitwise_and_(0x7FFFFF).to(wide).mul_(2.0**-23)
+        unit = words(key, shape).bitwise_right_shift_(9).bitwise_and_(0x7FFFFF).to(wide).mul_(2.0**-23)
         low, high = to_float32(low), to_float32(high)
         span = to_float32(high - low)
     if dtype != wide:
         unit = unit.clamp(max=1.0 - torch.finfo(dtype).eps / 2)  # what lies above would be rounded to 1
     if (low, high) != (0.0, 1.0):
         unit = xla.multiply_add(unit, span, low) if is_threefry(key) else _scale(unit, span).add(low)
-        unit = unit.clamp(min=low)
+        if too_wide:
+            unit, low = unit * 4, low * 4
+        unit = unit.clamp(min=low, max=below)
     return unit.to(dtype)
 
 
@@ -220,6 +276,32 @@ def _scale(unit: Tensor, span: float) -> Tensor:
     return (unit.to(torch.float64) * span).to(unit.dtype)
 
 
-def _erfinv_of_uniform(key: Key, shape: Shape, low: float, high: float, wide: torch.dtype) -> Tensor:
+def _normal_tail(key: Key, shape: tuple[int, ...], near: float, far: float, wide: torch.dtype) -> Tensor:
+    """Draws the standard normal distribution's tail between two bounds, in float64; `far` may be infinite.
+
+    With S(x) = exp(-x^2 / 2) erfcx(x / sqrt(2)) / 2 the probability beyond x, the excess d of a draw over `near` has
+    log S(near + d) - log S(near) = log(1 - u (1 - S(far) / S(near))): with neither S taken for itself nothing
+    underflows. Newton's method from the d that leaves out erfcx, which is beyond the root, takes three steps.
+    """
+
+    def scaled(x: Tensor) -> Tensor:
+        return torch.special.erfcx(x * math.sqrt(0.5))
+
+    at_near = scaled(torch.full((), near, dtype=torch.float64, device=key.device))
+    between: float | Tensor = 1.0
+    if far < math.inf:
+        at_far = scaled(torch.full((), far, dtype=torch.float64, device=key.device))
+        between = -torch.expm1((at_far / at_near).log() - (far - near) * (0.5 * far + 0.5 * near))
+    u = _uniform(key, shape, 0.0, 1.0, wide, wide).to(torch.float64)
+    log_share = torch.log1p(-u * between)
+    excess = -2 * log_share / (near + (near * near - 2 * log_share).sqrt())
+    for _ in range(3):
+        ratio = scaled(near + excess) / at_near
+        too_far = excess * (near + 0.5 * excess) - ratio.log() + log_share
+        excess = excess - too_far * ratio * at_near * math.sqrt(math.pi / 2)
+    return near + excess
+
+
+def _erfinv_of_uniform(key: Key, shape: tuple[int, ...], low: float, high: float, wide: torch.dtype) -> Tensor:
     u = _uniform(key, shape, low, high, wide, wide)
     return (xla.erfinv(u) if is_threefry(key) else torch.erfinv(u)) * math.sqrt(2)

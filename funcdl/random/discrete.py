@@ -7,33 +7,50 @@ do `categorical`, and `choice` without replacement by weights, but for near ties
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from funcdl.random import xla
+from funcdl.random.arguments import (
+    INTEGER_DTYPES,
+    Shape,
+    as_integer,
+    as_number,
+    as_shape,
+    as_tensor,
+    check_broadcast,
+    check_values,
+    described,
+    values_are_known,
+)
 from funcdl.random.continuous import computing_dtype, gumbel, uniform
-from funcdl.random.keys import Key, Shape, bits, split, unsigned_words
+from funcdl.random.keys import Key, device_of, is_threefry, split, unsigned_words, words
 from funcdl.random.xla import to_float32
 
 
 def bernoulli(
-    key: Key, p: float | Float[Tensor, "*#shape"] = 0.5, shape: Shape | None = None
+    key: Key, p: float | Sequence[float] | Float[Tensor, "*#shape"] = 0.5, shape: Shape | None = None
 ) -> Bool[Tensor, "*shape"]:
     """Draws truth values that are True with probability `p`: `uniform(key, shape) < p`.
 
     Args:
         key: a key not used before.
-        p: the probability of True in [0, 1]; a number, or a floating tensor that broadcasts to `shape`, whose dtype the
-            uniform draws have.
-        shape: of the result; the shape of `p` if None.
+        p: the probability of True in [0, 1]; a number, or a floating tensor or a list that broadcasts to `shape`. Of a
+            tensor the uniform draws have the dtype, and its numbers are looked at where they can be: in a graph, or
+            where `vmap` maps over them, NaN and what is below 0 count as 0, and what is above 1 as 1.
+        shape: of the result; an int is one size. The shape of `p` if None.
 
     Returns:
         The draws, on the key's device.
 
     Raises:
-        ValueError: `p` is a number outside [0, 1], or a tensor that does not broadcast to `shape`.
+        ValueError: `p` is outside [0, 1], or a tensor that does not broadcast to `shape`.
+        TypeError: `p` is no number, nor floating.
 
     >>> from funcdl import random
     >>> random.bernoulli(random.key(0), 0.8, (4,))
@@ -41,14 +58,20 @@ def bernoulli(
 
     Source: `jax.random.bernoulli`.
     """
-    if not isinstance(p, Tensor):
+    shape = None if shape is None else as_shape("bernoulli", shape)
+    if not isinstance(p, (Tensor, list, tuple, np.ndarray)):
+        p = as_number("bernoulli", "p", p)
         if not 0.0 <= p <= 1.0:
             raise ValueError(f"random.bernoulli: p={p}, expected a probability in [0, 1]")
         # k 2^-23 < p, with k the upper 23 bits of a word, in integers: half the operations
-        upper_bits = bits(key, () if shape is None else shape).bitwise_right_shift_(9).bitwise_and_(0x7FFFFF)
+        upper_bits = words(key, () if shape is None else shape).bitwise_right_shift_(9).bitwise_and_(0x7FFFFF)
         return upper_bits < math.ceil(to_float32(p) * 2**23)
-    shape = p.shape if shape is None else tuple(shape)
-    _check_broadcast("bernoulli", "p", p.shape, shape)
+    p = as_tensor("bernoulli", "p", p, torch.float32, device_of(key))
+    computing_dtype("bernoulli", p.dtype)
+    shape = p.shape if shape is None else shape
+    check_broadcast("bernoulli", "p", p.shape, shape)
+    if values_are_known(p):
+        check_values("bernoulli", "p", p, (p >= 0) & (p <= 1), "probabilities in [0, 1]")
     return uniform(key, shape, dtype=p.dtype) < p
 
 
@@ -56,11 +79,13 @@ def randint(key: Key, shape: Shape, low: int, high: int, *, dtype: torch.dtype =
     """Draws integers from {low, ..., high - 1}.
 
     With words h and l from two keys split off and n = high - low, the result is `low + (h 2^32 + l) mod n` for n up to
-    2^16, where no probability is off by more than 2^-48 of itself, and `low + l mod n` above, where n 2^-32 of it is.
+    2^16. Above, with r = 2^32 mod n, it is `low + l mod n` for l < 2^32 - r, and `low + (h r + l - (2^32 - r)) mod n`
+    for the rest, so that no probability is ever off by more than 2^-32 of itself. (With a Threefry key it is
+    `low + l mod n` for all, where a probability is off by n 2^-32 of itself, as in JAX: near 2^32 by half.)
 
     Args:
         key: a key not used before.
-        shape: of the result.
+        shape: of the result; an int is one size.
         low: the least value.
         high: one more than the greatest value; at most `low + 2^32`.
         dtype: any integer dtype that holds the values; the values do not depend on it.
@@ -70,7 +95,7 @@ def randint(key: Key, shape: Shape, low: int, high: int, *, dtype: torch.dtype =
 
     Raises:
         ValueError: `low >= high`, the range is wider than 2^32, or the dtype does not hold it.
-        TypeError: not an integer dtype.
+        TypeError: not an integer dtype, or a bound is not an int.
 
     >>> from funcdl import random
     >>> random.randint(random.key(0), (5,), 0, 10)
@@ -79,8 +104,10 @@ def randint(key: Key, shape: Shape, low: int, high: int, *, dtype: torch.dtype =
     Source: `jax.random.randint` for dtypes of up to 32 bits; for 64 bits, which JAX takes with `jax_enable_x64`, the
     values there are others.
     """
-    if dtype.is_floating_point or dtype.is_complex or dtype == torch.bool:
-        raise TypeError(f"random.randint: dtype={dtype}, expected an integer dtype such as torch.int64")
+    if dtype not in INTEGER_DTYPES:
+        raise TypeError(f"random.randint: dtype={described(dtype)}, expected an integer dtype such as torch.int64")
+    shape = as_shape("randint", shape)
+    low, high = as_integer("randint", "low", low), as_integer("randint", "high", high)
     if not low < high <= low + 2**32:
         raise ValueError(f"random.randint: low={low} and high={high}, expected low < high <= low + 2**32")
     limits = torch.iinfo(dtype)
@@ -88,26 +115,32 @@ def randint(key: Key, shape: Shape, low: int, high: int, *, dtype: torch.dtype =
         raise ValueError(f"random.randint: low={low} and high={high} do not fit {dtype}; pass a wider dtype")
     n = high - low
     higher_key, lower_key = split(key)
-    offset = unsigned_words(lower_key, shape) % n
+    word, rest = unsigned_words(lower_key, shape), 2**32 % n
     if n <= 2**16:
-        offset = (unsigned_words(higher_key, shape) % n * (2**32 % n) + offset) % n
-    return (offset + low).to(dtype)
+        offset = (unsigned_words(higher_key, shape) % n * rest + word % n) % n
+    elif rest and not is_threefry(key):
+        beyond = word - (2**32 - rest)  # at least 0 for the words that would make small numbers likelier
+        offset = torch.where(beyond < 0, word, unsigned_words(higher_key, shape) * rest + beyond) % n
+    else:
+        offset = word % n
+    return (offset + (low if low < 2**63 else low - 2**64)).to(dtype)  # int64 wraps around, and back
 
 
-def permutation(key: Key, x: int | Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "n ..."]:
+def permutation(key: Key, x: int | Sequence[float] | Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "n ..."]:
     """Shuffles: every order of 0 ... n - 1, or of the rows of a tensor, is equally likely.
 
     Rounds of stable sorting by 32-bit words, as many as make equal words immaterial: ceil(3 ln n / ln(2^32 - 1)).
 
     Args:
         key: a key not used before.
-        x: the number n of integers to shuffle, at least 1, or a tensor whose first axis is shuffled.
+        x: the number n of integers to shuffle, at least 1, or a tensor or a list whose first axis is shuffled.
 
     Returns:
         An int64 tensor with 0 ... n - 1 in random order, or the tensor with its rows in random order.
 
     Raises:
         ValueError: n is less than 1, or the tensor has no axis.
+        TypeError: `x` is neither an int nor a tensor nor a list of numbers.
 
     >>> from funcdl import random
     >>> random.permutation(random.key(0), 5).sort().values
@@ -115,28 +148,24 @@ def permutation(key: Key, x: int | Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "n
 
     Source: `jax.random.permutation`.
     """
-    if isinstance(x, Tensor):
-        if x.ndim == 0:
-            raise ValueError("random.permutation: x is a 0-dim tensor, expected an int or a tensor with rows")
-        n = x.shape[0]
-    else:
-        n = x
-        if n < 1:
-            raise ValueError(f"random.permutation: n={n}, expected at least 1")
-    order = torch.arange(n, device=key.device)
+    device = device_of(key)
+    rows, n = _rows("permutation", "x", x, device)
+    if n < 1 and rows is None:
+        raise ValueError(f"random.permutation: n={n}, expected at least 1")
+    order = torch.arange(n, device=device)
     for _ in range(math.ceil(3 * math.log(max(1, n)) / math.log(2**32 - 1))):
         key, round_key = split(key)
         # Adding 2^31 modulo 2^32 turns the order of unsigned words into that of signed ones.
-        order = order[torch.argsort(bits(round_key, (n,)) ^ -(2**31), stable=True)]
-    return x[order] if isinstance(x, Tensor) else order
+        order = order[torch.argsort(words(round_key, (n,)) ^ -(2**31), stable=True)]
+    return order if rows is None else rows[order]
 
 
 def choice(
     key: Key,
-    a: int | Shaped[Tensor, "n ..."],
+    a: int | Sequence[float] | Shaped[Tensor, "n ..."],
     shape: Shape = (),
     replace: bool = True,
-    p: Float[Tensor, " n"] | None = None,
+    p: Sequence[float] | Float[Tensor, " n"] | None = None,
 ) -> Shaped[Tensor, "*shape ..."]:
     """Draws from 0 ... n - 1, or rows of a tensor, with or without replacement.
 
@@ -145,18 +174,20 @@ def choice(
 
     Args:
         key: a key not used before.
-        a: the number n of integers to draw from, at least 1, or a tensor whose first axis is drawn from.
-        shape: of the draws.
+        a: the number n of integers to draw from, at least 1, or a tensor or a list whose first axis is drawn from.
+        shape: of the draws; an int is one size.
         replace: whether a number may be drawn more than once.
-        p: weights, at least 0, which need not sum to 1; equal ones if None. Without replacement at least as many as
-            are drawn must be above 0.
+        p: weights, finite and at least 0, which need not sum to 1; equal ones if None. At least one must be above 0,
+            and without replacement as many as are drawn. They are looked at where they can be: in a graph, or where
+            `vmap` maps over them, the draws have no meaning if this is not so, and with NaN may be n itself.
 
     Returns:
         int64 numbers of this shape, or the rows of the tensor in it, `(*shape, *a.shape[1:])`.
 
     Raises:
-        ValueError: n is less than 1, less than the number of draws without replacement, or not the length of `p`.
-        TypeError: `p` has no floating dtype.
+        ValueError: n is less than 1, less than the number of draws without replacement, or not the length of `p`, or
+            the weights are not as above.
+        TypeError: `p` has no floating dtype, or `a` is neither an int nor a tensor nor a list of numbers.
 
     >>> from funcdl import random
     >>> random.choice(random.key(0), 5, (3,), replace=False)
@@ -166,43 +197,57 @@ def choice(
 
     Source: `jax.random.choice`.
     """
-    if isinstance(a, Tensor) and a.ndim == 0:
-        raise ValueError("random.choice: a is a 0-dim tensor, expected an int or a tensor with rows")
-    n, draws = a.shape[0] if isinstance(a, Tensor) else a, math.prod(shape)
+    shape, device = as_shape("choice", shape), device_of(key)
+    rows, n = _rows("choice", "a", a, device)
+    draws = math.prod(shape)
     if n < 1:
         raise ValueError(f"random.choice: a has n={n} to draw from, expected at least 1")
     if not replace and draws > n:
-        raise ValueError(f"random.choice: shape={tuple(shape)} asks for more than n={n} draws; pass replace=True")
-    if p is not None and p.shape != (n,):
-        raise ValueError(f"random.choice: p has shape {tuple(p.shape)}, expected ({n},), a weight for each of a")
+        raise ValueError(f"random.choice: shape={shape} asks for more than n={n} draws; pass replace=True")
     if p is None:
-        indices = randint(key, shape, 0, n) if replace else permutation(key, n)[:draws].view(tuple(shape))
-    elif replace:
-        cumulated = xla.cumsum(p.to(computing_dtype("choice", p.dtype)))
-        indices = torch.searchsorted(cumulated, cumulated[-1] * (1.0 - uniform(key, shape, dtype=cumulated.dtype)))
+        indices = randint(key, shape, 0, n) if replace else permutation(key, n)[:draws].view(shape)
+        return indices if rows is None else rows[indices]
+    p = as_tensor("choice", "p", p, torch.float32, device)
+    wide = computing_dtype("choice", p.dtype)
+    if p.shape != (n,):
+        raise ValueError(f"random.choice: p has shape {tuple(p.shape)}, expected ({n},), a weight for each of a")
+    if values_are_known(p):
+        check_values("choice", "p", p, (p >= 0) & (p < math.inf), "finite weights of at least 0")
+        needed, positive = 1 if replace else draws, int((p > 0).sum())
+        if positive < needed:
+            raise ValueError(f"random.choice: p has {positive} weights above 0, expected {needed} or more")
+    p = p.to(wide)
+    if replace:
+        p = torch.where(p.sum().isfinite(), p, p * 2.0**-40)  # scaled by a power of two they are the same weights
+        cumulated = xla.cumsum(p)
+        indices = torch.searchsorted(cumulated, cumulated[-1] * (1.0 - uniform(key, shape, dtype=wide)))
     else:
-        scores = gumbel(key, (n,), dtype=computing_dtype("choice", p.dtype)) + p.log()
-        indices = torch.argsort(scores, descending=True, stable=True)[:draws].view(tuple(shape))
-    return a[indices] if isinstance(a, Tensor) else indices
+        scores = gumbel(key, (n,), dtype=wide) + p.log()
+        indices = torch.argsort(scores, descending=True, stable=True)[:draws].view(shape)
+    return indices if rows is None else rows[indices]
 
 
 def categorical(
-    key: Key, logits: Float[Tensor, "*batch"], *, dim: int = -1, shape: Shape | None = None
+    key: Key, logits: Sequence[float] | Float[Tensor, "*batch"], *, dim: int = -1, shape: Shape | None = None
 ) -> Int[Tensor, "*shape"]:
     """Draws indices along `dim` with probabilities `softmax(logits, dim)`: the argmax of `logits + gumbel`.
 
     Args:
         key: a key not used before.
-        logits: unnormalised log-probabilities; -inf excludes an index.
+        logits: unnormalised log-probabilities, a tensor or a list; -inf excludes an index. They are looked at where
+            they can be: in a graph, or where `vmap` maps over them, NaN or inf is what is drawn, and the first index
+            where all are excluded.
         dim: the axis of the categories.
-        shape: of the result; the shape of `logits` without `dim`, which must broadcast to it and is its value if None.
-            Each entry is a draw of its own.
+        shape: of the result; an int is one size. The shape of `logits` without `dim` must broadcast to it, and is its
+            value if None. Each entry is a draw of its own.
 
     Returns:
         int64 indices, on the key's device.
 
     Raises:
-        ValueError: the logits have no axis `dim`, or without it do not broadcast to `shape`.
+        ValueError: the logits have no axis `dim`, or without it do not broadcast to `shape`; or there is no category,
+            one is NaN or inf, or all are excluded.
+        TypeError: the logits have no floating dtype.
 
     >>> from funcdl import random
     >>> random.categorical(random.key(0), torch.tensor([[0.0, 9.0], [9.0, 0.0]]))
@@ -210,20 +255,34 @@ def categorical(
 
     Source: `jax.random.categorical`.
     """
+    logits = as_tensor("categorical", "logits", logits, torch.float32, device_of(key))
+    wide = computing_dtype("categorical", logits.dtype)
+    dim = as_integer("categorical", "dim", dim)
     if not -logits.ndim <= dim < logits.ndim:
         raise ValueError(f"random.categorical: dim={dim}, expected an axis of logits of shape {tuple(logits.shape)}")
     dim = dim % logits.ndim - logits.ndim  # counted from the end, it is the same axis of the noise
     batch = [*logits.shape]
     categories = batch.pop(dim)
-    noise_shape = batch if shape is None else [*shape]
-    _check_broadcast("categorical", "a row of logits", batch, noise_shape)
+    noise_shape = batch if shape is None else [*as_shape("categorical", shape)]
+    check_broadcast("categorical", "a row of logits", batch, noise_shape)
+    if categories == 0:
+        raise ValueError(f"random.categorical: logits have shape {tuple(logits.shape)}, expected a category or more")
+    if values_are_known(logits):
+        check_values("categorical", "logits", logits, logits < math.inf, "numbers below inf")
+        if (logits == -math.inf).all(dim).any():
+            raise ValueError(
+                "random.categorical: logits are all -inf in a row, expected a category that is not excluded"
+            )
     noise_shape.insert(len(noise_shape) + 1 + dim, categories)
-    return (gumbel(key, noise_shape, dtype=computing_dtype("categorical", logits.dtype)) + logits).argmax(dim)
+    return (gumbel(key, tuple(noise_shape), dtype=wide) + logits).argmax(dim)
 
 
-def _check_broadcast(name: str, argument: str, given: Shape, shape: Shape) -> None:
-    fits = len(given) <= len(shape) and all(a in (1, b) for a, b in zip(reversed(given), reversed(shape), strict=False))
-    if not fits:
-        raise ValueError(
-            f"random.{name}: {argument} has shape {tuple(given)}, expected one that broadcasts to shape={tuple(shape)}"
-        )
+def _rows(name: str, argument: str, x: Any, device: torch.device) -> tuple[Tensor | None, int]:
+    """The rows to draw from, none for the numbers 0 ... n - 1, and n."""
+    if isinstance(x, (list, tuple, np.ndarray)):
+        x = as_tensor(name, argument, x, None, device)
+    if not isinstance(x, Tensor):
+        return None, as_integer(name, argument, x)
+    if x.ndim == 0:
+        raise ValueError(f"random.{name}: {argument} is a 0-dim tensor, expected an int or a tensor with rows")
+    return x, x.shape[0]

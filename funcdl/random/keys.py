@@ -7,7 +7,6 @@ in the range `DATA`, `bits(key, shape)`, which gives a fresh tensor that distrib
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import ModuleType
 
 import torch
@@ -15,9 +14,9 @@ from jaxtyping import Int32, Int64, Shaped
 from torch import Tensor
 
 from funcdl.random import philox, threefry
+from funcdl.random.arguments import Shape, as_integer, as_shape, described
 
 Key = Shaped[Tensor, "2"]
-Shape = Sequence[int]
 
 _GENERATORS = {torch.uint64: philox, torch.int32: threefry}
 _NAMES = {"philox": philox, "threefry2x32": threefry}
@@ -68,12 +67,18 @@ def split(key: Key, num: int = 2) -> Shaped[Tensor, "num 2"]:
         is `fold_in(key, i)`. Equal to `torch.func._random.split(key, num)` for Philox, and to
         `jax.random.split(key, num)` for Threefry.
 
+    Raises:
+        TypeError: `num` is not an integer.
+        ValueError: `num` is less than 1.
+
     >>> from funcdl import random
     >>> a, b = random.split(random.key(42))
     >>> a
     tensor([8643895580192075859, 6287785766076502189], dtype=torch.uint64)
     """
     generator = _generator(key)
+    if not isinstance(num, int):
+        num = as_integer("split", "num", num)
     if isinstance(num, bool) or num < 1:
         raise ValueError(f"random.split: num is {num}, expected at least 1 key")
     return generator.split(key, num)
@@ -96,6 +101,7 @@ def fold_in(key: Key, data: int | Int64[Tensor, ""]) -> Key:
         `jax.random.fold_in(key, data)` for Threefry.
 
     Raises:
+        TypeError: neither an int nor a tensor.
         ValueError: an int outside the range, or a tensor of another dtype or shape.
 
     >>> from funcdl import random
@@ -105,13 +111,15 @@ def fold_in(key: Key, data: int | Int64[Tensor, ""]) -> Key:
     """
     generator = _generator(key)
     if not isinstance(data, Tensor):
+        if not isinstance(data, int):
+            data = as_integer("fold_in", "data", data)
         low, high = generator.DATA.start, generator.DATA.stop
         if not low <= data < high:
             raise ValueError(f"random.fold_in: data is {data}, expected {low} <= data < {high} for this kind of key")
         data = torch.full((), data - 2**64 if data >= 2**63 else data, dtype=torch.int64, device=key.device)
     elif data.dtype != torch.int64 or data.ndim != 0:
         raise ValueError(
-            f"random.fold_in: data is {_describe(data)}, expected an int or a 0-dim int64 tensor; "
+            f"random.fold_in: data is {described(data)}, expected an int or a 0-dim int64 tensor; "
             "for many numbers use vmap over data"
         )
     return generator.fold_in(key, data)
@@ -122,7 +130,7 @@ def bits(key: Key, shape: Shape = ()) -> Int32[Tensor, "*shape"]:
 
     Args:
         key: a key not used before.
-        shape: of the result.
+        shape: of the result; an int is one size.
 
     Returns:
         The bit patterns of uint32 words as int32. Equal to `torch.func._random.bits(key, shape)` for Philox, and to
@@ -132,18 +140,29 @@ def bits(key: Key, shape: Shape = ()) -> Int32[Tensor, "*shape"]:
     >>> [hex(word & 0xFFFFFFFF) for word in random.bits(random.key(42), (3,)).tolist()]
     ['0x9ceaf053', '0x77f5493b', '0x12bf50ad']
     """
+    return _generator(key).bits(key, as_shape("bits", shape))
+
+
+def words(key: Key, shape: tuple[int, ...]) -> Int32[Tensor, "*shape"]:
+    """Draws as `bits` does, for a shape that has been checked."""
     return _generator(key).bits(key, shape)
 
 
-def unsigned_words(key: Key, shape: Shape) -> Int64[Tensor, "*shape"]:
+def unsigned_words(key: Key, shape: tuple[int, ...]) -> Int64[Tensor, "*shape"]:
     """Draws words as numbers in [0, 2^32)."""
-    return bits(key, shape).to(torch.int64) & 0xFFFFFFFF
+    return words(key, shape).to(torch.int64) & 0xFFFFFFFF
 
 
-def unsigned_wide_words(key: Key, shape: Shape, kept: int) -> Int64[Tensor, "*shape"]:
+def unsigned_wide_words(key: Key, shape: tuple[int, ...], kept: int) -> Int64[Tensor, "*shape"]:
     """Draws words of 64 bits and gives their upper `kept` bits, at most 63, as numbers in [0, 2^kept)."""
     high, low = (_generator(key).pairs(key, shape).to(torch.int64) & 0xFFFFFFFF).unbind(-1)
     return high << (kept - 32) | low >> (64 - kept)
+
+
+def device_of(key: Key) -> torch.device:
+    """Returns the device of a key, once it is seen to be one."""
+    _generator(key)
+    return key.device
 
 
 def is_threefry(key: Key) -> bool:
@@ -157,11 +176,5 @@ def _generator(key: Tensor) -> ModuleType:
     if isinstance(key, Tensor) and key.dtype in _GENERATORS and key.shape[-1:] == (2,):
         raise ValueError(f"random: got keys of shape {tuple(key.shape)}, expected one key; use vmap over the keys")
     raise TypeError(
-        f"random: the key is {_describe(key)}, expected a uint64 or int32 tensor of shape (2,) from random.key(seed)"
+        f"random: the key is {described(key)}, expected a uint64 or int32 tensor of shape (2,) from random.key(seed)"
     )
-
-
-def _describe(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor of {value.dtype} and shape {tuple(value.shape)}"
-    return repr(value)

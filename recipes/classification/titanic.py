@@ -51,6 +51,9 @@ class Settings(settings.Settings):
 
 def prepare(known: Tensor, values: Tensor) -> Tensor:
     """Fills the gaps of `values` (n, 7) and scales its columns, by the statistics of the rows `known`."""
+    if (gaps := known.isnan().all(0)).any():
+        column = COLUMNS[int(gaps.nonzero()[0])]
+        raise data.DataError(f"no passenger of the training part has a value in column '{column}'; it cannot be filled")
     typical = known.nanmedian(0).values
     port = COLUMNS.index("Embarked")
     typical[port] = known[:, port][~known[:, port].isnan()].mode().values

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import torch
 
 from funcdl import data, metrics, models, random, train, tree
+from funcdl.data.names import MAX_LETTERS
+from funcdl.data.source import shortened
 from recipes import pictures, runtime, settings
 from recipes.sequence import classifier
 from recipes.settings import Outcome, SettingsError
@@ -65,6 +67,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     if settings.validation:
         order = random.permutation(random.fold_in(random.key(settings.seed), 2), len(known[1]))
         count = max(1, round(settings.validation * len(order)))
+        if count == len(order):
+            raise SettingsError(f"--validation {settings.validation}: leaves none of the {count} names to train on")
         held_out, known = data.take(known, order[:count]), data.take(known, order[count:])
         prefix = "val"
 
@@ -94,6 +98,11 @@ def run(settings: Settings, report: train.Report) -> Outcome:
 def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
     """Names the likeliest countries of surnames."""
     vocabulary = classifier.read_vocabulary(run_dir)
+    for name in inputs:
+        if len(name) > MAX_LETTERS:
+            raise SettingsError(
+                f"predict: a name of {len(name):,} letters, '{shortened(name)}', expected at most {MAX_LETTERS}"
+            )
     folded = [data.fold_to_ascii(name.strip()) for name in inputs]
     for name, plain in zip(inputs, folded, strict=True):
         if not plain:

@@ -10,14 +10,14 @@ from typing import Any, Literal
 import torch
 
 from funcdl import data, metrics, models, nn, random, train, tree
-from funcdl.data.sentiment import CLASSES
+from funcdl.data.sentiment import CLASSES, MAX_WORDS
+from funcdl.data.source import DataError, shortened
 from funcdl.data.text import UNKNOWN
 from recipes import pictures, runtime, settings
 from recipes.sequence import classifier
 from recipes.settings import Outcome, SettingsError
 
 EPOCHS = {"sample": 8, "sentiment": 10}
-MAX_WORDS = 128  # of a phrase that the transformer can read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     device = runtime.choose_device(settings.device)
     phrases = data.ruled_phrases() if settings.dataset == "sample" else data.sentiment(settings.data_dir)
     ids = phrases.sentences.unique()
+    if len(ids) < 5:
+        raise DataError(f"sentiment has {len(ids)} sentences, expected 5 or more, to hold a fifth of them out")
     split_key = random.fold_in(random.key(settings.seed), 2)
     unknown_ids = ids[random.permutation(split_key, len(ids))[: len(ids) // 5]]
     held_out = torch.isin(phrases.sentences, unknown_ids)
@@ -93,7 +95,7 @@ def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[di
     for text in inputs:
         count = len(data.split_words(text))
         if not 1 <= count <= MAX_WORDS:
-            raise SettingsError(f"predict: '{text}' has {count} words, expected 1 to {MAX_WORDS}")
+            raise SettingsError(f"predict: '{shortened(text)}' has {count:,} words, expected 1 to {MAX_WORDS}")
     sequences = data.word_numbers(inputs, {word: number for number, word in enumerate(words, UNKNOWN + 1)})
     model = make_model(settings, len(words))
     params = classifier.load(settings, run_dir / "checkpoint", model, sequences)

@@ -18,6 +18,7 @@ from recipes.vision import digits
 BACKBONES = {"resnet18": models.resnet18, "resnet34": models.resnet34, "resnet50": models.resnet50}
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels
 COUNTER = "num_batches_tracked"  # of a batch norm; weights of the days before torch 0.4.1 have none
+MAX_CLASSES = 100_000
 EVALUATION_BATCH = 50
 SEEN = 6000  # old digits that are looked at, at least, some of them several times
 
@@ -118,11 +119,13 @@ def read_backbone(name: str, path: str, device: torch.device) -> tuple[tree.Tree
     try:
         weights = (interop.load_safetensors if Path(path).suffix == ".safetensors" else interop.load_torch)(path)
         head = weights.get("fc.weight")
+        if head is not None and (head.ndim != 2 or not 1 <= len(head) <= MAX_CLASSES):
+            raise ValueError(f"its fc.weight has shape {tuple(head.shape)}, expected (classes, width)")
         model = BACKBONES[name](1000 if head is None else len(head))
         shapes = model.init(random.key(0, device="meta"), torch.empty(1, 3, 224, 224, device="meta"))
         params, buffers = tree.map(lambda leaf: torch.empty_like(leaf, device=device), shapes)
         return interop.from_state_dict(_with_counters(weights, buffers), params, buffers)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # torch's for tensors that cannot be copied, quantized ones for example
         raise DataError(f"--weights {path}: cannot be used for {name}: {error}") from None
 
 
