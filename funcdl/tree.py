@@ -1,8 +1,8 @@
 """Trees of tensors: dicts, tuples, lists, deques and NamedTuples, nested, with tensors as leaves.
 
-`None` is a tree without leaves, as in JAX, and whatever is registered in optree's global namespace
-(`optree.register_pytree_node(..., namespace="")`, `optree.dataclasses`) is a container too. Of several trees the first
-one gives the order of the keys in a result, its own; the others are paired with it by key.
+`None` is a tree without leaves, as in JAX, and what is registered in optree's global namespace, as by
+`optree.dataclasses.dataclass(namespace="")`, is a container too. Of several trees the first one gives the order of the
+keys in a result, its own; the others are paired with it by key.
 
 Outside a graph optree walks the tree. Inside a graph that Dynamo is tracing optree stumbles over empty dicts, which
 every model without buffers has, so there a short recursion does the same work in the same order (dict keys sorted).
@@ -294,7 +294,7 @@ def children(tree: Tree) -> list[tuple[Any, Tree]] | None:
         return None
     if node.type is not kind:  # of all NamedTuples, and of torch.return_types and their like
         return list(zip(tree._fields if named else optree.structseq_fields(tree), tree, strict=True))
-    parts, _, *entries = node.flatten_func(tree)
+    parts, _, *entries = _flattened(tree, node)
     parts = list(parts)
     return list(zip(range(len(parts)) if not entries or entries[0] is None else entries[0], parts, strict=True))
 
@@ -384,7 +384,13 @@ def _like(tree: Tree, parts: list[Any]) -> Tree:
     if is_namedtuple(tree) and torch.compiler.is_dynamo_compiling():
         return kind(*parts)
     node = optree.register_pytree_node.get(kind)
-    return node.unflatten_func(node.flatten_func(tree)[1], tuple(parts))
+    return node.unflatten_func(_flattened(tree, node)[1], tuple(parts))
+
+
+def _flattened(tree: Tree, node: Any) -> Any:
+    """The parts of a registered container, and what it holds beside them."""
+    # What optree makes of such a method Dynamo does not trace.
+    return tuple(tree.__tree_flatten__() if hasattr(tree, "__tree_flatten__") else node.flatten_func(tree))
 
 
 def _walk(tree: Tree, path: str | None = None) -> Iterator[tuple[str, Any]]:

@@ -101,7 +101,7 @@ def _by_torch_func(
         for place, leaf in zip([*chosen, *others], [*differentiated, *constant], strict=True):
             leaves[place] = leaf
         arguments, keywords = tree.unflatten(structure, leaves)
-        result = first_order.call(f, arguments, keywords, [*differentiated, *constant])
+        result = first_order.call(f, arguments, keywords, [leaf for leaf in leaves if isinstance(leaf, Tensor)])
         if not has_aux or not isinstance(result, tuple) or len(result) != 2:
             return result
         aux, form = tree.flatten(result[1])

@@ -72,23 +72,24 @@ def gradient_and_value(
     return (gradient[0] if isinstance(argnums, int) else tuple(gradient)), detached
 
 
-def call(f: Callable[..., Any], args: Any, kwargs: dict[str, Any], leaves: list[Tensor]) -> Any:
-    """Returns `f(*args, **kwargs)`, or raises a ValueError if `f` has written into one of these leaves of them."""
+def call(f: Callable[..., Any], args: Any, kwargs: dict[str, Any], tensors: list[Tensor]) -> Any:
+    """Returns `f(*args, **kwargs)`, or raises a ValueError if `f` has written into a tensor that it is given.
+
+    The `tensors` are the arguments' leaves, or what has their versions.
+    """
     if torch.compiler.is_dynamo_compiling() or torch.is_inference_mode_enabled():  # which know no versions
         return f(*args, **kwargs)
-    watched = [leaf for leaf in leaves if not leaf.is_inference()]
-    before = [leaf._version for leaf in watched]
+    before = [None if leaf.is_inference() else leaf._version for leaf in tensors]
     try:
         result = f(*args, **kwargs)
     except RuntimeError as error:
-        if "leaf Variable that requires grad" in str(error):
-            raise _written("a tensor that is differentiated") from error
+        if "leaf Variable that requires grad" in str(error) or "would mutate a captured Tensor" in str(error):
+            raise _written("a tensor that it has not made") from error
         raise
-    for leaf, version in zip(watched, before, strict=True):
-        if leaf._version != version:
-            values = tree.leaves_with_paths((args, kwargs))
-            found = next((path for path, value in values if value is leaf), "")
-            raise _written(f"its argument '{found.partition('.')[2]}'")
+    for number, (leaf, version) in enumerate(zip(tensors, before, strict=True)):
+        if version is not None and leaf._version != version:
+            paths = [path for path, value in tree.leaves_with_paths((args, kwargs)) if isinstance(value, Tensor)]
+            raise _written(f"its argument '{paths[number].partition('.')[2]}'")
     return result
 
 
