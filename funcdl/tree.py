@@ -259,7 +259,7 @@ def global_norm(tree: Tree) -> Tensor:
     norm = _norm_of_norms([leaf.detach() for leaf in values])
     # The derivative of a zero leaf's own norm is 0, and so would its share in the second derivative be.
     unit = torch.where((norm > 0) & norm.isfinite(), norm, 1)
-    total = sum(_square(leaf / unit.to(leaf.dtype)).sum() for leaf in values)
+    total = torch.stack([_square(leaf / unit.to(leaf.dtype)).sum() for leaf in values]).sum()
     zero = total == 0
     return unit * torch.where(zero, 0, torch.where(zero, 1, total).sqrt())
 
@@ -370,7 +370,7 @@ def _like(tree: Tree, parts: list[Any]) -> Tree:
     if isinstance(tree, dict):
         by_key = dict(zip(_keys(tree), parts, strict=True))
         pairs = {key: by_key[key] for key in tree}
-        if kind is defaultdict:
+        if isinstance(tree, defaultdict):
             return defaultdict(tree.default_factory, pairs)
         return OrderedDict(pairs) if kind is OrderedDict else pairs
     if kind is list:
@@ -383,7 +383,7 @@ def _like(tree: Tree, parts: list[Any]) -> Tree:
         return None
     if is_namedtuple(tree) and torch.compiler.is_dynamo_compiling():
         return kind(*parts)
-    node = optree.register_pytree_node.get(kind)
+    node: Any = optree.register_pytree_node.get(kind)
     return node.unflatten_func(_flattened(tree, node)[1], tuple(parts))
 
 
@@ -416,7 +416,7 @@ def _place(tree: Tree, path: str) -> tuple[Tree, list[int]]:
     last = ways[0]
     while ways:
         last = ways[-1]
-        further = []
+        further: list[tuple[Tree, list[int], str | None, str]] = []
         for node, way, here, rest in ways:
             for index, (key, child) in enumerate(children(node) or ()):
                 name = str(key)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from funcdl import random
+from funcdl.closures import OfFunctions
 from funcdl.nn.checks import check_dtype
 from funcdl.nn.initializers import Initializer, uniform
 from funcdl.nn.inputs import named_inputs
@@ -24,8 +25,8 @@ from funcdl.tree import Tree
 Nonlinearity = Literal["tanh", "relu"]
 
 
-@dataclass(frozen=True)
-class Cell:
+@dataclass(frozen=True, repr=False)
+class Cell(OfFunctions):
     """A kind of recurrence.
 
     Attributes:

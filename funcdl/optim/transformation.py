@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
+from funcdl.closures import OfFunctions
 from funcdl.optim.hyperparameters import Number, State, current_value, once, zero_beside
 from funcdl.tree import Tree
 
 
-@dataclass(frozen=True)
-class Transformation:
+@dataclass(frozen=True, repr=False)
+class Transformation(OfFunctions):
     """Two pure functions that turn gradients into updates, in the direction of descent unless told to `maximize`.
 
     - `init(params) -> state`: a tree of tensors.

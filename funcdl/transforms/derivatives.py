@@ -165,7 +165,7 @@ def vmap(
             return [value for value, dim in pairs if dim is not None], [value for value, dim in pairs if dim is None]
 
         of_leaves.__name__ = getattr(f, "__name__", "f")
-        one = out_dims if isinstance(out_dims, int) else (0, None)
+        one: Any = out_dims if isinstance(out_dims, int) else (0, None)
         dims = in_dims if isinstance(in_dims, int) else _dims_of_arguments(in_dims, args)
         results = torch.func.vmap(of_leaves, dims, one, randomness="error", chunk_size=chunk_size)(*leaves)
         if not isinstance(out_dims, int):
