@@ -214,11 +214,11 @@ def _cell(
             raise ValueError(f"{name}: expected (batch, {weight.shape[1]}), as in init(), got shape {tuple(x.shape)}")
         check_dtype(name, x, weight)
         shape = (*x.shape[:-1], hidden_size)
-        state = state_tuple(name, hx, [shape] * (2 if cell is LSTM else 1), weight)
+        state = state_tuple(name, hx, [shape] * (2 if cell == LSTM else 1), weight)
         biases = (params["bias_ih"], params["bias_hh"]) if bias else (None, None)
         from_input = F.linear(x, weight, input_bias(cell, *biases))
         state = cell.step(from_input, params["weight_hh"], biases[1], state)
-        return state if cell is LSTM else state[0], buffers
+        return state if cell == LSTM else state[0], buffers
 
     def read(x: Tree) -> tuple[Float[Tensor, "*batch inputs"], Tree | None]:
         inputs = named_inputs(name, x, ("input", "hx"))
