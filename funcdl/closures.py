@@ -186,7 +186,7 @@ def _call(functions: list[FunctionType]) -> str:
     # Such as the maths of an optimizer's part.
     helpers = [f for key, f in known.items() if isinstance(f, FunctionType) and (key == "update" or _maker(f) == maker)]
     known = {**_closed_over(helpers), **known}
-    name = next((known[key] for key in ("combinator", "name") if isinstance(known.get(key), str)), maker)
+    name = next((known[key] for key in ("combinator", "owner", "name") if isinstance(known.get(key), str)), maker)
     head, _, said = name.removesuffix(")").partition("(")
     shown = [said] if said else []
     numbers = known.get("numbers")
