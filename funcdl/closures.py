@@ -11,6 +11,7 @@ import dataclasses
 import importlib
 import inspect
 import pickle
+import re
 import sys
 from collections.abc import Iterator
 from types import CellType, CodeType, FunctionType
@@ -39,7 +40,12 @@ class OfFunctions:
 
     def __repr__(self) -> str:
         functions = [value for value in _fields(self).values() if isinstance(value, FunctionType)]
-        return _call(functions) if functions else f"{type(self).__name__}(...)"
+        if functions and "<locals>" in functions[-1].__code__.co_qualname:
+            return _call(functions)
+        shown = [
+            f"{field.name}={_shown(getattr(self, field.name))}" for field in dataclasses.fields(self) if field.repr
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def _fields(value: Any) -> dict[str, Any]:
@@ -183,17 +189,16 @@ def _call(functions: list[FunctionType]) -> str:
     known = _closed_over(functions)
     if maker == "stateless" and callable(known.get("f")):
         return _of_plain_function(known["f"])
-    # Such as the maths of an optimizer's part.
-    helpers = [f for key, f in known.items() if isinstance(f, FunctionType) and (key == "update" or _maker(f) == maker)]
-    known = {**_closed_over(helpers), **known}
+    known, helpers = _with_helpers(known, maker)
     name = next((known[key] for key in ("combinator", "owner", "name") if isinstance(known.get(key), str)), maker)
     head, _, said = name.removesuffix(")").partition("(")
+    known, more = _with_helpers(known, head)
     shown = [said] if said else []
     numbers = known.get("numbers")
     shown += [f"{key}={_shown(value)}" for key, value in numbers.items()] if isinstance(numbers, dict) else []
     shown += _slots(known)
-    told = len([part for part in said.split(", ") if part and "=" not in part])
-    for key, parameter in list(_parameters([*functions, *helpers], head).items())[told:]:
+    told = len([part for part in re.sub(r"\([^()]*\)|\[[^]]*\]", "_", said).split(", ") if part and "=" not in part])
+    for key, parameter in list(_parameters([*functions, *helpers, *more], head).items())[told:]:
         if key not in known or f"{key}=" in said or _is_default(known[key], parameter):
             continue
         if parameter.kind is parameter.VAR_POSITIONAL:
@@ -201,6 +206,12 @@ def _call(functions: list[FunctionType]) -> str:
         else:
             shown.append(f"{key}={_shown(known[key])}")
     return f"{head}({', '.join(shown)})"
+
+
+def _with_helpers(known: dict[str, Any], maker: str) -> tuple[dict[str, Any], list[FunctionType]]:
+    """What is known and what the functions in it know: the maths of an optimizer's part, and what `maker` has made."""
+    helpers = [f for key, f in known.items() if isinstance(f, FunctionType) and (key == "update" or _maker(f) == maker)]
+    return {**_closed_over(helpers), **known}, helpers
 
 
 def _maker(f: FunctionType) -> str:
@@ -244,7 +255,7 @@ def _of_plain_function(f: Any) -> str:
     if isinstance(f, FunctionType) and f.__module__.startswith("funcdl."):
         return f"{_maker(f)}()"
     if (getattr(f, "__module__", None) or "torch").partition(".")[0] == "torch":
-        return f"{f.__name__}()"
+        return f"{getattr(f, '__name__', type(f).__name__)}()"
     return f"stateless({_shown(f)})"
 
 

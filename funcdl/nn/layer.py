@@ -30,6 +30,8 @@ class Layer(OfFunctions):
     A layer without buffers can be called: `layer(params, x)` is `apply` without the bookkeeping. It raises a TypeError
     when the layer does have buffers.
 
+    It prints as the call that makes it, and is pickled if its functions are made by functions at the top of a module.
+
     >>> import torch
     >>> layer = Layer(
     ...     init=lambda key, x: ({"scale": torch.ones(x.shape[-1])}, {}),

@@ -31,6 +31,8 @@ class Transformation(OfFunctions):
     more than single elements says how much of a leaf or of the tree goes with it. `zero_nans` and `apply_if_finite`
     keep it out.
 
+    It prints as the call that makes it, and is pickled if its functions are made by functions at the top of a module.
+
     >>> from funcdl import optim
     >>> optimizer = optim.sgd(lr=0.5)
     >>> params = {"w": torch.ones(2)}

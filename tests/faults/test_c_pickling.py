@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import tests.models.rows
-from funcdl import losses, metrics, models, nn, optim, random, train, tree
+from funcdl import losses, metrics, models, nn, optim, random, tree
 from funcdl.optim import schedules
 
 SCHEDULES = {
@@ -193,7 +193,9 @@ def test_what_has_changed_since_is_named(monkeypatch):
         (lambda: optim.adam(lr=torch.tensor(0.1)), "lr=tensor(0.1000)"),
         (lambda: optim.masked(optim.sgd(0.1), "w"), "masked(transformation=chain("),
         (lambda: models.mlp(5, 1), "linear(5)"),
-        (lambda: train.step.make_step and nn.dropout(0.3), "dropout(p=0.3)"),
+        (lambda: nn.layer_norm((2, 3), eps=0.1), "layer_norm((2, 3), eps=0.1)"),
+        (lambda: nn.Layer(losses_of, losses_of), "Layer(init=losses_of, apply=losses_of)"),
+        (lambda: optim.Transformation(len, max), "Transformation(init=len, update=max"),
     ],
 )
 def test_it_prints_as_the_call_that_makes_it(make, text):
