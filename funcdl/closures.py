@@ -30,7 +30,7 @@ class OfFunctions:
 
     def __reduce__(self) -> tuple[Any, ...]:
         seen: dict[FunctionType, _Pickled] = {}
-        return type(self), tuple(_pickled(value, seen) for value in _fields(self).values())
+        return type(self), tuple(_pickled(value, seen) for _, value in _fields(self))
 
     def __copy__(self) -> OfFunctions:
         return self  # nothing in it changes
@@ -39,7 +39,7 @@ class OfFunctions:
         return self
 
     def __repr__(self) -> str:
-        functions = [value for value in _fields(self).values() if isinstance(value, FunctionType)]
+        functions = [value for _, value in _fields(self) if isinstance(value, FunctionType)]
         if functions and "<locals>" in functions[-1].__code__.co_qualname:
             return _call(functions)
         shown = [
@@ -48,8 +48,8 @@ class OfFunctions:
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-def _fields(value: Any) -> dict[str, Any]:
-    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+def _fields(value: Any) -> list[tuple[dataclasses.Field[Any], Any]]:
+    return [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
 
 
 # Pickling.
