@@ -42,9 +42,7 @@ class OfFunctions:
         functions = [value for _, value in _fields(self) if isinstance(value, FunctionType)]
         if functions and "<locals>" in functions[-1].__code__.co_qualname:
             return _call(functions)
-        shown = [
-            f"{field.name}={_shown(getattr(self, field.name))}" for field in dataclasses.fields(self) if field.repr
-        ]
+        shown = [f"{field.name}={_shown(value)}" for field, value in _fields(self) if field.repr]
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
