@@ -1,4 +1,8 @@
-"""Trees of tensors: dicts, tuples, lists and NamedTuples, nested, with tensors as leaves and no `None`.
+"""Trees of tensors: dicts, tuples, lists, deques and NamedTuples, nested, with tensors as leaves.
+
+`None` is a tree without leaves, as in JAX, and what is registered in optree's global namespace, as by
+`optree.dataclasses.dataclass(namespace="")`, is a container too. Of several trees the first one gives the order of the
+keys in a result, its own; the others are paired with it by key.
 
 Outside a graph optree walks the tree. Inside a graph that Dynamo is tracing optree stumbles over empty dicts, which
 every model without buffers has, so there a short recursion does the same work in the same order (dict keys sorted).
@@ -7,14 +11,16 @@ A *path* is a leaf's keys joined by dots, as in `state_dict()`: `"layer1.0.weigh
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import optree
 import torch
+from optree.utils import total_order_sorted
 from torch import Tensor
+from torch.autograd import forward_ad
 
 Tree = Any  # a nested container of tensors; Python's type system cannot say more usefully
 Structure = Any  # what `flatten` returns beside the leaves: opaque, compare it with ==
@@ -23,16 +29,16 @@ Structure = Any  # what `flatten` returns beside the leaves: opaque, compare it 
 def flatten(tree: Tree) -> tuple[list[Any], Structure]:
     """Returns the leaves of `tree`, dict keys in sorted order, and the structure that `unflatten` rebuilds it from.
 
-    >>> leaves, structure = flatten({"b": (3, 4), "a": 1, "none": {}})
+    >>> leaves, structure = flatten({"b": (3, 4), "a": 1, "none": None})
     >>> leaves
     [1, 3, 4]
     >>> unflatten(structure, [10, 30, 40])
-    {'b': (30, 40), 'a': 10, 'none': {}}
+    {'b': (30, 40), 'a': 10, 'none': None}
     """
     if torch.compiler.is_dynamo_compiling():
         leaves: list[Any] = []
         return leaves, _flatten_into(leaves, tree)
-    return optree.tree_flatten(tree, none_is_leaf=True)  # type: ignore[return-value]
+    return optree.tree_flatten(tree)  # type: ignore[return-value]
 
 
 def flatten_up_to(structure: Structure, tree: Tree) -> list[Any] | None:
@@ -56,11 +62,11 @@ def flatten_as(structure: Structure, tree: Tree) -> list[Any] | None:
     [3, 4]
     """
     if torch.compiler.is_dynamo_compiling():
-        values = leaves(tree)  # Dynamo of torch 2.11 compares no NamedTuples
-        return values if len(values) == len(leaves(structure)) else None
+        values: list[Any] = []
+        return values if _pair(structure, tree, values) else None
     found = flatten_up_to(structure, tree)
     one_of_each_type = {type(value): value for value in found or ()}.values()
-    return found if all(optree.tree_is_leaf(value, none_is_leaf=True) for value in one_of_each_type) else None
+    return found if all(optree.tree_is_leaf(value) for value in one_of_each_type) else None
 
 
 def unflatten(structure: Structure, leaves: Any) -> Tree:
@@ -94,7 +100,7 @@ def map(f: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:
     for position, other in enumerate(rest, 1):
         more = flatten_as(shape, other)
         if more is None:
-            raise ValueError(f"tree.map: tree {position} differs from the first one: {_difference(tree, other)}")
+            raise ValueError(f"tree.map: tree {position} differs from the first one: {difference(tree, other)}")
         others.append(more)
     return unflatten(shape, [f(*group) for group in zip(first, *others, strict=True)])
 
@@ -105,12 +111,12 @@ def leaves_with_paths(tree: Tree) -> list[tuple[str, Any]]:
     >>> leaves_with_paths({"fc": {"weight": 1, "bias": 2}, "scale": (3,)})
     [('fc.bias', 2), ('fc.weight', 1), ('scale.0', 3)]
     """
-    return list(_walk(tree, ""))
+    return list(_walk(tree))
 
 
 def paths(tree: Tree) -> list[str]:
     """Returns the path of each leaf in the order of `flatten`."""
-    return [path for path, _ in _walk(tree, "")]
+    return [path for path, _ in _walk(tree)]
 
 
 def map_with_path(f: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:
@@ -148,7 +154,7 @@ def combine(first: Tree, second: Tree) -> Tree:
     Raises:
         ValueError: both trees have a leaf at the same place.
     """
-    return _combine(first, second, "")
+    return _combine(first, second, None)
 
 
 @dataclass(frozen=True)
@@ -160,10 +166,7 @@ class At:
 
     def get(self) -> Any:
         """Returns what stands at the path: a leaf or a subtree."""
-        found = self.tree
-        for depth, name in enumerate(keys := self.path.split(".")):
-            found = _child(found, name, ".".join(keys[:depth]))
-        return found
+        return _place(self.tree, self.path)[0]
 
     def set(self, value: Any) -> Tree:
         """Returns a copy of the tree with `value` at the path."""
@@ -171,15 +174,16 @@ class At:
 
     def apply(self, f: Callable[[Any], Any]) -> Tree:
         """Returns a copy of the tree with `f(what stands there)` at the path."""
-        self.get()  # a wrong path is named before anything is built
-        return _replace(self.tree, self.path.split("."), f)
+        return _replace(self.tree, _place(self.tree, self.path)[1], f)
 
 
 def at(tree: Tree, path: str) -> At:
     """Addresses one leaf or subtree: `at(tree, path).get()`, `.set(value)`, `.apply(f)`. `tree` is left as it is.
 
+    A key may have dots in it: the path is then read in the one way that leads somewhere.
+
     Raises:
-        KeyError: there is nothing at `path`.
+        KeyError: there is nothing at `path`, or it leads to several places.
 
     >>> at({"fc": {"weight": 1, "bias": 2}}, "fc.bias").apply(lambda bias: -bias)
     {'fc': {'weight': 1, 'bias': -2}}
@@ -241,7 +245,8 @@ def zeros_like(tree: Tree) -> Tree:
 def global_norm(tree: Tree) -> Tensor:
     """Returns the Euclidean norm of all leaves taken as one vector, as a 0-dim tensor.
 
-    It is the norm of the leaves' norms, as in `torch.nn.utils.get_total_norm`.
+    It is the norm of the leaves' norms, as in `torch.nn.utils.get_total_norm`, so that no square overflows. Its
+    derivatives are those of the norm of one vector, and 0 where all leaves are zero.
 
     >>> global_norm({"a": torch.tensor([3.0]), "b": torch.tensor([[4.0]])})
     tensor(5.)
@@ -249,7 +254,14 @@ def global_norm(tree: Tree) -> Tensor:
     values = leaves(tree)
     if not values:
         return torch.zeros(())
-    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(leaf) for leaf in values]))
+    if not _is_differentiated(values):
+        return _norm_of_norms(values)
+    norm = _norm_of_norms([leaf.detach() for leaf in values])
+    # The derivative of a zero leaf's own norm is 0, and so would its share in the second derivative be.
+    unit = torch.where((norm > 0) & norm.isfinite(), norm, 1)
+    total = torch.stack([_square(leaf / unit.to(leaf.dtype)).sum() for leaf in values]).sum()
+    zero = total == 0
+    return unit * torch.where(zero, 0, torch.where(zero, 1, total).sqrt())
 
 
 def is_namedtuple(tree: Tree) -> bool:
@@ -257,97 +269,190 @@ def is_namedtuple(tree: Tree) -> bool:
     return isinstance(tree, tuple) and hasattr(tree, "_fields")
 
 
-def rebuild(skeleton: Tree, leaves: Any) -> Tree:
-    """Puts `leaves` in place of the positions that stand in `skeleton`: what `unflatten` does while Dynamo traces."""
-    if isinstance(skeleton, dict):
-        return _like_dict(skeleton, {key: rebuild(child, leaves) for key, child in skeleton.items()})
-    if isinstance(skeleton, (tuple, list)):
-        return _like(skeleton, [rebuild(child, leaves) for child in skeleton])
-    return leaves[skeleton]
+def children(tree: Tree) -> list[tuple[Any, Tree]] | None:
+    """Returns the `(key, child)` pairs of a container in the order of `flatten`, or None for a leaf.
 
+    The keys joined by dots, as strings, are the paths.
 
-def _flatten_into(leaves: list[Any], tree: Tree) -> Tree:
-    if isinstance(tree, dict):
-        children = {key: _flatten_into(leaves, tree[key]) for key in _keys(tree)}
-        return _like_dict(tree, children)  # as optree: leaves by sorted key, the dict in its own order
-    if isinstance(tree, (tuple, list)):
-        return _like(tree, [_flatten_into(leaves, child) for child in tree])
-    leaves.append(tree)
-    return len(leaves) - 1
-
-
-def _keys(tree: dict[str, Tree]) -> list[str]:
-    return list(tree) if isinstance(tree, OrderedDict) else sorted(tree)  # as optree; a state_dict() is an OrderedDict
-
-
-def _like_dict(like: dict[str, Tree], children: dict[str, Any]) -> dict[str, Any]:
-    pairs = {key: children[key] for key in like}
-    return OrderedDict(pairs) if isinstance(like, OrderedDict) else pairs
-
-
-def _like(sequence: Any, children: list[Any]) -> Any:
-    if is_namedtuple(sequence):
-        return type(sequence)(*children)
-    return tuple(children) if isinstance(sequence, tuple) else children
-
-
-def _children(tree: Tree) -> list[tuple[str, Any]] | None:
-    """The named children of a container, or None for a leaf."""
-    if isinstance(tree, dict):
-        return [(str(key), tree[key]) for key in _keys(tree)]
-    if is_namedtuple(tree):
+    >>> children({"b": 1, "a": (2, 3)}), children(None), children(1)
+    ([('a', (2, 3)), ('b', 1)], [], None)
+    """
+    kind = type(tree)
+    if isinstance(tree, Tensor):
+        return None
+    if kind is dict or kind is OrderedDict or kind is defaultdict:
+        return [(key, tree[key]) for key in _keys(tree)]
+    if kind is tuple or kind is list or kind is deque:
+        return list(enumerate(tree))
+    if tree is None:
+        return []
+    named = is_namedtuple(tree)
+    if named and torch.compiler.is_dynamo_compiling():  # not each torch's Dynamo takes what follows
         return list(zip(tree._fields, tree, strict=True))
-    if isinstance(tree, (tuple, list)):
-        return [(str(index), child) for index, child in enumerate(tree)]
-    return None
+    node = optree.register_pytree_node.get(kind)
+    if node is None:
+        return None
+    if node.type is not kind:  # of all NamedTuples, and of torch.return_types and their like
+        return list(zip(tree._fields if named else optree.structseq_fields(tree), tree, strict=True))
+    parts, _, *entries = _flattened(tree, node)
+    parts = list(parts)
+    return list(zip(range(len(parts)) if not entries or entries[0] is None else entries[0], parts, strict=True))
 
 
-def _walk(tree: Tree, path: str) -> Iterator[tuple[str, Any]]:
-    children = _children(tree)
-    if children is None:
-        yield path, tree
-        return
-    for name, child in children:
-        yield from _walk(child, f"{path}.{name}" if path else name)
+def difference(tree: Tree, other: Tree) -> str:
+    """Says in which leaves two trees differ, for messages.
 
-
-def _child(tree: Tree, name: str, path: str) -> Any:
-    children = dict(_children(tree) or ())
-    if name not in children:
-        where = f"'{path}'" if path else "the tree"
-        raise KeyError(f"tree.at: no '{name}' in {where}, which has {', '.join(children) or 'no children'}")
-    return children[name]
-
-
-def _replace(tree: Tree, keys: list[str], f: Callable[[Any], Any]) -> Tree:
-    if not keys:
-        return f(tree)
-    if isinstance(tree, dict):
-        children = {k: _replace(child, keys[1:], f) if str(k) == keys[0] else child for k, child in tree.items()}
-        return _like_dict(tree, children)
-    return _like(tree, [_replace(c, keys[1:], f) if name == keys[0] else c for name, c in _children(tree) or []])
-
-
-def _combine(first: Tree, second: Tree, path: str) -> Tree:
-    if isinstance(first, tuple) and not first:
-        return second
-    if isinstance(second, tuple) and not second:
-        return first
-    mine, theirs = _children(first), _children(second)
-    if mine is None or theirs is None or [name for name, _ in mine] != [name for name, _ in theirs]:
-        raise ValueError(f"tree.combine: both trees have something at '{path}'; they must come from one partition()")
-    joined = [
-        _combine(a, b, f"{path}.{name}" if path else name) for (name, a), (_, b) in zip(mine, theirs, strict=True)
-    ]
-    if isinstance(first, dict):
-        return _like_dict(first, dict(zip(_keys(first), joined, strict=True)))
-    return _like(first, joined)
-
-
-def _difference(tree: Tree, other: Tree) -> str:
+    >>> difference({"a": 1, "b": 2}, {"a": 1, "c": 2})
+    "missing ['b'], unexpected ['c']"
+    """
     mine, theirs = paths(tree), paths(other)
     missing = [path for path in mine if path not in theirs]
     extra = [path for path in theirs if path not in mine]
     if missing or extra:
         return f"missing {missing[:3] or 'nothing'}, unexpected {extra[:3] or 'nothing'}"
     return "the same paths in containers of other types"
+
+
+def rebuild(skeleton: Tree, leaves: Any) -> Tree:
+    """Puts `leaves` in place of the positions that stand in `skeleton`: what `unflatten` does while Dynamo traces."""
+    parts = children(skeleton)
+    if parts is None:
+        return leaves[skeleton]
+    return _like(skeleton, [rebuild(child, leaves) for _, child in parts])
+
+
+def _norm_of_norms(values: list[Tensor]) -> Tensor:
+    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(leaf) for leaf in values]))
+
+
+def _is_differentiated(values: list[Tensor]) -> bool:
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return True
+    return torch.is_grad_enabled() and any(leaf.requires_grad for leaf in values)
+
+
+def _square(leaf: Tensor) -> Tensor:
+    return leaf.real.square() + leaf.imag.square() if leaf.is_complex() else leaf.square()
+
+
+def _flatten_into(leaves: list[Any], tree: Tree) -> Tree:
+    parts = children(tree)
+    if parts is None:
+        leaves.append(tree)
+        return len(leaves) - 1
+    return _like(tree, [_flatten_into(leaves, child) for _, child in parts])
+
+
+def _pair(skeleton: Tree, tree: Tree, found: list[Any]) -> bool:
+    """Appends to `found` what stands in `tree` where `skeleton` has leaves; whether the containers are the same."""
+    mine, theirs = children(skeleton), children(tree)
+    if mine is None or theirs is None:
+        found.append(tree)
+        return mine is theirs
+    if not (isinstance(skeleton, dict) and isinstance(tree, dict)) and type(skeleton) is not type(tree):
+        return False
+    by_key = dict(theirs)
+    return len(mine) == len(theirs) and all(key in by_key and _pair(part, by_key[key], found) for key, part in mine)
+
+
+def _keys(tree: dict[Any, Tree]) -> list[Any]:
+    if isinstance(tree, OrderedDict):
+        return list(tree)  # as optree; a state_dict() is an OrderedDict
+    try:
+        return sorted(tree)
+    except TypeError:  # keys of several types
+        return total_order_sorted(tree)
+
+
+def _like(tree: Tree, parts: list[Any]) -> Tree:
+    """A container as `tree`, its keys in the same order, with `parts` in place of its `children`."""
+    kind = type(tree)
+    if isinstance(tree, dict):
+        by_key = dict(zip(_keys(tree), parts, strict=True))
+        pairs = {key: by_key[key] for key in tree}
+        if isinstance(tree, defaultdict):
+            return defaultdict(tree.default_factory, pairs)
+        return OrderedDict(pairs) if kind is OrderedDict else pairs
+    if kind is list:
+        return parts
+    if kind is tuple:
+        return tuple(parts)
+    if kind is deque:
+        return deque(parts, tree.maxlen)
+    if tree is None:
+        return None
+    if is_namedtuple(tree) and torch.compiler.is_dynamo_compiling():
+        return kind(*parts)
+    node: Any = optree.register_pytree_node.get(kind)
+    return node.unflatten_func(_flattened(tree, node)[1], tuple(parts))
+
+
+def _flattened(tree: Tree, node: Any) -> Any:
+    """The parts of a registered container, and what it holds beside them."""
+    # What optree makes of such a method Dynamo does not trace.
+    return tuple(tree.__tree_flatten__() if hasattr(tree, "__tree_flatten__") else node.flatten_func(tree))
+
+
+def _walk(tree: Tree, path: str | None = None) -> Iterator[tuple[str, Any]]:
+    parts = children(tree)
+    if parts is None:
+        yield path or "", tree
+        return
+    for key, child in parts:
+        yield from _walk(child, _join(path, key))
+
+
+def _join(path: str | None, key: Any) -> str:
+    return str(key) if path is None else f"{path}.{key}"
+
+
+def _place(tree: Tree, path: str) -> tuple[Tree, list[int]]:
+    """What stands at `path`, and the way there: which child it is at each level."""
+    places: list[tuple[Tree, list[int]]] = []
+    if path == "" and children(tree) is None:
+        return tree, []
+    # The ways so far: where each has come to, how, the path up to there, and what is left of the path.
+    ways: list[tuple[Tree, list[int], str | None, str]] = [(tree, [], None, path)]
+    last = ways[0]
+    while ways:
+        last = ways[-1]
+        further: list[tuple[Tree, list[int], str | None, str]] = []
+        for node, way, here, rest in ways:
+            for index, (key, child) in enumerate(children(node) or ()):
+                name = str(key)
+                if rest == name:
+                    places.append((child, [*way, index]))
+                elif rest.startswith(f"{name}."):
+                    further.append((child, [*way, index], _join(here, key), rest[len(name) + 1 :]))
+        ways = further
+    if not places:
+        node, _, here, rest = last
+        where = "the tree" if here is None else f"'{here}'"
+        names = ", ".join(str(key) for key, _ in children(node) or ()) or "no children"
+        raise KeyError(f"tree.at: no '{rest.partition('.')[0]}' in {where}, which has {names}")
+    if len(places) > 1:
+        raise KeyError(
+            f"tree.at: '{path}' leads to {len(places)} places; rename a key that has a dot, or is not a string"
+        )
+    return places[0]
+
+
+def _replace(tree: Tree, way: list[int], f: Callable[[Any], Any]) -> Tree:
+    if not way:
+        return f(tree)
+    parts = [child for _, child in children(tree) or ()]
+    parts[way[0]] = _replace(parts[way[0]], way[1:], f)
+    return _like(tree, parts)
+
+
+def _combine(first: Tree, second: Tree, path: str | None) -> Tree:
+    if type(first) is tuple and not first:
+        return second
+    if type(second) is tuple and not second:
+        return first
+    mine, theirs = children(first), children(second)
+    by_key = dict(theirs or ())
+    if mine is None or theirs is None or len(mine) != len(by_key) or any(key not in by_key for key, _ in mine):
+        where = path or ""
+        raise ValueError(f"tree.combine: both trees have something at '{where}'; they must come from one partition()")
+    return _like(first, [_combine(child, by_key[key], _join(path, key)) for key, child in mine])

@@ -92,7 +92,7 @@ many = settings(max_examples=100, deadline=None)
 def test_flatten_and_unflatten_are_inverse_and_in_the_order_of_optree(any_tree):
     before = copy.deepcopy(any_tree)
     leaves, structure = tree.flatten(any_tree)
-    assert leaves == optree.tree_leaves(any_tree, none_is_leaf=True) == tree.leaves(any_tree)
+    assert leaves == optree.tree_leaves(any_tree) == tree.leaves(any_tree)
     assert structure == tree.structure(any_tree)
     same(tree.unflatten(structure, leaves), any_tree)
     assert [leaf for _, leaf in tree.leaves_with_paths(any_tree)] == leaves
@@ -222,8 +222,8 @@ def test_structures_differ_by_container_and_key():
             assert (tree.structure(one) == tree.structure(other)) == (i == j)
 
 
-def test_none_is_a_leaf():
-    assert tree.leaves({"a": None, "b": 1}) == [None, 1]
+def test_none_is_an_empty_subtree():
+    assert tree.leaves({"a": None, "b": 1}) == [1]
 
 
 def test_at_addresses_subtrees_lists_and_named_tuples():

@@ -40,7 +40,7 @@ def from_module(module: torch.nn.Module) -> tuple[Layer, Params, Buffers]:
     - The fused inference kernel of `nn.TransformerEncoder` is not used, so that gradients work.
 
     Raises:
-        ValueError: by `apply`, when the trees have another number of leaves, or a draw needs a key and there is none.
+        ValueError: by `apply`, when the trees have other leaves, or a draw needs a key and there is none.
         NotImplementedError: by `apply`, when the module draws in a way that cannot be driven by a key.
 
     >>> from funcdl import random
@@ -101,10 +101,12 @@ def _on_meta(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def _values(what: str, paths: list[str], values: Tree) -> dict[str, Tensor]:
-    leaves = tree.leaves(values)
-    if len(leaves) != len(paths):
-        raise ValueError(f"from_module: expected the module's {len(paths)} {what}, got {len(leaves)}")
-    return {f"module.{path}": leaf for path, leaf in zip(paths, leaves, strict=True)}
+    named = dict(tree.leaves_with_paths(values))
+    if len(named) != len(paths):
+        raise ValueError(f"from_module: expected the module's {len(paths)} {what}, got {len(named)}")
+    if missing := [path for path in paths if path not in named]:
+        raise ValueError(f"from_module: expected the module's {what}, got none called {missing[0]}")
+    return {f"module.{path}": named[path] for path in paths}
 
 
 def _copies(x: Tree) -> Tree:

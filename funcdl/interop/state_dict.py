@@ -17,7 +17,7 @@ def to_state_dict(params: Tree, buffers: Tree | None = None) -> dict[str, Tensor
     The tensors are the same, not copies.
 
     Raises:
-        ValueError: a name occurs among the parameters and among the buffers.
+        ValueError: a name occurs twice: among the parameters and among the buffers, or since a key has a dot in it.
 
     >>> import torch
     >>> from funcdl import nn, random
@@ -26,7 +26,7 @@ def to_state_dict(params: Tree, buffers: Tree | None = None) -> dict[str, Tensor
     >>> twin.load_state_dict(to_state_dict(params, buffers), assign=True)
     <All keys matched successfully>
     """
-    learned, kept = dict(tree.leaves_with_paths(params)), dict(tree.leaves_with_paths(buffers or {}))
+    learned, kept = _named("params", params), _named("buffers", buffers)
     if both := learned.keys() & kept.keys():
         raise ValueError(
             f"to_state_dict: expected each name once, got {', '.join(sorted(both))} in params and in buffers"
@@ -76,3 +76,15 @@ def from_state_dict(state_dict: Mapping[str, Tensor], params: Tree, buffers: Tre
         return state_dict[path].detach().to(leaf.device, leaf.dtype, copy=True)
 
     return tree.map_with_path(value_of, params), tree.map_with_path(value_of, buffers)
+
+
+def _named(what: str, values: Tree) -> dict[str, Tensor]:
+    pairs = tree.leaves_with_paths(values)
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        paths = [path for path, _ in pairs]
+        twice = sorted({path for path in paths if paths.count(path) > 1})
+        raise ValueError(
+            f"to_state_dict: expected each name once, got {', '.join(twice)} twice in {what}; rename a key"
+        )
+    return named

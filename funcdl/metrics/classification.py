@@ -15,7 +15,12 @@ from funcdl.metrics.metric import Metric, mean
 Average = Literal["macro", "micro", "weighted", "binary", "none"]
 Ratio = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
-accuracy: Metric = mean(lambda outputs, targets: outputs.argmax(1) == targets)
+
+def _are_right(outputs: Tensor, targets: Tensor) -> Tensor:
+    return outputs.argmax(1) == targets
+
+
+accuracy: Metric = mean(_are_right)
 """The share of samples whose largest output, along dimension 1, is the target class.
 
 Outputs (batch, classes) and targets (batch,), or (batch, classes, d1, ...) and (batch, d1, ...); scores, logits or

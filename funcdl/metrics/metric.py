@@ -10,11 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from funcdl import tree
+from funcdl.closures import OfFunctions
 from funcdl.tree import Tree
 
 
-@dataclass(frozen=True)
-class Metric:
+@dataclass(frozen=True, repr=False)
+class Metric(OfFunctions):
     """A measure of a data set, as sums over its samples and a function of these sums.
 
     Attributes:

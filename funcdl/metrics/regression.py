@@ -18,10 +18,18 @@ def _difference(outputs: Float[Tensor, " batch *rest"], targets: Float[Tensor, "
     return outputs.double() - targets.double()
 
 
-mean_absolute_error: Metric = mean(lambda outputs, targets: _difference(outputs, targets).abs())
+def _absolute_difference(outputs: Tensor, targets: Tensor) -> Tensor:
+    return _difference(outputs, targets).abs()
+
+
+def _squared_difference(outputs: Tensor, targets: Tensor) -> Tensor:
+    return _difference(outputs, targets) ** 2
+
+
+mean_absolute_error: Metric = mean(_absolute_difference)
 """The average of `|output - target|` over the data set; outputs and targets of one shape, (batch, ...)."""
 
-mean_squared_error: Metric = mean(lambda outputs, targets: _difference(outputs, targets) ** 2)
+mean_squared_error: Metric = mean(_squared_difference)
 """The average of `(output - target) ** 2` over the data set; outputs and targets of one shape, (batch, ...)."""
 
 

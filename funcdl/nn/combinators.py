@@ -167,7 +167,7 @@ def _fan_out(
     combinator: str, slots: Slots, combine: Layer | Callable[[Any], Any] | None, levels: tuple[str, ...] = ()
 ) -> Layer:
     """All slots applied to one input, then `combine` to the tuple. A slot named "" has everything but `levels`."""
-    join = None if combine is None else as_layer(combinator, "combine", combine)
+    combine = None if combine is None else as_layer(combinator, "combine", combine)
 
     def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
         params: Params = {}
@@ -179,8 +179,8 @@ def _fan_out(
             for (name, layer), slot_key in zip(slots, keys[:-1], strict=True)
         )
         of_join: Params = {}
-        if join is not None:
-            init_slot("combine", join, of_join, of_join, keys[-1], outputs)
+        if combine is not None:
+            init_slot("combine", combine, of_join, of_join, keys[-1], outputs)
         if of_join:
             raise ValueError(f"{combinator}: expected a combine without parameters; put it after, by serial()")
         return params, buffers
@@ -196,8 +196,8 @@ def _fan_out(
                 for (name, layer), slot_key in zip(slots, keys[:-1], strict=True)
             ]
         )
-        if join is not None:
-            y, _ = join.apply({}, {}, y, key=keys[-1], train=train)
+        if combine is not None:
+            y, _ = combine.apply({}, {}, y, key=keys[-1], train=train)
         return y, {**buffers, **changed} if changed else buffers
 
     return Layer(init, apply)

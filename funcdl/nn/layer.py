@@ -9,14 +9,15 @@ from typing import Any
 from torch import Tensor
 
 from funcdl import random, tree
+from funcdl.closures import OfFunctions
 from funcdl.tree import Tree
 
 Params = dict[str, Any]  # nested dicts of tensors that are learned
 Buffers = dict[str, Any]  # nested dicts of tensors that are not: running statistics
 
 
-@dataclass(frozen=True)
-class Layer:
+@dataclass(frozen=True, repr=False)
+class Layer(OfFunctions):
     """A layer: the function that makes its parameters, and the pure function that applies them.
 
     Attributes:
@@ -28,6 +29,8 @@ class Layer:
 
     A layer without buffers can be called: `layer(params, x)` is `apply` without the bookkeeping. It raises a TypeError
     when the layer does have buffers.
+
+    It prints as the call that makes it, and is pickled if its functions are made by functions at the top of a module.
 
     >>> import torch
     >>> layer = Layer(

@@ -182,7 +182,7 @@ def _recurrent(
         batched = y.ndim == 3
         y = y.transpose(0, 1) if batched and batch_first else y
         shape = (num_layers * len(directions), *y.shape[1:-1])
-        shapes = [(*shape, out_size), (*shape, hidden_size)][: 2 if cell is LSTM else 1]
+        shapes = [(*shape, out_size), (*shape, hidden_size)][: 2 if cell == LSTM else 1]
         state = state_tuple(name, hx, shapes, y)
         if lengths is not None:
             _check_lengths(name, lengths, y)
@@ -201,7 +201,7 @@ def _recurrent(
         stacked = tuple(torch.cat(parts) for parts in zip(*last, strict=True))
         if not batched:
             y, stacked = y.squeeze(1), tuple(part.squeeze(1) for part in stacked)
-        return (y.transpose(0, 1) if batched and batch_first else y, stacked if cell is LSTM else stacked[0]), buffers
+        return (y.transpose(0, 1) if batched and batch_first else y, stacked if cell == LSTM else stacked[0]), buffers
 
     def read(x: Tree) -> tuple[Tensor, Tree | None, Tensor | None]:
         inputs = named_inputs(name, x, ("input", "hx", "lengths"))

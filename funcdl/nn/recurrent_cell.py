@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from funcdl import random
+from funcdl.closures import OfFunctions
 from funcdl.nn.checks import check_dtype
 from funcdl.nn.initializers import Initializer, uniform
 from funcdl.nn.inputs import named_inputs
@@ -24,8 +25,8 @@ from funcdl.tree import Tree
 Nonlinearity = Literal["tanh", "relu"]
 
 
-@dataclass(frozen=True)
-class Cell:
+@dataclass(frozen=True, repr=False)
+class Cell(OfFunctions):
     """A kind of recurrence.
 
     Attributes:
@@ -213,11 +214,11 @@ def _cell(
             raise ValueError(f"{name}: expected (batch, {weight.shape[1]}), as in init(), got shape {tuple(x.shape)}")
         check_dtype(name, x, weight)
         shape = (*x.shape[:-1], hidden_size)
-        state = state_tuple(name, hx, [shape] * (2 if cell is LSTM else 1), weight)
+        state = state_tuple(name, hx, [shape] * (2 if cell == LSTM else 1), weight)
         biases = (params["bias_ih"], params["bias_hh"]) if bias else (None, None)
         from_input = F.linear(x, weight, input_bias(cell, *biases))
         state = cell.step(from_input, params["weight_hh"], biases[1], state)
-        return state if cell is LSTM else state[0], buffers
+        return state if cell == LSTM else state[0], buffers
 
     def read(x: Tree) -> tuple[Float[Tensor, "*batch inputs"], Tree | None]:
         inputs = named_inputs(name, x, ("input", "hx"))

@@ -64,13 +64,13 @@ def tied(layer: Layer | Callable[[Any], Any], n: int, *, times: Callable[..., In
     """
     if n < 0:
         raise ValueError(f"tied: expected n >= 0, got {n}")
-    shared = as_layer("tied", "layer", layer)
+    layer = as_layer("tied", "layer", layer)
 
     def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
         params: Params = {}
         buffers: Buffers = {}
         x = on_meta(x)
-        y = init_slot("", shared, params, buffers, key, x)
+        y = init_slot("", layer, params, buffers, key, x)
         before, after = ([(leaf.shape, leaf.dtype) for leaf in tree.leaves(value)] for value in (x, y))
         if before != after:
             raise ValueError(
@@ -86,7 +86,7 @@ def tied(layer: Layer | Callable[[Any], Any], n: int, *, times: Callable[..., In
         shapes_only = any(leaf.is_meta for leaf in tree.leaves(x))  # in `init`, where there is no key
         count = None if times is None or shapes_only else times(x, key=keys[n], train=train)
         for i in range(n):
-            y, after = shared.apply(params, buffers, x, key=keys[i], train=train)
+            y, after = layer.apply(params, buffers, x, key=keys[i], train=train)
             if count is None:
                 x, buffers = y, after
             else:

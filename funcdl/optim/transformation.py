@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
+from funcdl.closures import OfFunctions
 from funcdl.optim.hyperparameters import Number, State, current_value, once, zero_beside
 from funcdl.tree import Tree
 
 
-@dataclass(frozen=True)
-class Transformation:
+@dataclass(frozen=True, repr=False)
+class Transformation(OfFunctions):
     """Two pure functions that turn gradients into updates, in the direction of descent unless told to `maximize`.
 
     - `init(params) -> state`: a tree of tensors.
@@ -29,6 +30,8 @@ class Transformation:
     A NaN in the gradients makes the element of the parameters that it belongs to NaN, for good; a part that looks at
     more than single elements says how much of a leaf or of the tree goes with it. `zero_nans` and `apply_if_finite`
     keep it out.
+
+    It prints as the call that makes it, and is pickled if its functions are made by functions at the top of a module.
 
     >>> from funcdl import optim
     >>> optimizer = optim.sgd(lr=0.5)

@@ -22,6 +22,8 @@ from funcdl.tree import Tree
 
 FORMAT = "funcdl checkpoint 1"
 DESCRIPTION = "checkpoint.json"
+AS_REAL = (torch.complex32, torch.complex128)  # dtypes that safetensors does not have, and how it gets them
+AS_BYTES = (torch.float8_e8m0fnu, torch.float4_e2m1fn_x2)
 OURS = re.compile(r"[0-9a-f]{16}\.safetensors|\.[0-9a-f]{16}\.safetensors\.tmp|\.checkpoint\.json\.tmp")
 
 
@@ -36,11 +38,14 @@ def save(folder: str | os.PathLike[str], values: Tree, info: dict[str, Any] | No
 
     Args:
         folder: made if need be.
-        values: the tree; each leaf is saved under its path. Leaves may share memory or be views: each is copied.
+        values: the tree; each leaf is saved under its path. Leaves may share memory or be views: each is copied. What
+            a registered container holds beside its leaves is not saved.
         info: anything that JSON holds, kept beside it.
 
     Raises:
-        ValueError: two leaves have one path (a key holds a dot), or one has a name that safetensors keeps to itself.
+        ValueError: two leaves have one path (a key holds a dot, or is a number beside its text), one has a name that
+            safetensors keeps to itself, or a dtype that it does not have.
+        TypeError: a leaf is not a tensor.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -51,10 +56,17 @@ def save(folder: str | os.PathLike[str], values: Tree, info: dict[str, Any] | No
     folder = Path(folder)
     leaves: dict[str, torch.Tensor] = {}
     for path, leaf in tree.leaves_with_paths(values):
-        if path in leaves or path == "__metadata__":
+        name = path or "value"
+        if name in leaves or name == "__metadata__":
             raise ValueError(f"checkpoint.save: the path '{path}' is taken; rename a key of the tree")
-        leaves[path or "value"] = leaf.detach().cpu().clone(memory_format=torch.contiguous_format)
-    payload = safetensors.torch.save(leaves)
+        if not isinstance(leaf, torch.Tensor):
+            raise TypeError(f"checkpoint.save: '{name}' is {leaf!r} of type {type(leaf).__name__}; expected a tensor")
+        leaves[name] = _stored(leaf.detach().cpu().clone(memory_format=torch.contiguous_format))
+    try:
+        payload = safetensors.torch.save(leaves)
+    except KeyError as error:
+        (dtype,) = error.args
+        raise ValueError(f"checkpoint.save: safetensors has no {dtype}; convert leaves of that dtype") from None
     digest = hashlib.sha256(payload).hexdigest()
     name = f"{digest[:16]}.safetensors"
     description = {"format": FORMAT, "file": name, "sha256": digest, "tree": _describe(values), "info": info or {}}
@@ -102,7 +114,7 @@ def load(folder: str | os.PathLike[str], like: Tree) -> tuple[Tree, dict[str, An
     def place(path: str, leaf: torch.Tensor) -> torch.Tensor:
         # A copy, since those loaded lie in memory that is aligned otherwise than torch's own, and kernels look at that.
         device = "cpu" if leaf.device.type == "meta" else leaf.device
-        return loaded[path or "value"].to(device, copy=True)
+        return _restored(loaded[path or "value"].to(device, copy=True), leaf.dtype)
 
     return tree.map_with_path(place, like), description["info"]
 
@@ -151,15 +163,26 @@ def _read_description(folder: Path) -> dict[str, Any]:
     return description
 
 
+def _stored(leaf: torch.Tensor) -> torch.Tensor:
+    if leaf.dtype in AS_REAL:
+        return torch.view_as_real(leaf)
+    return leaf.view(torch.uint8) if leaf.dtype in AS_BYTES else leaf
+
+
+def _restored(stored: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The leaf of that dtype that `stored` may be the form of."""
+    if dtype in AS_REAL and stored.dtype == dtype.to_real() and stored.shape[-1:] == (2,):
+        return torch.view_as_complex(stored)
+    return stored.view(dtype) if dtype in AS_BYTES and stored.dtype == torch.uint8 else stored
+
+
 def _describe(part: Tree) -> Any:
     """The tree in JSON's terms: containers by kind, leaves as 'float32 (3, 2)'."""
-    if isinstance(part, dict):
-        return {"dict": {key: _describe(part[key]) for key in sorted(part)}}
-    if tree.is_namedtuple(part):
-        return {type(part).__name__: {key: _describe(child) for key, child in zip(part._fields, part, strict=True)}}
-    if isinstance(part, (tuple, list)):
-        return {type(part).__name__: {str(index): _describe(child) for index, child in enumerate(part)}}
-    return f"{str(part.dtype).removeprefix('torch.')} {tuple(part.shape)}"
+    children = tree.children(part)
+    if children is None:
+        return f"{str(part.dtype).removeprefix('torch.')} {tuple(part.shape)}"
+    kind = "dict" if isinstance(part, dict) else type(part).__name__
+    return {kind: {str(key): _describe(child) for key, child in children}}
 
 
 def _difference(saved: Any, wanted: Any, path: str = "") -> str | None:

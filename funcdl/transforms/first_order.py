@@ -8,7 +8,7 @@ the same gradient, up to twice as fast.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -36,10 +36,11 @@ def gradient_and_value(
     """
     positions = (argnums,) if isinstance(argnums, int) else argnums
     everything = [leaf for leaf in tree.leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-    if _others_differentiate(everything) or not _are_places(positions, len(args)):
+    if _others_differentiate(everything) or not are_places(positions, len(args)):
         return None
     leaves, structure = tree.flatten([args[position] for position in positions])
-    if not leaves or not all(_is_differentiable(leaf) for leaf in leaves):
+    refuse_what_has_no_gradient(leaves, positions, args)
+    if not leaves:
         return None
     outside = torch.is_grad_enabled()
     plain = [leaf for leaf in everything if not leaf.requires_grad]
@@ -49,15 +50,18 @@ def gradient_and_value(
         for position, part in zip(positions, tree.unflatten(structure, inputs), strict=True):
             arguments[position] = part
         try:
-            result = f(*arguments, **kwargs)
+            result = call(f, arguments, kwargs, everything)
         except RuntimeError as error:
             if "Inference tensors" in str(error):  # which `torch.func` can read, where `f` closes over them
                 return None
             raise
-        for leaf in plain:
-            if leaf.requires_grad:  # `f` has written into it
-                leaf.detach_()
+        finally:
+            for leaf in plain:
+                if leaf.requires_grad:  # `f` has written into it
+                    leaf.detach_()
         results, form = tree.flatten(result)
+        if has_aux and type(result) is tuple and len(result) == 2 and isinstance(result[0], Tensor):
+            refuse_other_aux(result[1], results[1:])
         if not _fits(result, has_aux, results) or not all(leaf.requires_grad for leaf in inputs):
             return None
         if outside and _records_others(results, inputs):
@@ -66,6 +70,59 @@ def gradient_and_value(
     gradient = tree.unflatten(structure, grads)
     detached = tree.unflatten(form, [leaf.detach() if leaf.requires_grad else leaf for leaf in results])
     return (gradient[0] if isinstance(argnums, int) else tuple(gradient)), detached
+
+
+def call(f: Callable[..., Any], args: Any, kwargs: dict[str, Any], tensors: list[Tensor]) -> Any:
+    """Returns `f(*args, **kwargs)`, or raises a ValueError if `f` has written into a tensor that it is given.
+
+    The `tensors` are the arguments' leaves, or what has their versions.
+    """
+    if torch.compiler.is_dynamo_compiling() or torch.is_inference_mode_enabled():  # which know no versions
+        return f(*args, **kwargs)
+    before = [None if leaf.is_inference() else leaf._version for leaf in tensors]
+    try:
+        result = f(*args, **kwargs)
+    except RuntimeError as error:
+        if "leaf Variable that requires grad" in str(error) or "would mutate a captured Tensor" in str(error):
+            raise _written("a tensor that it has not made") from error
+        raise
+    for number, (leaf, version) in enumerate(zip(tensors, before, strict=True)):
+        if version is not None and leaf._version != version:
+            paths = [path for path, value in tree.leaves_with_paths((args, kwargs)) if isinstance(value, Tensor)]
+            raise _written(f"its argument '{paths[number].partition('.')[2]}'")
+    return result
+
+
+def _written(what: str) -> ValueError:
+    return ValueError(
+        f"grad: f writes into {what}, but what is differentiated has to be a pure function; write into a clone of it, "
+        "and return that if it is wanted (has_aux)"
+    )
+
+
+def refuse_what_has_no_gradient(leaves: list[Any], positions: tuple[int, ...], args: Sequence[Any]) -> None:
+    """Raises a TypeError if one of the `leaves` of these arguments is not a floating-point or complex tensor."""
+    if all(_is_differentiable(leaf) for leaf in leaves):
+        return
+    named = [(position, *pair) for position in positions for pair in tree.leaves_with_paths(args[position])]
+    position, path, leaf = next(name for name in named if not _is_differentiable(name[2]))
+    where = f"'{path}' of argument {position}" if path else f"argument {position}"
+    what = f"a tensor of dtype {leaf.dtype}" if isinstance(leaf, Tensor) else f"{leaf!r} of type {type(leaf).__name__}"
+    raise TypeError(
+        f"grad: {where} is {what}, expected a floating-point tensor; split it off by tree.partition(), or choose other "
+        "arguments by argnums"
+    )
+
+
+def refuse_other_aux(aux: Any, leaves: list[Any]) -> None:
+    """Raises a TypeError if one of the leaves of `aux` is not a tensor."""
+    if all(isinstance(leaf, Tensor) for leaf in leaves):
+        return
+    path, leaf = next((path, leaf) for path, leaf in tree.leaves_with_paths(aux) if not isinstance(leaf, Tensor))
+    where = f"'{path}' of aux" if path else "aux"
+    raise TypeError(
+        f"grad: {where} is {leaf!r} of type {type(leaf).__name__}; return tensors there, as torch.tensor(...), or None"
+    )
 
 
 def _gradients(value: Tensor, inputs: list[Tensor]) -> list[Tensor]:
@@ -109,7 +166,8 @@ def _others_differentiate(leaves: list[Tensor]) -> bool:
     return torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)
 
 
-def _are_places(positions: Any, count: int) -> bool:
+def are_places(positions: Any, count: int) -> bool:
+    """Whether `positions` names each of some of `count` arguments once."""
     if not isinstance(positions, tuple) or not all(-count <= position < count for position in positions):
         return False
     return len({position % count for position in positions}) == len(positions)

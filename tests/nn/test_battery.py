@@ -1,6 +1,8 @@
 """What holds for every layer, checked for every row of the table: a new layer needs a row, and then it is tested."""
 
+import copy
 import functools
+import pickle
 
 import pytest
 import torch
@@ -114,6 +116,23 @@ def test_init_reads_only_shape_and_dtype(case, device):
             assert leaf.device.type == device.type
             assert leaf.grad_fn is None
             assert not leaf.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [pytest.param(name, case, id=f"{name}{i}") for name in CASES for i, case in enumerate(CASES[name])],
+)
+def test_pickled_and_copied_it_is_the_same_layer(name, case, device):
+    x = inputs_of(case, device=device)
+    key = random.key(0, device=device)
+    for layer in (pickle.loads(pickle.dumps(case.layer)), copy.deepcopy(case.layer), copy.copy(case.layer)):
+        made = layer.init(key, x)
+        assert_trees_equal(made, case.layer.init(key, x))
+        found, expected = (which.apply(*made, x, key=key, train=True) for which in (layer, case.layer))
+        assert_trees_equal(found, expected)
+        assert repr(layer) == repr(case.layer)
+    assert not any(part in repr(layer) for part in (" at 0x", "<locals>", "<function"))
+    assert name in repr(layer) or name in ("repeat", "stateless")  # which make the layers that others make
 
 
 @every_row

@@ -1,5 +1,7 @@
 """What must hold for every optimizer and every part: a new export without a row here fails the first test."""
 
+import copy
+import pickle
 from typing import NamedTuple
 
 import pytest
@@ -81,6 +83,18 @@ def test_update_leaves_its_arguments_as_they_are(name, device):
     same(arguments, copies, rtol=0, atol=0)
     assert versions == [leaf._version for leaf in tree.leaves(arguments)]
     same(step(OPTIMIZERS[name], *arguments), first, rtol=0, atol=0)
+
+
+@every
+def test_pickled_and_copied_it_is_the_same_transformation(name, device):
+    params, grads = params_and_grads(device=device, shapes=ROWS[name].shapes)
+    one = OPTIMIZERS[name]
+    expected = step(one, params, one.init(params), grads)
+    for other in (pickle.loads(pickle.dumps(one)), copy.deepcopy(one), copy.copy(one)):
+        same(step(other, params, other.init(params), grads), expected, rtol=0, atol=0)
+        assert repr(other) == repr(one)
+    assert not any(part in repr(one) for part in (" at 0x", "<locals>", "<function"))
+    assert repr(one).startswith("chain(") or repr(one).startswith(f"{name}(")
 
 
 def without(state, names):

@@ -129,7 +129,7 @@ def test_tensors_of_inference_mode_are_constants(closed_over):
             assert torch.equal(grad(f)(w, w if closed_over else features), features)
 
 
-def test_an_argument_that_f_writes_into_is_not_recorded():
+def test_an_argument_that_f_writes_into_is_refused_and_not_recorded():
     mean = torch.zeros(2)
 
     def f(w, mean):
@@ -137,7 +137,8 @@ def test_an_argument_that_f_writes_into_is_not_recorded():
         return ((w - mean) ** 2).sum()
 
     for _ in range(2):
-        assert not grad(f)(torch.tensor([1.0, 2.0]), mean).requires_grad
+        with pytest.raises(ValueError, match=r"grad: f writes into its argument '1'"):
+            grad(f)(torch.tensor([1.0, 2.0]), mean)
         assert not mean.requires_grad
 
 
@@ -175,10 +176,8 @@ def test_an_error_in_f_leaves_nothing_behind():
         (lambda x: x, torch.ones(2)),
         (lambda x: (x.sum(), x), torch.ones(2)),
         (lambda x: 1.0, torch.ones(2)),
-        (sum_of_squares, torch.tensor([1, 2])),
-        (sum_of_squares, 3.0),
     ],
-    ids=["not a scalar", "a pair", "a float", "integers", "no tensor"],
+    ids=["not a scalar", "a pair", "a float"],
 )
 def test_errors_are_those_of_torch_func(f, x):
     with pytest.raises((RuntimeError, ValueError)) as expected:

@@ -66,7 +66,7 @@ def test_a_body_may_write_into_what_it_has_made_and_no_tensor_of_it_may_leave_by
         (lambda c, x: c + x, X, X, None, TypeError, r"f returned a (Fake)?Tensor, expected the pair \(carry, y\)"),
         (lambda c, x: (c, x, x), X, X, None, TypeError, r"f returned a tuple, expected the pair"),
         (lambda c, x: (c, 1.0), X, X, None, TypeError, r"scan: y is 1\.0 of type float; expected a tensor"),
-        (lambda c, x: (c, {"y": None}), X, X, None, TypeError, r"'y' in y is None of type NoneType"),
+        (lambda c, x: (c, {"y": 2}), X, X, None, TypeError, r"'y' in y is 2 of type int"),
         (lambda c, x: ({"n": 3}, ()), {"n": X}, X, None, TypeError, r"'n' in the new carry is 3 of type int"),
         (lambda c, x: ({"a": c["a"]}, ()), {"a": X, "b": X}, X, None, ValueError, r"structure it was given; .*\['b'\]"),
         (lambda c, x: ({"w": c["w"][1:]}, ()), {"w": X}, X, None, ValueError, r"'w' from \(3,\) .*float32 to \(2,\)"),

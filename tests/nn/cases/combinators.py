@@ -8,6 +8,15 @@ from tests.twins.blocks import Again, Function, Parallel, Residual
 
 T = torch.nn
 
+
+def relu_of_sum(pair):
+    return torch.relu(pair[0] + pair[1])
+
+
+def once_or_twice(x, key, train):
+    return (x.sum() > 0).long() + 1
+
+
 CASES = {
     "serial": [
         Case(
@@ -49,7 +58,7 @@ CASES = {
             image,
         ),
         Case(
-            nn.residual(nn.serial(fc=nn.linear(3)), combine=lambda pair: torch.relu(pair[0] + pair[1])),
+            nn.residual(nn.serial(fc=nn.linear(3)), combine=relu_of_sum),
             lambda: Residual(fc=T.Linear(3, 3)),
             (4, 3),
         ),
@@ -90,7 +99,7 @@ CASES = {
             (4, 3),
         ),
         Case(
-            nn.tied(nn.serial(nn.linear(3)), 3, times=lambda x, key, train: (x.sum() > 0).long() + 1),
+            nn.tied(nn.serial(nn.linear(3)), 3, times=once_or_twice),
             lambda: Again(lambda x: 1 + int(x.sum() > 0), T.Linear(3, 3)),
             (4, 3),
             unbatched=False,

@@ -14,6 +14,14 @@ def groups(lr=0.1):
     return {"matrices": inner(lr), "others": optim.scale_by_learning_rate(lr)}
 
 
+def is_small(path, leaf):
+    return leaf.numel() <= 2
+
+
+def is_large(path, leaf):
+    return leaf.numel() > 2
+
+
 def by_shape(path, leaf):
     return "matrices" if leaf.numel() > 2 else "others"
 
@@ -39,7 +47,7 @@ GRADIENTS = {
     "ema": Row(lambda: optim.ema(0.9), followed_by_lr(optim.ema(0.9)), 0.1, 1e-3, own_dtypes={"weight": torch.float64}),
     "flatten": Row(lambda: optim.flatten(inner(), below=10), lambda lr: optim.flatten(inner(lr)), 0.05, 3e-4),
     "freeze": Row(
-        lambda: optim.freeze(lambda path, leaf: leaf.numel() <= 2),
+        lambda: optim.freeze(is_small),
         all_in_one,  # with a frozen point there is no descent
         0.05,
         3e-4,
@@ -62,7 +70,7 @@ WRAPPERS = {
         lambda: optim.lookahead(inner(), 2, 0.5), lambda lr: optim.lookahead(inner(lr), 2, 0.8), 0.05, 3e-4
     ),
     "masked": Row(
-        lambda: optim.masked(inner(), lambda path, leaf: leaf.numel() > 2),
+        lambda: optim.masked(inner(), is_large),
         lambda lr: optim.masked(inner(lr), "*"),
         0.05,
         3e-4,
