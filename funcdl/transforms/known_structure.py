@@ -57,4 +57,4 @@ def _has_dicts(whole: Tree, dicts: Any) -> bool:
 def _children(part: Tree) -> list[tuple[Any, Any]]:
     if isinstance(part, dict):
         return list(part.items())
-    return list(enumerate(optree.tree_flatten_one_level(part, none_is_leaf=True)[0]))
+    return list(enumerate(optree.tree_flatten_one_level(part)[0]))
