@@ -142,14 +142,16 @@ def scale_by_adam(
         new_memory = {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
         if amsgrad:
             largest = new_memory["max_exp_avg_sq"] = tree.map(torch.maximum, memory["max_exp_avg_sq"], exp_avg_sq)
-
-        def direction(m: Tensor, v: Tensor) -> Tensor:
-            factor, root_factor, bound = scale1(m.dtype), scale2(v.dtype), eps(v.dtype)
-            if recorded(m, v, factor, root_factor, bound):
-                return factor * m / (root(v) * root_factor + bound)
-            # In place on what was just made: fresh memory costs an eager update as much as arithmetic.
-            return (factor * m).div_(v.sqrt().mul_(root_factor).add_(bound))
-
-        return tree.map(direction, exp_avg, largest), new_memory
+        if recorded(*tree.leaves((new_memory, h))):
+            updates = tree.map(
+                lambda m, v: scale1(m.dtype) * m / (root(v) * scale2(v.dtype) + eps(v.dtype)), exp_avg, largest
+            )
+        else:  # in place on what was just made: fresh memory costs an eager update as much as arithmetic
+            updates = tree.map(
+                lambda m, v: (scale1(m.dtype) * m).div_(v.sqrt().mul_(scale2(v.dtype)).add_(eps(v.dtype))),
+                exp_avg,
+                largest,
+            )
+        return updates, new_memory
 
     return part("scale_by_adam", numbers, init, update)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+_is_transformed = torch._C._are_functorch_transforms_active
+
 
 def recorded(*tensors: Tensor) -> bool:
     """Whether somebody may differentiate what is done with these tensors, or maps it: then nothing is done in place.
@@ -17,9 +19,7 @@ def recorded(*tensors: Tensor) -> bool:
     >>> recorded(torch.ones(1)), recorded(torch.ones(1, requires_grad=True))
     (False, True)
     """
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
-        return True
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return True in [tensor.requires_grad for tensor in tensors] or _is_transformed() or forward_ad._current_level >= 0
 
 
 def root(x: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ def root(x: Tensor) -> Tensor:
     >>> torch.func.grad(root)(torch.tensor(0.0))
     tensor(0.)
     """
-    if not recorded(x):
+    if not (x.requires_grad or _is_transformed() or forward_ad._current_level >= 0):  # `recorded`, for each leaf
         return x.sqrt()
     zero = x == 0
     return torch.where(zero, 0.0, torch.where(zero, 1.0, x).sqrt())
@@ -40,12 +40,10 @@ def norm(x: Tensor, dim: tuple[int, ...] | None = None) -> Tensor:
     >>> torch.func.hessian(norm)(torch.zeros(1))
     tensor([[0.]])
     """
-    length = torch.linalg.vector_norm(x, dim=dim, keepdim=dim is not None)
-    if not recorded(x):
-        return length
-    zero = length == 0
-    apart = torch.linalg.vector_norm(torch.where(zero, 1.0, x), dim=dim, keepdim=dim is not None)
-    return torch.where(zero, 0.0, apart)
+    if not (x.requires_grad or _is_transformed() or forward_ad._current_level >= 0):
+        return _plain_norm(x, dim)
+    zero = _plain_norm(x, dim) == 0
+    return torch.where(zero, 0.0, _plain_norm(torch.where(zero, 1.0, x), dim))
 
 
 def norm_squared(x: Tensor) -> Tensor:
@@ -54,8 +52,10 @@ def norm_squared(x: Tensor) -> Tensor:
     >>> torch.func.hessian(norm_squared)(torch.zeros(1))
     tensor([[2.]])
     """
+    if not (x.requires_grad or _is_transformed() or forward_ad._current_level >= 0):
+        return torch.linalg.vector_norm(x).square()
     length = norm(x)
-    return torch.where(length == 0, (x * x).sum(), length.square()) if recorded(x) else length.square()
+    return torch.where(length == 0, (x * x).sum(), length.square())
 
 
 def nonzero(x: Tensor) -> Tensor:
@@ -65,3 +65,7 @@ def nonzero(x: Tensor) -> Tensor:
     tensor([1., 2.])
     """
     return torch.where(x == 0, 1.0, x)
+
+
+def _plain_norm(x: Tensor, dim: tuple[int, ...] | None) -> Tensor:
+    return torch.linalg.vector_norm(x) if dim is None else torch.linalg.vector_norm(x, dim=dim, keepdim=True)

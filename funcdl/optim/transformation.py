@@ -114,12 +114,15 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
             "update(grads, state, params) returned for these params"
         )
     for number, (p, u) in enumerate(zip(leaves, steps, strict=True)):
-        if not isinstance(u, Tensor) or u.shape != p.shape or (u.is_complex() and not p.is_complex()):
+        if not isinstance(u, Tensor) or u.shape != p.shape or u.dtype.is_complex > p.dtype.is_complex:
             raise ValueError(
                 f"apply_updates: the update of {_mismatch(u, p, tree.paths(params)[number])}; pass what "
                 "update(grads, state, params) returned for these params"
             )
-    return tree.unflatten(structure, [(p + u).to(p.dtype) for p, u in zip(leaves, steps, strict=True)])
+    sums = [p + u for p, u in zip(leaves, steps, strict=True)]
+    return tree.unflatten(
+        structure, [s if s.dtype == p.dtype else s.to(p.dtype) for s, p in zip(sums, leaves, strict=True)]
+    )
 
 
 def part(
@@ -233,9 +236,9 @@ def in_dtypes_of(params: Tree, values: Tree) -> Tree:
     >>> in_dtypes_of({"w": torch.ones(1, dtype=torch.float16)}, {"w": torch.zeros(1)})
     {'w': tensor([0.], dtype=torch.float16)}
     """
-    if any(leaf.dtype in _WIDER for leaf in tree.leaves(params)):
-        return tree.map(lambda p, value: value.to(p.dtype), params, values)
-    return values
+    if {leaf.dtype for leaf in tree.leaves(params)}.isdisjoint(_WIDER):
+        return values
+    return tree.map(lambda p, value: value.to(p.dtype), params, values)
 
 
 def matched(name: str, grads: Tree, params: Tree) -> tuple[Tree, set[torch.dtype]]:
@@ -261,16 +264,18 @@ def matched(name: str, grads: Tree, params: Tree) -> tuple[Tree, set[torch.dtype
             f"{name}.update: the gradients are no tree like the parameters: {_differing(grads, params)}; take them by "
             "grad() of these params"
         )
-    for number, (g, p) in enumerate(zip(g_leaves, p_leaves, strict=True)):
-        if not isinstance(g, Tensor) or g.shape != p.shape or (g.is_complex() and not p.is_complex()):
-            raise ValueError(
-                f"{name}.update: the gradient of {_mismatch(g, p, tree.paths(params)[number])}; take it by grad() of "
-                "these params"
-            )
+    are_tensors = all(issubclass(kind, Tensor) for kind in {type(g) for g in g_leaves})
+    if not are_tensors or [g.shape for g in g_leaves] != [p.shape for p in p_leaves]:
+        for number, (g, p) in enumerate(zip(g_leaves, p_leaves, strict=True)):
+            if not isinstance(g, Tensor) or g.shape != p.shape:
+                raise _unfit(name, g, p, tree.paths(params)[number])
     dtypes = [p.dtype for p in p_leaves]
     found = set(dtypes)
     if found.isdisjoint(_WIDER) and dtypes == [g.dtype for g in g_leaves]:
         return grads, found
+    for number, (g, p) in enumerate(zip(g_leaves, p_leaves, strict=True)):
+        if g.is_complex() and not p.is_complex():
+            raise _unfit(name, g, p, tree.paths(params)[number])
     cast = [g.to(_WIDER.get(dtype, dtype)) for g, dtype in zip(g_leaves, dtypes, strict=True)]
     return tree.unflatten(structure, cast), found
 
@@ -300,6 +305,10 @@ def _real(leaf: Tensor) -> Tensor:
 
 def _complex(update: Tensor, p: Tensor) -> Tensor:
     return torch.view_as_complex(update.contiguous()) if p.is_complex() else update
+
+
+def _unfit(name: str, g: Any, p: Tensor, path: str) -> ValueError:
+    return ValueError(f"{name}.update: the gradient of {_mismatch(g, p, path)}; take it by grad() of these params")
 
 
 def _other_state(name: str) -> ValueError:

@@ -144,11 +144,13 @@ def scale_by_trust_ratio(trust_coefficient: Number = 1.0, eps: Number = 0.0, min
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
         coefficient, eps, min_norm = h["trust_coefficient"], h["eps"], h["min_norm"]
+        differentiated = recorded(*tree.leaves((grads, params, h)))
+        length = norm if differentiated else torch.linalg.vector_norm
 
         def scaled(g: Tensor, p: Tensor) -> Tensor:
-            g_norm, p_norm = (norm(x).clamp(min=min_norm.to(x.dtype)) for x in (g, p))
+            g_norm, p_norm = (length(x).clamp(min=min_norm.to(x.dtype)) for x in (g, p))
             divisor = g_norm + eps.to(g.dtype)
-            ratio = coefficient.to(g.dtype) * p_norm / (nonzero(divisor) if recorded(divisor) else divisor)
+            ratio = coefficient.to(g.dtype) * p_norm / (nonzero(divisor) if differentiated else divisor)
             return g * torch.where((g_norm == 0) | (p_norm == 0), 1.0, ratio)
 
         return tree.map(scaled, grads, params), memory
