@@ -58,6 +58,18 @@ def norm_squared(x: Tensor) -> Tensor:
     return torch.where(length == 0, (x * x).sum(), length.square())
 
 
+def power(base: Tensor, exponent: float | Tensor) -> Tensor:
+    """Returns `base ** exponent`; where the base is 0, its derivatives by the exponent are 0.
+
+    >>> torch.func.hessian(lambda exponent: power(torch.tensor(0.0), exponent))(torch.tensor(2.0))
+    tensor(0.)
+    """
+    if not isinstance(exponent, Tensor) or not recorded(base, exponent):
+        return base**exponent
+    zero = base == 0
+    return torch.where(zero, base ** exponent.detach(), torch.where(zero, 1.0, base) ** exponent)
+
+
 def nonzero(x: Tensor) -> Tensor:
     """Returns `x`, with 1 in place of 0: what to divide by where the quotient by 0 is not chosen.
 

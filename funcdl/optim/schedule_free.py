@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.differentiable import nonzero, root
+from funcdl.optim.differentiable import nonzero, power, root
 from funcdl.optim.hyperparameters import Number, Scalar, State, number, numbers_of, once
 from funcdl.optim.parts import add_decayed_weights, average, find, scalar, scale, scale_all
 from funcdl.optim.transformation import Transformation, chain, part
@@ -149,7 +149,7 @@ def schedule_free(lr: Number, momentum: Number = 0.9, weight_lr_power: Number = 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
         lr, momentum = h["lr"], h["momentum"]
         lr_max = torch.maximum(memory["lr_max"], lr)
-        weight = lr_max ** h["weight_lr_power"]
+        weight = power(lr_max, h["weight_lr_power"])
         weight_sum = memory["weight_sum"] + weight
         share = once(torch.where(weight_sum == 0, 0.0, weight / nonzero(weight_sum)))
         steps = scale_all(-lr, grads)
