@@ -131,6 +131,8 @@ def swa(start: Number = 1, every: Number = 1) -> Transformation:
 def averaged_params(state: Tree) -> Tree:
     """Returns the averaged parameters that `params_ema` or `swa` keeps in the state of an optimizer.
 
+    The average of float16 parameters is float32: cast it where the model is to have it in float16.
+
     Args:
         state: of an optimizer that has one of the two in it.
 

@@ -64,7 +64,7 @@ def lookahead(optimizer: Transformation, sync_period: Number = 5, slow_step_size
 
 
 def slow_params(state: Tree) -> Tree:
-    """Returns the slow parameters that `lookahead` keeps in the state of an optimizer.
+    """Returns the slow parameters that `lookahead` keeps in the state of an optimizer; float32 for float16 ones.
 
     Args:
         state: of an optimizer that has one `lookahead` in it.

@@ -213,7 +213,7 @@ def transforming(init: Callable[[Tree], Tree], update: Callable[..., tuple[Tree,
 
     def narrow_update(grads: Tree, state: Tree, params: Tree = None, **extra: Any) -> tuple[Tree, Tree]:
         updates, state = update(grads, state, params, **extra)
-        return in_dtypes_of(params, updates), state
+        return updates if params is None else in_dtypes_of(params, updates), state
 
     return Transformation(init, narrow_update, update)
 

@@ -203,6 +203,13 @@ def test_gradients_that_do_not_fit_are_refused_by_path(make, grads, message):
         optimizer.update(grads, optimizer.init(PARAMS), PARAMS)
 
 
+def test_transformations_of_ones_own_need_no_parameters():
+    turn = optim.Transformation(
+        lambda params: (), lambda grads, state, params=None: (tree.map(torch.neg, grads), state)
+    )
+    assert optim.chain(turn, turn).update({"w": torch.ones(1)}, ((), ()))[0]["w"].item() == 1
+
+
 def whole(part):
     return optim.chain(part, optim.scale_by_learning_rate(0.1))
 
