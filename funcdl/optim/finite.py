@@ -7,7 +7,7 @@ from torch import Tensor
 
 from funcdl import tree
 from funcdl.optim.differentiable import recorded
-from funcdl.optim.hyperparameters import Number, Scalar, State, whole_number
+from funcdl.optim.hyperparameters import Number, Scalar, State, number
 from funcdl.optim.parts import scalar, select
 from funcdl.optim.transformation import Transformation, part
 from funcdl.optim.wrapping import conditionally
@@ -21,8 +21,8 @@ def apply_if_finite(optimizer: Transformation, max_consecutive_errors: Number) -
 
     Args:
         optimizer: what gets the finite gradients.
-        max_consecutive_errors: how many updates in a row may be left out, a whole number, at least 0; those after them
-            are taken as they are, so that a model that has diverged is noticed.
+        max_consecutive_errors: how many updates in a row may be left out, at least 0; those after them are taken as
+            they are, so that a model that has diverged is noticed.
 
     Returns:
         A transformation, the numbers of which are `wrapper.max_consecutive_errors` and those of `optimizer`, as
@@ -63,6 +63,6 @@ def apply_if_finite(optimizer: Transformation, max_consecutive_errors: Number) -
         patience = state.hyperparameters["max_consecutive_errors"]
         return state.memory["last_finite"] | (state.memory["notfinite_count"] > patience)
 
-    limit = whole_number("apply_if_finite", "max_consecutive_errors", max_consecutive_errors, low=0)
+    limit = number("apply_if_finite", "max_consecutive_errors", max_consecutive_errors)
     watch = part("apply_if_finite", {"max_consecutive_errors": limit}, init, update, as_real=False)
     return conditionally("apply_if_finite", watch, optimizer, acts)
