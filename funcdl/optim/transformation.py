@@ -86,7 +86,7 @@ def chain(*transformations: Transformation, maximize: bool = False) -> Transform
                 f"chain of {len(transformations)}: update() got a state that is no tuple of that length; "
                 "pass what init(params) or the last update() of this chain returned"
             )
-        updates = tree.map(torch.neg, grads) if maximize else grads
+        updates = tree.map(_negative, grads) if maximize else grads
         states = []
         for position, (transformation, old) in enumerate(zip(transformations, state, strict=True)):
             whose = f"chain: the update of transformation {position}"
@@ -293,6 +293,10 @@ def _pair(result: Any, whose: str, expected: str) -> tuple[Tree, Tree]:
         raise ValueError(f"{whose} returned a {type(result).__name__}{size}, expected the pair {expected}")
     first, second = result
     return first, second
+
+
+def _negative(grad: Tensor) -> Tensor:
+    return -grad if isinstance(grad, Tensor) else grad  # what is no tensor is refused by name, by the parts
 
 
 def _widened(leaf: Tensor) -> Tensor:

@@ -187,7 +187,10 @@ def test_updates_that_do_not_fit_are_refused_by_path(updates, message):
         optim.apply_updates(PARAMS, updates)
 
 
-@pytest.mark.parametrize("make", [optim.adam, lambda: optim.flatten(optim.adam()), lambda: optim.freeze("a")])
+@pytest.mark.parametrize(
+    "make",
+    [optim.adam, lambda: optim.flatten(optim.adam()), lambda: optim.freeze("a"), lambda: optim.sgd(maximize=True)],
+)
 @pytest.mark.parametrize(
     ("grads", "message"),
     [
