@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, number, once
+from funcdl.optim.hyperparameters import Number, Scalar, once, whole_number
 from funcdl.optim.parts import average, scalar, select
 from funcdl.optim.transformation import Transformation, part
 from funcdl.optim.wrapping import conditionally
@@ -55,5 +55,5 @@ def multi_steps(optimizer: Transformation, k: Number) -> Transformation:
             "gathered": torch.where(full, 0, gathered),
         }
 
-    gather = part("multi_steps", {"k": number("multi_steps", "k", k, low=1.0)}, init, update, as_real=False)
+    gather = part("multi_steps", {"k": whole_number("multi_steps", "k", k)}, init, update, as_real=False)
     return conditionally("multi_steps", gather, optimizer, lambda state: state.memory["gathered"] == 0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, number, once
+from funcdl.optim.differentiable import root
+from funcdl.optim.hyperparameters import Number, Scalar, number, numbers_of, once
 from funcdl.optim.parts import average, scale, scale_all, scale_by_learning_rate
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
@@ -78,9 +79,10 @@ def scale_by_belief(
 
     Equals `optax.scale_by_belief`.
     """
+    beta1, beta2 = numbers_of("scale_by_belief", "betas", betas, 2)
     numbers = {
-        "beta1": number("scale_by_belief", "betas[0]", betas[0], high=1.0),
-        "beta2": number("scale_by_belief", "betas[1]", betas[1], high=1.0),
+        "beta1": number("scale_by_belief", "betas[0]", beta1, high=1.0),
+        "beta2": number("scale_by_belief", "betas[1]", beta2, high=1.0),
         "eps": number("scale_by_belief", "eps", eps),
         "eps_root": number("scale_by_belief", "eps_root", eps_root),
     }
@@ -100,9 +102,7 @@ def scale_by_belief(
             directions = tree.map(lambda m, g: scale(ahead, m) + scale(share, g), exp_avg, grads)
         else:
             directions = scale_all(corrected, exp_avg)
-        updates = tree.map(
-            lambda d, s: d / (scale(root_corrected, s.sqrt()) + eps.to(s.dtype)), directions, exp_avg_var
-        )
+        updates = tree.map(lambda d, s: d / (scale(root_corrected, root(s)) + eps.to(s.dtype)), directions, exp_avg_var)
         return updates, {"exp_avg": exp_avg, "exp_avg_var": exp_avg_var}
 
     return part("scale_by_belief", numbers, init, update)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
+from funcdl.optim.differentiable import root
 from funcdl.optim.hyperparameters import Number, Scalar, number
 from funcdl.optim.parts import add_decayed_weights, average, in_dtypes, scale_by_learning_rate
 from funcdl.optim.transformation import Transformation, chain, part
@@ -80,7 +81,7 @@ def scale_by_adadelta(rho: Number = 0.9, eps: Number = 1e-6) -> Transformation:
         new_share, eps = 1 - h["rho"], in_dtypes(h["eps"])
         square_avg = average(memory["square_avg"], tree.map(torch.square, grads), new_share)
         updates = tree.map(
-            lambda g, a, v: torch.sqrt(a + eps(a.dtype)) / torch.sqrt(v + eps(v.dtype)) * g,
+            lambda g, a, v: root(a + eps(a.dtype)) / root(v + eps(v.dtype)) * g,
             grads,
             memory["acc_delta"],
             square_avg,

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, number, once
+from funcdl.optim.differentiable import norm
+from funcdl.optim.hyperparameters import Number, Scalar, number, numbers_of, once
 from funcdl.optim.parts import average, nothing, only_for, scale
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
@@ -31,7 +32,8 @@ def adafactor(
     Args:
         lr: the largest relative step, at least 0.
         beta2_decay: power with which the share of a new gradient falls, at most 0.
-        eps: the smallest root of an average square (None: the machine epsilon of the parameter), and the smallest size
+        eps: the smallest root of an average square (None: the machine epsilon of the parameter, or
+            of float32 for float16), and the smallest size
             of a parameter, each at least 0.
         d: the largest root mean square of a direction, at least 1.
         weight_decay: factor of the parameters, at least 0; decoupled.
@@ -55,10 +57,12 @@ def adafactor(
     https://arxiv.org/abs/1804.04235. Equals `torch.optim.Adafactor`, which does not take empty parameters and, with
     `eps[0]=None` and parameters of several dtypes, uses the epsilon of the first one for all.
     """
+    eps1, eps2 = numbers_of("adafactor", "eps", eps, 2)
+    number("adafactor", "d", d, low=1.0)
     return chain(
-        scale_by_factored_rms(beta2_decay, eps[0]),
+        scale_by_factored_rms(beta2_decay, eps1),
         clip_by_block_rms(d),
-        scale_by_param_block_rms(eps[1]),
+        scale_by_param_block_rms(eps2),
         scale_by_relative_step(lr, weight_decay),
         maximize=maximize,
     )
@@ -73,7 +77,8 @@ def scale_by_factored_rms(beta2_decay: Number = -0.8, eps: Number | None = None)
 
     Args:
         beta2_decay: power with which the share of a new gradient falls, at most 0.
-        eps: the smallest root, at least 0; None for the machine epsilon of each parameter's dtype.
+        eps: the smallest root, at least 0; None for the machine epsilon of each parameter's dtype, or of float32
+            for float16.
 
     Raises:
         ValueError: a number is out of range; by `init`, when a parameter is complex.
@@ -125,7 +130,7 @@ def clip_by_block_rms(d: Number = 1.0) -> Transformation:
     `u = g / max(1, rms(g) / d)`.
 
     Args:
-        d: the largest root mean square, at least 1.
+        d: the largest root mean square, above 0.
 
     Raises:
         ValueError: `d` is out of range.
@@ -137,11 +142,13 @@ def clip_by_block_rms(d: Number = 1.0) -> Transformation:
     >>> transformation.update(grads, transformation.init(params), params)[0]
     {'a': tensor([ 2., -2.]), 'b': tensor([1., 1.])}
     """
+    if isinstance(d, (int, float)) and d == 0:
+        raise ValueError(f"clip_by_block_rms: d={d} is out of range; expected a number above 0, to divide by")
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
         return tree.map(lambda g: scale(once(1 / (_rms(g) / h["d"]).clamp(min=1)), g), grads), memory
 
-    return part("clip_by_block_rms", {"d": number("clip_by_block_rms", "d", d, low=1.0)}, nothing, update)
+    return part("clip_by_block_rms", {"d": number("clip_by_block_rms", "d", d)}, nothing, update)
 
 
 def scale_by_param_block_rms(eps: Number = 1e-3) -> Transformation:
@@ -203,7 +210,7 @@ def _mean(leaf: Tensor, dim: int) -> Tensor:
 
 def _rms(leaf: Tensor) -> Scalar:
     """The root mean square of a leaf in float64, 0 if it is empty."""
-    return torch.linalg.vector_norm(leaf).double() / max(1, leaf.numel()) ** 0.5
+    return norm(leaf).double() / max(1, leaf.numel()) ** 0.5
 
 
 def _for_real(name: str, transformation: Transformation) -> Transformation:

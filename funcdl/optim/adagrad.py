@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from funcdl import tree
+from funcdl.optim.differentiable import root
 from funcdl.optim.hyperparameters import Number, Scalar, number, once
 from funcdl.optim.parts import add_decayed_weights, filled, nothing, scale_all, scale_by_learning_rate
 from funcdl.optim.transformation import Transformation, chain, part
@@ -81,7 +81,7 @@ def scale_by_adagrad(initial_accumulator_value: Number = 0.0, eps: Number = 1e-1
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
         total = tree.map(lambda a, g: a + g * g, memory["sum"], grads)
-        updates = tree.map(lambda g, a: g / (torch.sqrt(a) + h["eps"].to(a.dtype)), grads, total)
+        updates = tree.map(lambda g, a: g / (root(a) + h["eps"].to(a.dtype)), grads, total)
         return updates, {"sum": total}
 
     return part("scale_by_adagrad", numbers, init, update)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, number, once
+from funcdl.optim.differentiable import recorded, root
+from funcdl.optim.hyperparameters import Number, Scalar, number, numbers_of, once
 from funcdl.optim.parts import add_decayed_weights, average, in_dtypes, scale_by_learning_rate
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
@@ -120,9 +121,10 @@ def scale_by_adam(
     >>> transformation.update({"w": torch.tensor([3.0, -4.0])}, transformation.init(params), params)[0]
     {'w': tensor([ 1., -1.])}
     """
+    beta1, beta2 = numbers_of("scale_by_adam", "betas", betas, 2)
     numbers = {
-        "beta1": number("scale_by_adam", "betas[0]", betas[0], high=1.0),
-        "beta2": number("scale_by_adam", "betas[1]", betas[1], high=1.0),
+        "beta1": number("scale_by_adam", "betas[0]", beta1, high=1.0),
+        "beta2": number("scale_by_adam", "betas[1]", beta2, high=1.0),
         "eps": number("scale_by_adam", "eps", eps),
     }
     averages = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if amsgrad else ("exp_avg", "exp_avg_sq")
@@ -140,11 +142,16 @@ def scale_by_adam(
         new_memory = {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
         if amsgrad:
             largest = new_memory["max_exp_avg_sq"] = tree.map(torch.maximum, memory["max_exp_avg_sq"], exp_avg_sq)
-        updates = tree.map(  # in place on what was just made: fresh memory costs an eager update as much as arithmetic
-            lambda m, v: (scale1(m.dtype) * m).div_(v.sqrt().mul_(scale2(v.dtype)).add_(eps(v.dtype))),
-            exp_avg,
-            largest,
-        )
+        if recorded(*tree.leaves((new_memory, h))):
+            updates = tree.map(
+                lambda m, v: scale1(m.dtype) * m / (root(v) * scale2(v.dtype) + eps(v.dtype)), exp_avg, largest
+            )
+        else:  # in place on what was just made: fresh memory costs an eager update as much as arithmetic
+            updates = tree.map(
+                lambda m, v: (scale1(m.dtype) * m).div_(v.sqrt().mul_(scale2(v.dtype)).add_(eps(v.dtype))),
+                exp_avg,
+                largest,
+            )
         return updates, new_memory
 
     return part("scale_by_adam", numbers, init, update)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, number, once
+from funcdl.optim.hyperparameters import Number, Scalar, number, numbers_of, once
 from funcdl.optim.parts import add_decayed_weights, average, scale, scale_by_learning_rate
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
@@ -68,9 +68,10 @@ def scale_by_adamax(betas: tuple[Number, Number] = (0.9, 0.999), eps: Number = 1
     >>> transformation.update({"w": torch.tensor([3.0, -4.0])}, transformation.init(params), params)[0]
     {'w': tensor([ 1., -1.])}
     """
+    beta1, beta2 = numbers_of("scale_by_adamax", "betas", betas, 2)
     numbers = {
-        "beta1": number("scale_by_adamax", "betas[0]", betas[0], high=1.0),
-        "beta2": number("scale_by_adamax", "betas[1]", betas[1], high=1.0),
+        "beta1": number("scale_by_adamax", "betas[0]", beta1, high=1.0),
+        "beta2": number("scale_by_adamax", "betas[1]", beta2, high=1.0),
         "eps": number("scale_by_adamax", "eps", eps),
     }
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, number, once
+from funcdl.optim.differentiable import root
+from funcdl.optim.hyperparameters import Number, Scalar, number, numbers_of, once
 from funcdl.optim.parts import add_decayed_weights, average, scale, scale_by_learning_rate
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
@@ -84,8 +85,9 @@ def scale_by_adan(
     corrected `v` here: the paper's betas are one minus these.
     """
     names = ("beta1", "beta2", "beta3")
+    named = list(zip(names, numbers_of("scale_by_adan", "betas", betas, 3), strict=True))
     numbers = {
-        **{name: number("scale_by_adan", f"betas[{i}]", betas[i], high=1.0) for i, name in enumerate(names)},
+        **{name: number("scale_by_adan", f"betas[{i}]", beta, high=1.0) for i, (name, beta) in enumerate(named)},
         "eps": number("scale_by_adan", "eps", eps),
         "eps_root": number("scale_by_adan", "eps_root", eps_root),
     }
@@ -105,7 +107,7 @@ def scale_by_adan(
         updates = tree.map(
             lambda m, v, n: (
                 (scale(scale1, m) + scale(scale2, v))
-                / ((scale(scale3, n) + eps_root.to(n.dtype)).sqrt() + eps.to(n.dtype))
+                / (root(scale(scale3, n) + eps_root.to(n.dtype)) + eps.to(n.dtype))
             ),
             exp_avg,
             exp_avg_diff,

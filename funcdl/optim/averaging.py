@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, State, number, once
+from funcdl.optim.hyperparameters import Number, Scalar, State, number, once, whole_number
 from funcdl.optim.parts import average, find, scalar
 from funcdl.optim.transformation import Transformation, apply_updates, part
 from funcdl.tree import Tree
@@ -124,12 +124,14 @@ def swa(start: Number = 1, every: Number = 1) -> Transformation:
         moved = average(memory["averaged_params"], apply_updates(params, grads), share)
         return grads, {"averaged_params": moved, "averaged": averaged}
 
-    numbers = {"start": number("swa", "start", start, low=1), "every": number("swa", "every", every, low=1)}
+    numbers = {"start": whole_number("swa", "start", start), "every": whole_number("swa", "every", every)}
     return part("swa", numbers, init, update, as_real=False)
 
 
 def averaged_params(state: Tree) -> Tree:
     """Returns the averaged parameters that `params_ema` or `swa` keeps in the state of an optimizer.
+
+    The average of float16 parameters is float32: cast it where the model is to have it in float16.
 
     Args:
         state: of an optimizer that has one of the two in it.

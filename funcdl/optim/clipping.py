@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
+from funcdl.optim.differentiable import norm
 from funcdl.optim.hyperparameters import Number, Scalar, number, once
 from funcdl.optim.parts import nothing, scale, scale_all
 from funcdl.optim.transformation import Transformation, part
@@ -55,7 +56,7 @@ def clip_by_norm(max_norm: Number) -> Transformation:
     """
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        return tree.map(lambda g: scale(_shrinkage(h["max_norm"], torch.linalg.vector_norm(g)), g), grads), memory
+        return tree.map(lambda g: scale(_shrinkage(h["max_norm"], norm(g)), g), grads), memory
 
     return part("clip_by_norm", {"max_norm": number("clip_by_norm", "max_norm", max_norm)}, nothing, update)
 
@@ -116,9 +117,9 @@ def adaptive_gradient_clip(clipping: Number = 0.01, eps: Number = 1e-3) -> Trans
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
         def clip(g: Tensor, p: Tensor) -> Tensor:
-            norm, weight = _unit_norm(g), _unit_norm(p)
-            limit = h["clipping"].to(norm.dtype) * torch.maximum(weight, h["eps"].to(norm.dtype))
-            return torch.where(norm < limit, g, g * (limit / norm.clamp(min=1e-6)))
+            length, weight = _unit_norm(g), _unit_norm(p)
+            limit = h["clipping"].to(length.dtype) * torch.maximum(weight, h["eps"].to(length.dtype))
+            return torch.where(length < limit, g, g * (limit / length.clamp(min=1e-6)))
 
         return tree.map(clip, grads, params), memory
 
@@ -129,11 +130,9 @@ def adaptive_gradient_clip(clipping: Number = 0.01, eps: Number = 1e-3) -> Trans
     return part("adaptive_gradient_clip", numbers, nothing, update, as_real=False)
 
 
-def _shrinkage(max_norm: Scalar, norm: Tensor) -> Scalar:
-    return once((max_norm / (norm.double() + 1e-6)).clamp(max=1))
+def _shrinkage(max_norm: Scalar, length: Tensor) -> Scalar:
+    return once((max_norm / (length.double() + 1e-6)).clamp(max=1))
 
 
 def _unit_norm(leaf: Tensor) -> Tensor:
-    if leaf.ndim < 2:
-        return torch.linalg.vector_norm(leaf)
-    return torch.linalg.vector_norm(leaf, dim=tuple(range(1, leaf.ndim)), keepdim=True)
+    return norm(leaf, tuple(range(1, leaf.ndim)) if leaf.ndim > 1 else None)

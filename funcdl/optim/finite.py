@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
+from funcdl.optim.differentiable import recorded
 from funcdl.optim.hyperparameters import Number, Scalar, State, number
-from funcdl.optim.parts import scalar
+from funcdl.optim.parts import scalar, select
 from funcdl.optim.transformation import Transformation, part
 from funcdl.optim.wrapping import conditionally
 from funcdl.tree import Tree
@@ -48,8 +49,12 @@ def apply_if_finite(optimizer: Transformation, max_consecutive_errors: Number) -
         finite = torch.ones_like(count, dtype=torch.bool)
         for grad in tree.leaves(grads):
             finite = finite & grad.isfinite().all()
+        notfinite_count = torch.where(finite, 0, memory["notfinite_count"] + 1)
+        if recorded(*tree.leaves((grads, params))):  # what is not taken must not make the derivatives NaN
+            taken = finite | (notfinite_count > h["max_consecutive_errors"])
+            grads = select(taken, grads, tree.zeros_like(grads))
         return grads, {
-            "notfinite_count": torch.where(finite, 0, memory["notfinite_count"] + 1),
+            "notfinite_count": notfinite_count,
             "total_notfinite": memory["total_notfinite"] + ~finite,
             "last_finite": finite,
         }

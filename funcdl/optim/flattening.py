@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.transformation import Transformation, check_match
+from funcdl.optim.transformation import Transformation, check_is_transformation, matched, transforming, wide_update
 from funcdl.tree import Tree
 
 
@@ -36,15 +36,20 @@ def flatten(optimizer: Transformation, below: int = 2**16) -> Transformation:
     `optax.flatten` joins all leaves, of different dtypes too.
     """
 
+    check_is_transformation("flatten", optimizer)
+    if not isinstance(below, int) or below < 0:
+        raise ValueError(f"flatten: below={below!r} is out of range; expected a whole number, at least 0")
+
     def init(params: Tree) -> Tree:
-        return optimizer.init(_join(params, below))
+        return optimizer.init(_join(params, params, below))
 
     def update(grads: Tree, state: Tree, params: Tree = None, **extra: Any) -> tuple[Tree, Tree]:
-        check_match("flatten", grads, params)
-        updates, state = optimizer.update(_join(grads, below), state, _join(params, below), **extra)
+        grads, _ = matched("flatten", grads, params)
+        g, p = _join(grads, params, below), _join(params, params, below)
+        updates, state = wide_update("flatten: the optimizer's update", optimizer, g, state, p, extra)
         return _cut(updates, params, below), state
 
-    return Transformation(init, update)
+    return transforming(init, update)
 
 
 def _groups(leaves: list[Tensor], below: int) -> dict[str, list[int]]:
@@ -55,11 +60,11 @@ def _groups(leaves: list[Tensor], below: int) -> dict[str, list[int]]:
     return groups
 
 
-def _join(values: Tree, below: int) -> dict[str, Tree]:
+def _join(values: Tree, like: Tree, below: int) -> dict[str, Tree]:
     leaves = tree.leaves(values)
     joined = {
         dtype: torch.cat([leaves[index].reshape(-1) for index in members])
-        for dtype, members in _groups(leaves, below).items()
+        for dtype, members in _groups(tree.leaves(like), below).items()
     }
     return {"joined": joined, "others": tuple(leaf for leaf in leaves if leaf.numel() >= below)}
 

@@ -8,7 +8,7 @@ lose five digits of `1 - 0.999`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from typing import Any, NamedTuple
 
 import torch
@@ -111,6 +111,8 @@ def number(
                 f"{owner}: {name} is a tensor of shape {tuple(value.shape)}, expected a 0-dim one; "
                 "for one value per member of an ensemble, make the states under vmap"
             )
+        if value.is_complex():
+            raise ValueError(f"{owner}: {name} is a tensor of dtype {value.dtype}, expected a real one")
     elif isinstance(value, (int, float)):
         if not (low <= value < high or (value == high and not open)):
             raise ValueError(
@@ -120,6 +122,40 @@ def number(
     elif not callable(value):
         raise ValueError(f"{owner}: {name}={value!r} is no number; pass a float, a 0-dim tensor or a schedule")
     return value
+
+
+def whole_number(owner: str, name: str, value: Number, low: int = 1) -> Number:
+    """Returns `value` if it can be a number of an optimizer that counts something: an int of at least `low`.
+
+    Only Python numbers are looked at, as by `number`.
+
+    Raises:
+        ValueError: it is no int, out of range, a tensor that is not 0-dim, or nothing that gives a number.
+
+    >>> whole_number("multi_steps", "k", 2.5)
+    Traceback (most recent call last):
+    ValueError: multi_steps: k=2.5 is out of range; expected a whole number, at least 1
+    """
+    if isinstance(value, (bool, float)):
+        raise ValueError(f"{owner}: {name}={value!r} is out of range; expected a whole number, at least {low}")
+    return number(owner, name, value, low)
+
+
+def numbers_of(owner: str, name: str, values: Any, count: int) -> tuple[Any, ...]:
+    """Returns `values` as a tuple if they are so many: a tuple, a list, or a tensor or array with one dimension.
+
+    Raises:
+        ValueError: they are not.
+
+    >>> numbers_of("scale_by_adam", "betas", 0.9, 2)
+    Traceback (most recent call last):
+    ValueError: scale_by_adam: betas=0.9 is no tuple of 2; pass them together, in brackets
+    """
+    single = isinstance(values, Tensor) and values.ndim != 1
+    if single or isinstance(values, (str, Mapping, Set)) or not isinstance(values, Collection) or len(values) != count:
+        what = f" is a tensor of shape {tuple(values.shape)}," if isinstance(values, Tensor) else f"={values!r} is"
+        raise ValueError(f"{owner}: {name}{what} no tuple of {count}; pass them together, in brackets")
+    return tuple(values)
 
 
 def current_value(number: Number, count: Int[Tensor, ""], name: str = "a number") -> Scalar:

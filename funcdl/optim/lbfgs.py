@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from funcdl import tree
+from funcdl.optim.differentiable import nonzero
 from funcdl.optim.hyperparameters import Number, Scalar, number
 from funcdl.optim.parts import scale
 from funcdl.optim.transformation import Transformation, chain, part
@@ -85,7 +86,7 @@ def scale_by_lbfgs(
     >>> transformation.update({"w": torch.tensor([3.0, -1.0])}, transformation.init(params), params)[0]
     {'w': tensor([-0.7500,  0.2500])}
     """
-    if not (isinstance(history_size, int) and history_size >= 1):
+    if isinstance(history_size, bool) or not (isinstance(history_size, int) and history_size >= 1):
         raise ValueError(f"scale_by_lbfgs: history_size={history_size!r} is out of range; expected 1, 2, ...")
     numbers = {
         "lr": number("scale_by_lbfgs", "lr", lr),
@@ -137,7 +138,7 @@ def _times_inverse_hessian(g: Tensor, steps: Tensor, changes: Tensor, products: 
     triangle = products + torch.diag((diagonal <= 0).double())
     back = torch.linalg.solve_triangular(triangle, (steps @ g)[:, None], upper=True)
     newest = changes[-1]
-    start = torch.where(diagonal[-1] > 0, diagonal[-1] / torch.dot(newest, newest), 1.0)
+    start = torch.where(diagonal[-1] > 0, diagonal[-1] / nonzero(torch.dot(newest, newest)), 1.0)
     r = start * (g - changes.T @ back[:, 0])
     right = diagonal[:, None] * back - (changes @ r)[:, None]
     forth = torch.linalg.solve_triangular(triangle.T, right, upper=False)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, State, number
+from funcdl.optim.hyperparameters import Number, Scalar, State, number, whole_number
 from funcdl.optim.parts import average, find, select
-from funcdl.optim.transformation import Transformation, apply_updates, chain, part
+from funcdl.optim.transformation import Transformation, apply_updates, chain, check_is_transformation, part
 from funcdl.tree import Tree
 
 
@@ -45,8 +45,9 @@ def lookahead(optimizer: Transformation, sync_period: Number = 5, slow_step_size
     Zhang et al., "Lookahead Optimizer: k steps forward, 1 step back" (2019), https://arxiv.org/abs/1907.08610. Equals
     `optax.lookahead`, the parameters of which are a pair of trees.
     """
+    check_is_transformation("lookahead", optimizer)
     numbers = {
-        "sync_period": number("lookahead", "sync_period", sync_period, low=1.0),
+        "sync_period": whole_number("lookahead", "sync_period", sync_period),
         "slow_step_size": number("lookahead", "slow_step_size", slow_step_size, high=1.0, open=False),
     }
 
@@ -63,7 +64,7 @@ def lookahead(optimizer: Transformation, sync_period: Number = 5, slow_step_size
 
 
 def slow_params(state: Tree) -> Tree:
-    """Returns the slow parameters that `lookahead` keeps in the state of an optimizer.
+    """Returns the slow parameters that `lookahead` keeps in the state of an optimizer; float32 for float16 ones.
 
     Args:
         state: of an optimizer that has one `lookahead` in it.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
+from funcdl.optim.differentiable import norm
 from funcdl.optim.hyperparameters import Number, Scalar, number
 from funcdl.optim.parts import add_decayed_weights, average, nothing, only_for, scale_by_learning_rate
 from funcdl.optim.transformation import Transformation, chain, part
@@ -128,17 +129,20 @@ def orthogonalize(
     tensor([[ 0.,  1.],
             [-1.,  0.]])
     """
-    if not (isinstance(ns_steps, int) and 0 <= ns_steps < 100):
+    if isinstance(ns_steps, bool) or not (isinstance(ns_steps, int) and 0 <= ns_steps < 100):
         raise ValueError(f"orthogonalize: ns_steps={ns_steps!r} is out of range; expected an int from 0 to 99")
-    if len(ns_coefficients) != 3:
+    if not (isinstance(ns_coefficients, (tuple, list)) and len(ns_coefficients) == 3):
         raise ValueError(f"orthogonalize: ns_coefficients={ns_coefficients!r} are not three numbers; pass (a, b, c)")
+    for coefficient in ns_coefficients:
+        if not (isinstance(coefficient, (int, float)) and math.isfinite(coefficient)):
+            raise ValueError(f"orthogonalize: ns_coefficients={ns_coefficients!r} are not three finite floats")
     a, b, c = ns_coefficients
 
     def nearest(g: Tensor, eps: Scalar) -> Tensor:
         tall = g.shape[0] > g.shape[1]
         x = g.to(torch.bfloat16)
         x = x.T if tall else x
-        x = x / torch.linalg.vector_norm(x).maximum(eps.to(x.dtype))
+        x = x / norm(x).maximum(eps.to(x.dtype))
         for _ in range(ns_steps):
             gram = x @ x.T
             x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, number, once
+from funcdl.optim.differentiable import root
+from funcdl.optim.hyperparameters import Number, Scalar, number, numbers_of, once
 from funcdl.optim.parts import add_decayed_weights, average, scalar, scale, scale_by_learning_rate
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
@@ -77,9 +78,10 @@ def scale_by_nadam(
     >>> transformation.update({"w": torch.tensor([3.0])}, transformation.init(params), params)[0]
     {'w': tensor([1.])}
     """
+    beta1, beta2 = numbers_of("scale_by_nadam", "betas", betas, 2)
     numbers = {
-        "beta1": number("scale_by_nadam", "betas[0]", betas[0], high=1.0),
-        "beta2": number("scale_by_nadam", "betas[1]", betas[1], high=1.0),
+        "beta1": number("scale_by_nadam", "betas[0]", beta1, high=1.0),
+        "beta2": number("scale_by_nadam", "betas[1]", beta2, high=1.0),
         "eps": number("scale_by_nadam", "eps", eps),
         "momentum_decay": number("scale_by_nadam", "momentum_decay", momentum_decay),
     }
@@ -102,7 +104,7 @@ def scale_by_nadam(
         exp_avg = average(memory["exp_avg"], grads, 1 - beta1)
         exp_avg_sq = average(memory["exp_avg_sq"], tree.map(torch.square, grads), 1 - beta2)
         updates = tree.map(
-            lambda g, m, v: (scale(ahead, m) + scale(here, g)) / (scale(root_scale, v.sqrt()) + eps.to(v.dtype)),
+            lambda g, m, v: (scale(ahead, m) + scale(here, g)) / (scale(root_scale, root(v)) + eps.to(v.dtype)),
             grads,
             exp_avg,
             exp_avg_sq,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from funcdl import random, tree
+from funcdl.optim.differentiable import root
 from funcdl.optim.hyperparameters import Number, Scalar, number, once
 from funcdl.optim.parts import scale, scale_by_learning_rate
 from funcdl.optim.transformation import Transformation, chain, part
@@ -82,7 +83,7 @@ def add_noise(key: Key, eta: Number = 0.01, gamma: Number = 0.55) -> Transformat
         return {"key": key.to(device, copy=True)}
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        deviation = once((h["eta"] / (count + 1) ** h["gamma"]).sqrt())
+        deviation = once(root(h["eta"] / (count + 1) ** h["gamma"]))
         leaves, structure = tree.flatten(grads)
         if not leaves:
             return grads, memory

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, number, once
+from funcdl.optim.differentiable import norm_squared, root
+from funcdl.optim.hyperparameters import Number, Scalar, number, numbers_of, once
 from funcdl.optim.parts import average, scale, scale_by_learning_rate
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
@@ -73,9 +74,10 @@ def scale_by_novograd(
 
     Equals `optax.scale_by_novograd`.
     """
+    beta1, beta2 = numbers_of("scale_by_novograd", "betas", betas, 2)
     numbers = {
-        "beta1": number("scale_by_novograd", "betas[0]", betas[0], high=1.0),
-        "beta2": number("scale_by_novograd", "betas[1]", betas[1], high=1.0),
+        "beta1": number("scale_by_novograd", "betas[0]", beta1, high=1.0),
+        "beta2": number("scale_by_novograd", "betas[1]", beta2, high=1.0),
         "eps": number("scale_by_novograd", "eps", eps),
         "weight_decay": number("scale_by_novograd", "weight_decay", weight_decay),
     }
@@ -86,9 +88,9 @@ def scale_by_novograd(
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
         beta1, eps, weight_decay = h["beta1"], h["eps"], h["weight_decay"]
         share = once(torch.where(count == 0, 1.0, 1 - h["beta2"]))
-        norm_sq = average(memory["norm_sq"], tree.map(lambda g: torch.linalg.vector_norm(g).square(), grads), share)
+        norm_sq = average(memory["norm_sq"], tree.map(norm_squared, grads), share)
         exp_avg = tree.map(
-            lambda m, g, v, p: scale(beta1, m) + g / (v.sqrt() + eps.to(v.dtype)) + scale(weight_decay, p),
+            lambda m, g, v, p: scale(beta1, m) + g / (root(v) + eps.to(v.dtype)) + scale(weight_decay, p),
             memory["exp_avg"],
             grads,
             norm_sq,

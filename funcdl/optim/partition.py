@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from funcdl import tree
 from funcdl.optim.hyperparameters import Scalar
 from funcdl.optim.selection import Labels, Mask, chooser, keep, labeller
-from funcdl.optim.transformation import Transformation, check_match, part
+from funcdl.optim.transformation import (
+    Transformation,
+    check_is_transformation,
+    matched,
+    part,
+    transforming,
+    wide_update,
+)
 from funcdl.tree import Tree
 
 
@@ -31,6 +37,7 @@ def partition(transformations: Mapping[str, Transformation], labels: Labels) -> 
     Raises:
         ValueError: a parameter has no label with a transformation, or a label or pattern fits no parameter.
 
+    >>> import torch
     >>> from funcdl import optim
     >>> groups = {"head": optim.sgd(lr=1.0), "rest": optim.sgd(lr=0.1)}
     >>> optimizer = optim.partition(groups, {"head": "head", "*": "rest"})
@@ -46,6 +53,7 @@ def partition(transformations: Mapping[str, Transformation], labels: Labels) -> 
     for label in transformations:
         if not isinstance(label, str) or not label or "." in label:
             raise ValueError(f"partition: the label {label!r} is no name without dots; it begins the path of a number")
+        check_is_transformation("partition", transformations[label], f"what stands at {label!r}")
     assign = labeller("partition", labels, list(transformations))
 
     def init(params: Tree) -> dict[str, Tree]:
@@ -56,7 +64,7 @@ def partition(transformations: Mapping[str, Transformation], labels: Labels) -> 
         }
 
     def update(grads: Tree, state: Tree, params: Tree = None, **extra: Any) -> tuple[Tree, dict[str, Tree]]:
-        check_match("partition", grads, params)
+        grads, _ = matched("partition", grads, params)
         if not isinstance(state, dict) or set(state) != set(transformations):
             raise ValueError(
                 f"partition: update() got a state that is no dict of {', '.join(transformations)}; pass what "
@@ -65,13 +73,14 @@ def partition(transformations: Mapping[str, Transformation], labels: Labels) -> 
         assigned, updates, states = assign(params), {}, {}
         for label, transformation in transformations.items():
             chosen = [one == label for one in assigned]
-            mine, states[label] = transformation.update(
-                keep(grads, chosen), state[label], keep(params, chosen), **extra
+            whose, its_params = f"partition: the update of {label!r}", keep(params, chosen)
+            mine, states[label] = wide_update(
+                whose, transformation, keep(grads, chosen), state[label], its_params, extra
             )
             updates[label] = iter(tree.leaves(mine))
         return tree.unflatten(tree.structure(grads), [next(updates[label]) for label in assigned]), states
 
-    return Transformation(init, update)
+    return transforming(init, update)
 
 
 def masked(transformation: Transformation, mask: Mask) -> Transformation:
@@ -85,6 +94,7 @@ def masked(transformation: Transformation, mask: Mask) -> Transformation:
     Raises:
         ValueError: by `init` and `update`, when the mask fits no parameter.
 
+    >>> import torch
     >>> from funcdl import optim
     >>> params = {"weight": torch.ones(2, 2), "bias": torch.ones(2)}
     >>> decay = optim.masked(optim.add_decayed_weights(0.5), lambda path, leaf: leaf.ndim > 1)
@@ -93,22 +103,8 @@ def masked(transformation: Transformation, mask: Mask) -> Transformation:
 
     Equals `optax.masked`.
     """
-    choose = chooser("masked", mask)
-
-    def init(params: Tree) -> Tree:
-        return transformation.init(keep(params, choose(params)))
-
-    def update(grads: Tree, state: Tree, params: Tree = None, **extra: Any) -> tuple[Tree, Tree]:
-        check_match("masked", grads, params)
-        chosen = choose(params)
-        mine, state = transformation.update(keep(grads, chosen), state, keep(params, chosen), **extra)
-        updates = iter(tree.leaves(mine))
-        leaves, structure = tree.flatten(grads)
-        return tree.unflatten(
-            structure, [next(updates) if c else leaf for leaf, c in zip(leaves, chosen, strict=True)]
-        ), state
-
-    return Transformation(init, update)
+    check_is_transformation("masked", transformation, "the transformation")
+    return _masked("masked", transformation, mask)
 
 
 def freeze(mask: Mask) -> Transformation:
@@ -123,6 +119,7 @@ def freeze(mask: Mask) -> Transformation:
     Raises:
         ValueError: by `init` and `update`, when the mask fits no parameter.
 
+    >>> import torch
     >>> from funcdl import optim
     >>> params = {"body": torch.ones(1), "head": torch.ones(1)}
     >>> optimizer = optim.chain(optim.sgd(lr=1.0), optim.freeze("body"))
@@ -132,15 +129,27 @@ def freeze(mask: Mask) -> Transformation:
     Equals `optax.freeze`.
     """
 
-    choose = chooser("freeze", mask)
-
-    def check(params: Tree) -> dict[str, Tree]:
-        choose(params)
-        return {}
-
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        leaves, structure = tree.flatten(grads)
-        pairs = zip(leaves, choose(params), strict=True)
-        return tree.unflatten(structure, [torch.zeros_like(leaf) if c else leaf for leaf, c in pairs]), memory
+        return tree.zeros_like(grads), memory
 
-    return part("freeze", {}, check, update, as_real=False)
+    return _masked("freeze", part("freeze", {}, lambda params: {}, update, as_real=False), mask)
+
+
+def _masked(owner: str, transformation: Transformation, mask: Mask) -> Transformation:
+    choose = chooser(owner, mask)
+
+    def init(params: Tree) -> Tree:
+        return transformation.init(keep(params, choose(params)))
+
+    def update(grads: Tree, state: Tree, params: Tree = None, **extra: Any) -> tuple[Tree, Tree]:
+        grads, _ = matched(owner, grads, params)
+        chosen = choose(params)
+        its_grads, its_params = keep(grads, chosen), keep(params, chosen)
+        mine, state = wide_update(f"{owner}: its update", transformation, its_grads, state, its_params, extra)
+        updates = iter(tree.leaves(mine))
+        leaves, structure = tree.flatten(grads)
+        return tree.unflatten(
+            structure, [next(updates) if c else leaf for leaf, c in zip(leaves, chosen, strict=True)]
+        ), state
+
+    return transforming(init, update)

@@ -8,10 +8,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from funcdl.optim.hyperparameters import Number, Scalar, get_hyperparameters, number, replace_hyperparameters
+from funcdl.optim.hyperparameters import (
+    Number,
+    Scalar,
+    get_hyperparameters,
+    number,
+    replace_hyperparameters,
+    whole_number,
+)
 from funcdl.optim.parts import scalar
 from funcdl.optim.schedules.arguments import one_of
-from funcdl.optim.transformation import Transformation, part
+from funcdl.optim.transformation import Transformation, check_is_transformation, part, transforming, wide_update
 from funcdl.optim.wrapping import Wrapped, check_wrapped
 from funcdl.tree import Tree
 
@@ -63,11 +70,12 @@ def reduce_on_plateau(
 
     Equals `torch.optim.lr_scheduler.ReduceLROnPlateau`, stepped after each update.
     """
+    check_is_transformation("reduce_on_plateau", optimizer)
     numbers = {
         "factor": number("reduce_on_plateau", "factor", factor, high=1.0),
-        "patience": number("reduce_on_plateau", "patience", patience),
+        "patience": whole_number("reduce_on_plateau", "patience", patience, low=0),
         "threshold": number("reduce_on_plateau", "threshold", threshold),
-        "cooldown": number("reduce_on_plateau", "cooldown", cooldown),
+        "cooldown": whole_number("reduce_on_plateau", "cooldown", cooldown, low=0),
         "min_lr": number("reduce_on_plateau", "min_lr", min_lr),
         "eps": number("reduce_on_plateau", "eps", eps),
     }
@@ -113,7 +121,8 @@ def reduce_on_plateau(
     def update(grads: Tree, state: Wrapped, params: Tree = None, **extra: Any) -> tuple[Tree, Wrapped]:
         check_wrapped("reduce_on_plateau", state)
         _, wrapper = watcher.update(grads, state.wrapper, params, **extra)
-        updates, optimizer_state = optimizer.update(grads, state.optimizer, params, **extra)
+        whose = "reduce_on_plateau: the optimizer's update"
+        updates, optimizer_state = wide_update(whose, optimizer, grads, state.optimizer, params, extra)
         before, h, lower = _rates(state.optimizer), wrapper.hyperparameters, {}
         for path, lr in _rates(optimizer_state).items():
             if lr is not before[path]:  # what no schedule writes is handed on as it is
@@ -125,7 +134,7 @@ def reduce_on_plateau(
             lower[path] = torch.where(wrapper.memory["reduces"] & (lr - new > h["eps"]), new, lr)
         return updates, Wrapped(wrapper, replace_hyperparameters(optimizer_state, lower))
 
-    return Transformation(init, update)
+    return transforming(init, update)
 
 
 def _rates(state: Tree) -> dict[str, Scalar]:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, number, once
+from funcdl.optim.differentiable import nonzero, root
+from funcdl.optim.hyperparameters import Number, Scalar, number, numbers_of, once
 from funcdl.optim.parts import average, scalar, scale, scale_all
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
@@ -69,10 +70,11 @@ def prodigy(
     """
     if isinstance(d0, (int, float)) and d0 == 0:
         raise ValueError(f"prodigy: d0={d0} is out of range; expected a number above 0, for d to grow from")
+    beta1, beta2 = numbers_of("prodigy", "betas", betas, 2)
     numbers = {
         "lr": number("prodigy", "lr", lr),
-        "beta1": number("prodigy", "betas[0]", betas[0], high=1.0),
-        "beta2": number("prodigy", "betas[1]", betas[1], high=1.0),
+        "beta1": number("prodigy", "betas[0]", beta1, high=1.0),
+        "beta2": number("prodigy", "betas[1]", beta2, high=1.0),
         "eps": number("prodigy", "eps", eps),
         "weight_decay": number("prodigy", "weight_decay", weight_decay),
         "d0": number("prodigy", "d0", d0),
@@ -88,7 +90,7 @@ def prodigy(
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
         beta1, beta2, d0 = h["beta1"], h["beta2"], h["d0"]
-        beta3 = h["beta3"] if "beta3" in h else beta2.sqrt()
+        beta3 = h["beta3"] if "beta3" in h else root(beta2)
         d = once(torch.maximum(memory["d"], d0))  # kept as 0 before the first update, so that d0 may be replaced
         rate = once(h["lr"] * d * (1 - beta2 ** (count + 1)).sqrt() / (1 - beta1 ** (count + 1)))
 
@@ -101,12 +103,12 @@ def prodigy(
         progress = tree.map(lambda g, start, p: g * (start - p), grads, memory["p0"], params)
         d_numerator = beta3 * memory["d_numerator"] + d / d0 * rate * _total(progress, d)
         length = _total(tree.map(torch.abs, s), d)
-        estimate = torch.where(length == 0, d, h["d_coef"] * d_numerator / length)
+        estimate = torch.where(length == 0, d, h["d_coef"] * d_numerator / nonzero(length))
         new_d = once(torch.maximum(d, estimate))
 
         bound, decay = new_d * h["eps"], rate * h["weight_decay"]
         updates = tree.map(
-            lambda m, v, p: -(scale(rate, m) / (v.sqrt() + bound.to(v.dtype)) + scale(decay, p)),
+            lambda m, v, p: -(scale(rate, m) / (root(v) + bound.to(v.dtype)) + scale(decay, p)),
             exp_avg,
             exp_avg_sq,
             params,

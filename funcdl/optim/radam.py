@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, number, once
+from funcdl.optim.differentiable import nonzero, recorded, root
+from funcdl.optim.hyperparameters import Number, Scalar, number, numbers_of, once
 from funcdl.optim.parts import add_decayed_weights, average, scale, scale_by_learning_rate
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
@@ -73,9 +74,10 @@ def scale_by_radam(betas: tuple[Number, Number] = (0.9, 0.999), eps: Number = 1e
     >>> transformation.update({"w": torch.tensor([3.0, -4.0])}, transformation.init(params), params)[0]
     {'w': tensor([ 3., -4.])}
     """
+    beta1, beta2 = numbers_of("scale_by_radam", "betas", betas, 2)
     numbers = {
-        "beta1": number("scale_by_radam", "betas[0]", betas[0], high=1.0),
-        "beta2": number("scale_by_radam", "betas[1]", betas[1], high=1.0),
+        "beta1": number("scale_by_radam", "betas[0]", beta1, high=1.0),
+        "beta2": number("scale_by_radam", "betas[1]", beta2, high=1.0),
         "eps": number("scale_by_radam", "eps", eps),
     }
 
@@ -89,18 +91,19 @@ def scale_by_radam(betas: tuple[Number, Number] = (0.9, 0.999), eps: Number = 1e
         longest = 2 / (1 - beta2) - 1
         length = longest - 2 * steps * beta2**steps / correction2
         rectified = once(length > 5)
-        ratio = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+        ratio = (length - 4) * (length - 2) * longest / nonzero((longest - 4) * (longest - 2) * length)
         plain_scale = once(1 / (1 - beta1**steps))
         rectified_scale = once(plain_scale * (torch.where(rectified, ratio, 1.0) * correction2).sqrt())
         exp_avg = average(memory["exp_avg"], grads, 1 - beta1)
         exp_avg_sq = average(memory["exp_avg_sq"], tree.map(torch.square, grads), 1 - beta2)
-        updates = tree.map(
-            lambda m, v: torch.where(
-                rectified, scale(rectified_scale, m) / (v.sqrt() + eps.to(v.dtype)), scale(plain_scale, m)
-            ),
-            exp_avg,
-            exp_avg_sq,
-        )
+
+        def direction(m: Tensor, v: Tensor) -> Tensor:
+            divisor = root(v) + eps.to(v.dtype)
+            if recorded(divisor):
+                divisor = torch.where(rectified, divisor, 1.0)
+            return torch.where(rectified, scale(rectified_scale, m) / divisor, scale(plain_scale, m))
+
+        updates = tree.map(direction, exp_avg, exp_avg_sq)
         return updates, {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
 
     return part("scale_by_radam", numbers, init, update)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
+from funcdl.optim.differentiable import root
 from funcdl.optim.hyperparameters import Number, Scalar, number
 from funcdl.optim.parts import add_decayed_weights, average, scale_by_learning_rate
 from funcdl.optim.sgd import trace
@@ -98,6 +99,6 @@ def scale_by_rmsprop(alpha: Number = 0.99, eps: Number = 1e-8, centered: bool = 
         if centered:
             grad_avg = new_memory["grad_avg"] = average(memory["grad_avg"], grads, new_share)
             variance = tree.map(lambda v, m: (v - m * m).clamp(min=0), square_avg, grad_avg)
-        return tree.map(lambda g, v: g / (torch.sqrt(v) + eps.to(v.dtype)), grads, variance), new_memory
+        return tree.map(lambda g, v: g / (root(v) + eps.to(v.dtype)), grads, variance), new_memory
 
     return part("scale_by_rmsprop", numbers, init, update)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, number
+from funcdl.optim.hyperparameters import Number, Scalar, number, numbers_of
 from funcdl.optim.parts import filled
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
@@ -75,11 +75,13 @@ def scale_by_rprop(
     {'w': tensor([-0.6000, -0.0000])}
     """
     start = number("scale_by_rprop", "lr", lr)
+    etaminus, etaplus = numbers_of("scale_by_rprop", "etas", etas, 2)
+    smallest, largest = numbers_of("scale_by_rprop", "step_sizes", step_sizes, 2)
     numbers = {
-        "etaminus": number("scale_by_rprop", "etas[0]", etas[0], high=1.0),
-        "etaplus": number("scale_by_rprop", "etas[1]", etas[1], low=1.0),
-        "step_size_min": number("scale_by_rprop", "step_sizes[0]", step_sizes[0]),
-        "step_size_max": number("scale_by_rprop", "step_sizes[1]", step_sizes[1], open=False),
+        "etaminus": number("scale_by_rprop", "etas[0]", etaminus, high=1.0),
+        "etaplus": number("scale_by_rprop", "etas[1]", etaplus, low=1.0),
+        "step_size_min": number("scale_by_rprop", "step_sizes[0]", smallest),
+        "step_size_max": number("scale_by_rprop", "step_sizes[1]", largest, open=False),
     }
 
     def init(params: Tree) -> dict[str, Tree]:

@@ -8,9 +8,17 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
+from funcdl.optim.differentiable import nonzero
 from funcdl.optim.hyperparameters import Number, Scalar, State, number, once
 from funcdl.optim.parts import find, scalar, scale_all, select
-from funcdl.optim.transformation import Transformation, part
+from funcdl.optim.transformation import (
+    Transformation,
+    check_is_transformation,
+    in_dtypes_of,
+    part,
+    transforming,
+    wide_update,
+)
 from funcdl.optim.wrapping import Wrapped, check_wrapped
 from funcdl.tree import Tree
 
@@ -55,8 +63,11 @@ def sam(optimizer: Transformation, rho: Number = 0.05, sync_period: int = 2) -> 
     https://arxiv.org/abs/2010.01412. Equals `optax.contrib.sam(optimizer, chain(normalize(), sgd(rho)), sync_period)`
     with `opaque_mode=False`; where the whole gradient is zero it stays, while optax divides 0 by 0.
     """
-    if sync_period < 2:
-        raise ValueError(f"sam: sync_period={sync_period} is out of range; expected at least 2, a climb and a step")
+    check_is_transformation("sam", optimizer)
+    if not isinstance(sync_period, int) or sync_period < 2:
+        raise ValueError(
+            f"sam: sync_period={sync_period!r} is out of range; expected a whole number, at least 2, a climb and a step"
+        )
 
     def init(params: Tree) -> dict[str, Tree]:
         climbs = scalar(params).to(torch.int64)
@@ -64,7 +75,7 @@ def sam(optimizer: Transformation, rho: Number = 0.05, sync_period: int = 2) -> 
 
     def climb(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
         norm = tree.global_norm(grads).double()
-        factor = once(torch.where(norm == 0, 0.0, h["rho"] / norm))
+        factor = once(torch.where(norm == 0, 0.0, h["rho"] / nonzero(norm)))
         start = select(memory["climbs"] == 0, params, memory["start"])
         climbs = (memory["climbs"] + 1) % sync_period
         return scale_all(factor, grads), {"climbs": climbs, "start": start}
@@ -73,13 +84,14 @@ def sam(optimizer: Transformation, rho: Number = 0.05, sync_period: int = 2) -> 
 
     def update(grads: Tree, state: Wrapped, params: Tree = None, **extra: Any) -> tuple[Tree, Wrapped]:
         check_wrapped("sam", state)
-        up, wrapper = ascent.update(grads, state.wrapper, params)
+        up, wrapper = wide_update("sam: its update", ascent, grads, state.wrapper, params, {})
         start, last = wrapper.memory["start"], wrapper.memory["climbs"] == 0
-        down, optimizer_state = optimizer.update(grads, state.optimizer, start, **extra)
+        whose, below = "sam: the optimizer's update", in_dtypes_of(params, start)
+        down, optimizer_state = wide_update(whose, optimizer, grads, state.optimizer, below, extra)
         updates = select(last, tree.map(lambda s, p, u: s - p + u, start, params, down), up)
         return updates, Wrapped(wrapper, select(last, optimizer_state, state.optimizer))
 
-    return Transformation(lambda params: Wrapped(ascent.init(params), optimizer.init(params)), update)
+    return transforming(lambda params: Wrapped(ascent.init(params), optimizer.init(params)), update)
 
 
 def sam_eval_params(state: Tree, params: Tree) -> Tree:
@@ -106,4 +118,4 @@ def sam_eval_params(state: Tree, params: Tree) -> Tree:
             "by sam() with the parameters that belong to it"
         )
     climbs, start = found[0].memory["climbs"], found[0].memory["start"]
-    return select(climbs == 0, params, start)
+    return select(climbs == 0, params, in_dtypes_of(params, start))

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, State, number, once
+from funcdl.optim.differentiable import nonzero, power, root
+from funcdl.optim.hyperparameters import Number, Scalar, State, number, numbers_of, once
 from funcdl.optim.parts import add_decayed_weights, average, find, scalar, scale, scale_all
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
@@ -93,10 +94,11 @@ def schedule_free_adamw(
     Defazio et al., "The Road Less Scheduled" (2024), https://arxiv.org/abs/2405.15682. Equals
     `optax.contrib.schedule_free_adamw` for a constant `lr`; for a schedule see `schedule_free_sgd`.
     """
+    momentum, beta2 = numbers_of("schedule_free_adamw", "betas", betas, 2)
     return chain(
-        scale_by_unbiased_rms(betas[1], eps),
+        scale_by_unbiased_rms(beta2, eps),
         add_decayed_weights(weight_decay),
-        schedule_free(lr, betas[0], weight_lr_power),
+        schedule_free(lr, momentum, weight_lr_power),
         maximize=maximize,
     )
 
@@ -147,9 +149,9 @@ def schedule_free(lr: Number, momentum: Number = 0.9, weight_lr_power: Number = 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
         lr, momentum = h["lr"], h["momentum"]
         lr_max = torch.maximum(memory["lr_max"], lr)
-        weight = lr_max ** h["weight_lr_power"]
+        weight = power(lr_max, h["weight_lr_power"])
         weight_sum = memory["weight_sum"] + weight
-        share = once(torch.where(weight_sum == 0, 0.0, weight / weight_sum))
+        share = once(torch.where(weight_sum == 0, 0.0, weight / nonzero(weight_sum)))
         steps = scale_all(-lr, grads)
         # (1 - momentum) z + momentum x after the step less y, written so that it is 0 when nothing moves.
         step_share = once(1 - momentum * (1 - share))
@@ -194,7 +196,7 @@ def schedule_free_eval_params(state: Tree, params: Tree) -> Tree:
 
     def average_of(y: Tensor, z: Tensor) -> Tensor:
         z = torch.view_as_complex(z) if y.is_complex() else z
-        return (y - scale(1 - momentum, z)) / momentum.to(y.dtype)
+        return ((y - scale(1 - momentum, z)) / momentum.to(z.dtype)).to(y.dtype)
 
     return tree.map(average_of, params, found[0].memory["z"])
 
@@ -230,7 +232,7 @@ def scale_by_unbiased_rms(beta2: Number = 0.999, eps: Number = 1e-8) -> Transfor
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
         corrected = once(1 / (1 - h["beta2"] ** (count + 1)).sqrt())
         exp_avg_sq = average(memory["exp_avg_sq"], tree.map(torch.square, grads), 1 - h["beta2"])
-        updates = tree.map(lambda g, v: g / (scale(corrected, v.sqrt()) + h["eps"].to(v.dtype)), grads, exp_avg_sq)
+        updates = tree.map(lambda g, v: g / (scale(corrected, root(v)) + h["eps"].to(v.dtype)), grads, exp_avg_sq)
         return updates, {"exp_avg_sq": exp_avg_sq}
 
     return part("scale_by_unbiased_rms", numbers, init, update)

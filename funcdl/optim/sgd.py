@@ -48,6 +48,7 @@ def sgd(
     Equals `torch.optim.SGD`.
     """
     without_momentum = isinstance(momentum, (int, float)) and momentum == 0
+    number("sgd", "dampening", dampening, low=-float("inf"))
     if nesterov and without_momentum:
         raise ValueError(f"sgd: nesterov=True with momentum={momentum} has nothing to look ahead with; pass a momentum")
     momentum_parts = [] if without_momentum else [trace(momentum, dampening, nesterov)]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, number
+from funcdl.optim.hyperparameters import Number, Scalar, number, numbers_of
 from funcdl.optim.parts import add_decayed_weights, average, nothing, scale_by_learning_rate
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
@@ -112,9 +112,10 @@ def scale_by_lion(betas: tuple[Number, Number] = (0.9, 0.99)) -> Transformation:
 
     Equals `optax.scale_by_lion`.
     """
+    beta1, beta2 = numbers_of("scale_by_lion", "betas", betas, 2)
     numbers = {
-        "beta1": number("scale_by_lion", "betas[0]", betas[0], high=1.0),
-        "beta2": number("scale_by_lion", "betas[1]", betas[1], high=1.0),
+        "beta1": number("scale_by_lion", "betas[0]", beta1, high=1.0),
+        "beta2": number("scale_by_lion", "betas[1]", beta2, high=1.0),
     }
 
     def init(params: Tree) -> dict[str, Tree]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from funcdl import tree
 from funcdl.optim.adam import scale_by_adam
+from funcdl.optim.differentiable import nonzero, norm, recorded
 from funcdl.optim.hyperparameters import Number, Scalar, number
 from funcdl.optim.parts import add_decayed_weights, nothing, scale_by_learning_rate
 from funcdl.optim.sgd import trace
@@ -143,10 +144,13 @@ def scale_by_trust_ratio(trust_coefficient: Number = 1.0, eps: Number = 0.0, min
 
     def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
         coefficient, eps, min_norm = h["trust_coefficient"], h["eps"], h["min_norm"]
+        differentiated = recorded(*tree.leaves((grads, params, h)))
+        length = norm if differentiated else torch.linalg.vector_norm
 
         def scaled(g: Tensor, p: Tensor) -> Tensor:
-            g_norm, p_norm = (torch.linalg.vector_norm(x).clamp(min=min_norm.to(x.dtype)) for x in (g, p))
-            ratio = coefficient.to(g.dtype) * p_norm / (g_norm + eps.to(g.dtype))
+            g_norm, p_norm = (length(x).clamp(min=min_norm.to(x.dtype)) for x in (g, p))
+            divisor = g_norm + eps.to(g.dtype)
+            ratio = coefficient.to(g.dtype) * p_norm / (nonzero(divisor) if differentiated else divisor)
             return g * torch.where((g_norm == 0) | (p_norm == 0), 1.0, ratio)
 
         return tree.map(scaled, grads, params), memory

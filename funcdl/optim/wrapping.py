@@ -10,7 +10,7 @@ from torch import Tensor
 from funcdl import tree
 from funcdl.optim.hyperparameters import State
 from funcdl.optim.parts import select
-from funcdl.optim.transformation import Transformation
+from funcdl.optim.transformation import Transformation, check_is_transformation, transforming, wide_update
 from funcdl.tree import Tree
 
 
@@ -35,20 +35,23 @@ def conditionally(
         acts: whether it acts now, a 0-dim bool tensor, from the new state of the gate.
     """
 
+    check_is_transformation(name, optimizer)
+
     def init(params: Tree) -> Wrapped:
         return Wrapped(gate.init(params), optimizer.init(params))
 
     def update(grads: Tree, state: Wrapped, params: Tree = None, **extra: Any) -> tuple[Tree, Wrapped]:
         check_wrapped(name, state)
-        passed, wrapper = gate.update(grads, state.wrapper, params, **extra)
-        updates, optimizer_state = optimizer.update(passed, state.optimizer, params, **extra)
+        passed, wrapper = wide_update(f"{name}: its update", gate, grads, state.wrapper, params, extra)
+        whose = f"{name}: the optimizer's update"
+        updates, optimizer_state = wide_update(whose, optimizer, passed, state.optimizer, params, extra)
         now = acts(wrapper)
         return (
             select(now, updates, tree.zeros_like(updates)),
             Wrapped(wrapper, select(now, optimizer_state, state.optimizer)),
         )
 
-    return Transformation(init, update)
+    return transforming(init, update)
 
 
 def check_wrapped(name: str, state: Tree) -> None:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, number, once
+from funcdl.optim.differentiable import root
+from funcdl.optim.hyperparameters import Number, Scalar, number, numbers_of, once
 from funcdl.optim.parts import average, filled, scale, scale_by_learning_rate
 from funcdl.optim.transformation import Transformation, chain, part
 from funcdl.tree import Tree
@@ -73,9 +74,10 @@ def scale_by_yogi(
     Equals `optax.scale_by_yogi`. Not only `v` but `m` too starts at `initial_accumulator_value` there and here, so the
     first updates lean a little in one direction, even where the gradient is zero; with 0 they do not.
     """
+    beta1, beta2 = numbers_of("scale_by_yogi", "betas", betas, 2)
     numbers = {
-        "beta1": number("scale_by_yogi", "betas[0]", betas[0], high=1.0),
-        "beta2": number("scale_by_yogi", "betas[1]", betas[1], high=1.0),
+        "beta1": number("scale_by_yogi", "betas[0]", beta1, high=1.0),
+        "beta2": number("scale_by_yogi", "betas[1]", beta2, high=1.0),
         "eps": number("scale_by_yogi", "eps", eps),
     }
     number("scale_by_yogi", "initial_accumulator_value", initial_accumulator_value)
@@ -92,7 +94,7 @@ def scale_by_yogi(
             lambda v, g: v - scale(1 - beta2, torch.sign(v - g * g) * (g * g)), memory["exp_avg_sq"], grads
         )
         updates = tree.map(
-            lambda m, v: scale(scale1, m) / (scale(scale2, v.sqrt()) + eps.to(v.dtype)), exp_avg, exp_avg_sq
+            lambda m, v: scale(scale1, m) / (scale(scale2, root(v)) + eps.to(v.dtype)), exp_avg, exp_avg_sq
         )
         return updates, {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
 

@@ -58,6 +58,8 @@ def increasing(owner: str, name: str, values: Sequence[int]) -> list[int]:
     Traceback (most recent call last):
     ValueError: join: milestones=[5, 3] must increase; pass each step once, in order
     """
+    if not isinstance(values, (list, tuple, range)):
+        raise ValueError(f"{owner}: {name}={values!r} is no list; pass the steps as one, such as [30, 80]")
     found = [whole(owner, name, value) for value in values]
     if any(a >= b for a, b in itertools.pairwise(found)):
         raise ValueError(f"{owner}: {name}={found} must increase; pass each step once, in order")

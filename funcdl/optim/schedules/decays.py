@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from funcdl.optim import differentiable
 from funcdl.optim.hyperparameters import Scalar, Schedule
 from funcdl.optim.schedules.arguments import increasing, real, whole
 
@@ -90,7 +91,7 @@ def polynomial(lr: float | Tensor, total_iters: int = 5, power: float = 1.0) -> 
     real("polynomial", "power", power)
 
     def value(step: Int[Tensor, ""]) -> Scalar:
-        return lr * (1 - step.double().clamp(max=total_iters) / total_iters) ** power
+        return lr * differentiable.power(1 - step.double().clamp(max=total_iters) / total_iters, power)
 
     return value
 
