@@ -21,7 +21,7 @@ MAX_WORDS = 128  # of a phrase that the transformer can read
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.BatchSettings):
     """Judge phrases of film reviews in five classes: the exercise of the lecture on recurrent classifiers.
 
     Words in lower case are embedded, and an LSTM reads them from both ends. A fifth of the *sentences* is held out with
