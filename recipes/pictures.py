@@ -15,16 +15,18 @@ from recipes.terminal import escaped
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"  # Okabe and Ito's colours, told apart by the colour-blind
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", GREY)  # for lines, with their styles
 STYLES = ("-", "--", "-.", ":")
+LONGEST = 24  # of a name in a picture
 HELD_OUT = {"test": "test", "val": "validation"}
 
 
 def label(text: str) -> str:
-    r"""Returns `text` as matplotlib is to write it: a dollar begins no formula, and nothing is left out.
+    r"""Returns a name as matplotlib is to write it: a dollar begins no formula, and what is very long is cut.
 
-    >>> print(label("$5\x1b[2J"))
-    \$5\x1b[2J
+    >>> print(label("$5\x1b[2J"), label("a" * 100))
+    \$5\x1b[2J aaaaaaaaaaaaaaaaaaaaaaa…
     """
-    return escaped(text).replace("$", r"\$")
+    text = escaped(text[: LONGEST + 1])
+    return (text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…").replace("$", r"\$")
 
 
 def curves(rows: Sequence[Row], title: str, held_out: str = "test", best: float | None = None) -> Figure:

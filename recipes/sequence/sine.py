@@ -38,14 +38,10 @@ class Settings(settings.TrainingSettings):
     hidden: int = 64
     """The size of the state."""
 
-    def check(self) -> None:
-        """Raises SettingsError for a value that no run could use."""
-        super().check()
-        at_least(1, hidden=self.hidden)
-
 
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains along the curve by one scan over the windows, and draws the last of them."""
+    at_least(1, hidden=settings.hidden)
     device = runtime.choose_device(settings.device)
     steps = settings.epochs or 300
     compiled = runtime.choose_compile(settings.compile, device, steps, report)
