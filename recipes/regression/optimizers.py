@@ -26,8 +26,8 @@ class Settings(settings.TrainingSettings):
     The members that share an update rule are one program under `vmap`: all rates of the sweep, and plain SGD with
     momentum, as it is momentum's rule with the momentum 0. `--lr 0.001,0.01,0.1` sweeps.
 
-    The points are `y = x^2` with noise of variance 0.01, so that 0.01 is the best a loss can be. The lesson's four nets
-    start at different places, of which some are luckier; here all of them start at the same one.
+    The thousand points are `y = x^2` with noise of variance 0.01, so that 0.01 is the best a loss can be. The lesson's
+    four nets start at different places, of which some are luckier; here all of them start at the same one.
     """
 
     epochs: int = 12
