@@ -61,6 +61,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         steps=epochs,
         compiled=compiled,
         report=report,
+        info=runtime.environment(device, compiled),
     )
     encode = params["encode"]["weight"].T
     reduced = pixels @ encode

@@ -79,6 +79,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
             measure=lambda w, _: {"w": w},
             may_diverge=True,
             report=report if name == "hand" else None,
+            info=runtime.environment(device, False),
         )
         courses[name] = torch.cat([course["w"], last[None]]), course["loss"]
     path, losses = courses["hand"]

@@ -72,6 +72,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         steps=epochs,
         measure=_place,
         report=report,
+        info=runtime.environment(device, False),
     )
     path = torch.cat([course["place"], _place(end, ())["place"][None]])
     lesson.show("descended", f"w, b after {epochs} updates from (0.5, -2)", path[-1])

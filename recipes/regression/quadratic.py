@@ -78,7 +78,13 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         samples = (x.repeat(epochs), y.repeat(epochs))
         optimizer = optim.sgd(lr=settings.lr)
         return train.descend(
-            lambda params, sample: way(params, *sample), start, optimizer, samples, steps_per_epoch=len(x), report=to
+            lambda params, sample: way(params, *sample),
+            start,
+            optimizer,
+            samples,
+            steps_per_epoch=len(x),
+            report=to,
+            info=runtime.environment(device, False),
         )
 
     bent, course = descend(by_grad(parabola), second, report)  # at a rate too high the first to diverge

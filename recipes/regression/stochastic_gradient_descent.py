@@ -105,6 +105,7 @@ def _descend(
         steps_per_epoch=steps_per_epoch,
         measure=lambda w, batch: {"w": w, "gradient": by_hand(w, *batch)[1]},
         report=report,
+        info=runtime.environment(start.device, False),
     )
 
 

@@ -216,3 +216,13 @@ def test_a_run_that_was_saved_with_other_flags_says_which(change, said, tmp_path
     assert str(path) in err[0]
     assert "has other settings than this version's 'tensors'" in err[0]
     assert said in err[0]
+
+
+@pytest.mark.parametrize("name", [name for name in TINY if "lr" in COMMON_OF[name] and name not in ("layers", "sine")])
+def test_resuming_does_something_for_every_descent(name, tmp_path):
+    words = [word for setting, value in TINY[name].items() for word in (flag(setting), value)]
+    code, out, err = call("run", name, *words, "--device", "cpu", "--json", "--out", tmp_path / "run")
+    assert code == 0, err
+    code, again, err = call("run", name, "--resume", "--json", "--out", tmp_path / "run")
+    assert code == 0, err
+    assert json.loads(again[-1])["metrics"] == json.loads(out[-1])["metrics"]
