@@ -76,7 +76,7 @@ class _Patient(io.FileIO):
 
     lost: OSError | None = None
 
-    def write(self, data: Any) -> int | None:
+    def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except OSError as error:
@@ -87,6 +87,7 @@ class _Patient(io.FileIO):
 
 def _patient(stream: Any, number: int) -> Any:
     if stream is None:
+        number = os.open(os.devnull, os.O_WRONLY)  # its own may have become another file's
         encoding, line_buffering = "utf-8", False
     elif isinstance(getattr(stream.buffer, "raw", stream.buffer), io.FileIO):
         encoding, line_buffering = stream.encoding, stream.line_buffering or stream.write_through
