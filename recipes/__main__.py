@@ -5,15 +5,20 @@ import os
 import sys
 from typing import NoReturn
 
-from recipes.cli import main
+from recipes import terminal
+from recipes.cli import BAD_INPUT, main
 
 
 def command() -> NoReturn:
     """Runs the command line of this process and ends it with the exit code."""
+    terminal.open_streams()
     code = main()
     # All is written and closed by now; Python would take a second more to dismantle what a compiler leaves behind.
     atexit._run_exitfuncs()
     sys.stdout.flush()
+    if lost := terminal.lost():
+        print(f"funcdl: stdout: cannot be written ({lost.strerror})", file=sys.stderr)
+        code = code or BAD_INPUT
     sys.stderr.flush()
     os._exit(code)
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import io
 import json
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -15,8 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from recipes import registry
-from recipes.settings import SESSION_ONLY, Settings, SettingsError
+from recipes import flags, registry, terminal
+from recipes.settings import SESSION_ONLY, Settings, SettingsError, flag
+from recipes.terminal import escaped
 
 if TYPE_CHECKING:
     from recipes.lesson import Lesson
@@ -33,16 +32,17 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 2 bad arguments or data, 1 a bug, 130 interrupted."""
-    try:
-        _command(sys.argv[1:] if arguments is None else arguments)
-    except KeyboardInterrupt as interrupt:
-        print(f"funcdl: {str(interrupt) or 'interrupted'}", file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:
-        if not _is_for_the_user(error):
-            raise
-        print(f"funcdl: {error}", file=sys.stderr)
-        return BAD_INPUT
+    with terminal.writable():
+        try:
+            _command(sys.argv[1:] if arguments is None else arguments)
+        except KeyboardInterrupt as interrupt:
+            print(f"funcdl: {escaped(str(interrupt)) or 'interrupted'}", file=sys.stderr)
+            return INTERRUPTED
+        except Exception as error:
+            if not _is_for_the_user(error):
+                raise
+            print(f"funcdl: {escaped(str(error))}", file=sys.stderr)
+            return BAD_INPUT
     return DONE
 
 
@@ -54,23 +54,23 @@ def _command(arguments: Sequence[str]) -> None:
     running = commands.add_parser("run", help="run a recipe; run ID --help shows its flags", add_help=False)
     running.add_argument("id", nargs="?", metavar="ID", help="the recipe's name, before its flags")
     predicting = commands.add_parser("predict", help="apply the model of a run to files")
-    predicting.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    predicting.add_argument("run_dir", metavar="RUN_DIR")
     predicting.add_argument("inputs", nargs="+", metavar="INPUT")
     predicting.add_argument("--json", action="store_true", help="print one line of JSON")
-    known, flags = parser.parse_known_args(arguments)
+    known, unknown = parser.parse_known_args(arguments)
     if known.command == "run":
-        if known.id is None and {"-h", "--help"} & set(flags):
+        if known.id is None and {"-h", "--help"} & set(unknown):
             running.print_help()
         elif known.id is None or known.id != arguments[1]:
             raise SettingsError("run: name a recipe, before its flags; see them with: python -m recipes list")
         else:
-            _run(known.id, flags)
-    elif flags:
-        parser.error(f"unrecognized arguments: {' '.join(flags)}")
+            _run(known.id, arguments[2:])
+    elif unknown:
+        parser.error(f"{unknown[0]}: '{known.command}' takes no such argument; {flags.nearest(unknown[0], ['--json'])}")
     elif known.command == "list":
         _list(known.json)
     else:
-        _predict(known.run_dir, known.inputs, known.json)
+        _predict(flags.folder("predict RUN_DIR", known.run_dir), known.inputs, known.json)
 
 
 def _list(as_json: bool) -> None:
@@ -82,14 +82,14 @@ def _list(as_json: bool) -> None:
         print(f"{recipe.id:{width}}  {recipe.folder:14}  {recipe.summary}")
 
 
-def _run(name: str, flags: list[str]) -> None:
+def _run(name: str, words: Sequence[str]) -> None:
     recipe = registry.find(name)
     module = recipe.load()
-    settings = _parse(module.Settings, recipe.id, flags)
+    settings = flags.parse(module.Settings, recipe.id, words)
     run_dir = settings.out or (_latest if settings.resume else _new)(recipe.id)
     new = not settings.resume
     if settings.resume:
-        settings = _resumed(module.Settings, recipe.id, flags, run_dir)
+        settings = _resumed(module.Settings, recipe.id, words, run_dir)
     elif (run_dir / "config.json").exists():
         raise SettingsError(f"--out {run_dir}: holds a run already; add --resume to go on with it, or choose another")
     settings.check()
@@ -144,34 +144,17 @@ def _predict(run_dir: Path, inputs: list[str], as_json: bool) -> None:
         print(json.dumps(predictions))
         return
     for one in predictions:
-        print(f"{one['input']}: {one['prediction']}{''.join(f' ({note})' for note in one.get('notes', []))}")
+        notes = "".join(f" ({note})" for note in one.get("notes", []))
+        print(escaped(f"{one['input']}: {one['prediction']}{notes}"))
         probabilities = one["probabilities"]
-        by_label = probabilities if isinstance(probabilities, dict) else dict(enumerate(probabilities))
-        width = max(len(str(label)) for label in by_label)
-        for label, probability in by_label.items():
+        by_label = probabilities.items() if isinstance(probabilities, dict) else enumerate(probabilities)
+        labels = [(escaped(str(label)), probability) for label, probability in by_label]
+        width = max(len(label) for label, _ in labels)
+        for label, probability in labels:
             print(f"  {label:<{width}}  {probability:7.2%}  {'#' * round(40 * probability)}")
 
 
-def _parse(settings_class: type[Settings], name: str, flags: list[str], default: Settings | None = None) -> Any:
-    """The settings that the flags say, with tyro's boxed messages made one line."""
-    import tyro
-
-    prog = f"funcdl run {name}"
-    boxed = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(boxed):
-            return tyro.cli(settings_class, args=flags, prog=prog, default=default or settings_class())
-    except SystemExit as stop:
-        if stop.code != BAD_INPUT:
-            raise
-    first_paragraph = re.split(r"─{9,} │|Got errors", boxed.getvalue().split("\n", 1)[1])[0]
-    message = " ".join(re.sub(r"[│╭╮╰╯─]", " ", first_paragraph).split()).rstrip(".")
-    near = re.search(r"Perhaps you meant:\W+(--[\w-]+)", boxed.getvalue())
-    hint = f" (did you mean {near[1]}?)" if near else ""
-    raise SettingsError(f"{message}{hint}; see {prog} --help")
-
-
-def _resumed(settings_class: type[Settings], name: str, flags: list[str], run_dir: Path) -> Settings:
+def _resumed(settings_class: type[Settings], name: str, words: Sequence[str], run_dir: Path) -> Settings:
     """The settings of the run in `run_dir`, which flags may repeat but not change, and what it chose for `auto`.
 
     A run that was stopped before its first checkpoint begins again.
@@ -180,13 +163,13 @@ def _resumed(settings_class: type[Settings], name: str, flags: list[str], run_di
     if config["recipe"] != name:
         raise SettingsError(f"{run_dir}: is a run of '{config['recipe']}', not of '{name}'")
     saved = dataclasses.replace(_settings(settings_class, config, run_dir), out=run_dir, resume=True)
-    asked = _parse(settings_class, name, flags, default=saved)
+    asked = flags.parse(settings_class, name, words, default=saved)
     for field in dataclasses.fields(saved):
         was, now = getattr(saved, field.name), getattr(asked, field.name)
         if was != now and field.name not in SESSION_ONLY:
-            flag = f"--{field.name.replace('_', '-')}"
+            given = flag(field.name)
             raise SettingsError(
-                f"--resume: the run in {run_dir} has {flag} {was}, not {now}; leave {flag} out, or start a new run"
+                f"--resume: the run in {run_dir} has {given} {was}, not {now}; leave {given} out, or start a new run"
             )
     if not (run_dir / "metrics.jsonl").exists() and not (run_dir / "checkpoint" / "checkpoint.json").exists():
         return dataclasses.replace(asked, resume=False)
@@ -196,9 +179,18 @@ def _resumed(settings_class: type[Settings], name: str, flags: list[str], run_di
 
 
 def _settings(settings_class: type[Settings], config: dict[str, Any], run_dir: Path) -> Settings:
-    names = {field.name for field in dataclasses.fields(settings_class)}
-    if config["settings"].keys() != names - set(SESSION_ONLY):
-        raise SettingsError(f"{run_dir / 'config.json'}: has other settings than this version's; start a new run")
+    kept = {field.name for field in dataclasses.fields(settings_class)} - set(SESSION_ONLY)
+    saved = config["settings"].keys()
+    differences = [
+        f"{word} {', '.join(sorted(names))}"
+        for word, names in (("has", saved - kept), ("lacks", kept - saved))
+        if names
+    ]
+    if differences:
+        raise SettingsError(
+            f"{run_dir / 'config.json'}: has other settings than this version's '{config['recipe']}': "
+            f"it {' and '.join(differences)}; start a new run"
+        )
     return settings_class(**config["settings"])
 
 
@@ -256,21 +248,26 @@ def _print_tables(rows: Sequence[dict[str, float]], lesson: Lesson | None, resul
     if rows:
         table = Table(title=title)
         for name in rows[-1]:
-            table.add_column(name, justify="right")
+            table.add_column(Text(escaped(name)), justify="right", overflow="fold")
         for row in rows:
             table.add_row(*[f"{value:g}" if name == "epoch" else written(value) for name, value in row.items()])
         console.print(table)
     if lesson:
         table = Table(title=title, show_lines=any("\n" in line.result for line in lesson.lines))
         for name in ("expression", "result", "tutorial"):
-            table.add_column(name)
+            table.add_column(name, overflow="fold")
         for line in lesson.lines:
-            table.add_row(Text(line.expression), Text(line.result), Text(line.tutorial))
+            table.add_row(*[Text(_in_lines(cell)) for cell in (line.expression, line.result, line.tutorial)])
         console.print(table)
         for remark in lesson.remarks:
-            console.print(Text(f"- {remark}"))
+            console.print(Text(f"- {_in_lines(remark)}"))
     print(f"{result['seconds']} s on {result['device']}, {'compiled' if result['compiled'] else 'not compiled'}")
-    print(f"what the run leaves behind is in {result['run_dir']}")
+    print(f"what the run leaves behind is in {escaped(result['run_dir'])}")
+
+
+def _in_lines(text: str) -> str:
+    """`text` escaped but for its ends of lines, as a cell of a table may have."""
+    return "\n".join(map(escaped, text.split("\n")))
 
 
 def _is_for_the_user(error: Exception) -> bool:

@@ -10,11 +10,23 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl.train.report import Row
+from recipes.terminal import escaped
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"  # Okabe and Ito's colours, told apart by the colour-blind
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", GREY)  # for lines, with their styles
 STYLES = ("-", "--", "-.", ":")
+LONGEST = 24  # of a name in a picture
 HELD_OUT = {"test": "test", "val": "validation"}
+
+
+def label(text: str) -> str:
+    r"""Returns a name as matplotlib is to write it: a dollar begins no formula, and what is very long is cut.
+
+    >>> print(label("$5\x1b[2J"), label("a" * 100))
+    \$5\x1b[2J aaaaaaaaaaaaaaaaaaaaaaa…
+    """
+    text = escaped(text[: LONGEST + 1])
+    return (text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…").replace("$", r"\$")
 
 
 def curves(rows: Sequence[Row], title: str, held_out: str = "test", best: float | None = None) -> Figure:
@@ -80,8 +92,8 @@ def confusion(counts: Float[Tensor, "classes classes"], names: Sequence[str], ti
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=9)
     axes.set(xlabel="predicted class", ylabel="true class", title=title, xticks=range(size), yticks=range(size))
-    axes.set_xticklabels(names)
-    axes.set_yticklabels(names)
+    axes.set_xticklabels(list(map(label, names)))
+    axes.set_yticklabels(list(map(label, names)))
     figure.colorbar(image, ax=axes, label="share of the true class")
     return figure
 

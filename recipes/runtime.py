@@ -11,7 +11,7 @@ import torch
 from funcdl import data, train
 from funcdl.train import Report
 from funcdl.transforms.inductor import missing_compiler
-from recipes.settings import Compile, Device, Settings, SettingsError
+from recipes.settings import BatchSettings, Compile, Device, Settings, SettingsError
 
 REPAY_STEPS = 2000  # on 2 cores compiling the convnet's step takes about as long as this many steps gain
 REPAY_SMALL_STEPS = 20_000  # the same for a step of a few operations, where the compiled loop gains half a millisecond
@@ -28,7 +28,7 @@ def choose_device(wanted: Device) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def count_steps(settings: Settings, epochs: int, rows: int) -> int:
+def count_steps(settings: BatchSettings, epochs: int, rows: int) -> int:
     """Returns the number of training steps in so many epochs over so many rows of data.
 
     Raises:
@@ -69,4 +69,5 @@ def restore(settings: Settings, run_dir: Path) -> Settings:
     if not made.keys() >= {"device", "compiled", "threads"}:
         raise train.CheckpointError(f"{run_dir / 'checkpoint'}: is not a recipe's; it does not say how it was computed")
     torch.set_num_threads(made["threads"])
-    return dataclasses.replace(settings, device=made["device"], compile="on" if made["compiled"] else "off")
+    chosen = {"device": made["device"], "compile": "on" if made["compiled"] else "off"}
+    return dataclasses.replace(settings, **{name: value for name, value in chosen.items() if hasattr(settings, name)})

@@ -1,4 +1,7 @@
-"""The settings that every recipe has; each adds its own and its own defaults. The command line is made from them."""
+"""The settings that recipes have in common, in groups: a recipe inherits those that it reads, and adds its own.
+
+The command line is made from them, so that a flag is shown only where it does something.
+"""
 
 from __future__ import annotations
 
@@ -21,24 +24,11 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What every recipe can be told."""
+    """What every recipe can be told: where its run goes, and how it is told of."""
 
-    dataset: str = "sample"
-    """Which data: "sample" comes with the package and needs no download."""
-    data_dir: Path | None = None
-    """The folder with data sets; $FUNCDL_DATA, or else ~/.cache/funcdl."""
-    epochs: int | None = None
-    """Passes through the training data; by default what the data set needs."""
-    batch_size: int = 32
-    """Samples per step."""
-    lr: float = 0.01
-    """Learning rate."""
-    seed: int = 0
-    """Decides everything that is random."""
-    device: Device = "auto"
-    """Where to compute; auto takes a GPU where there is one."""
-    compile: Compile = "auto"
-    """Whether to compile the training step; auto does when the run is long enough to repay it."""
+    dataset = "sample"  # without a type they are no settings: recipes that have a choice, or draw, make them so
+    seed = 0
+
     out: Path | None = None
     """The folder for what the run leaves behind; by default a new one under runs/."""
     resume: bool = False
@@ -48,17 +38,112 @@ class Settings:
 
     def check(self) -> None:
         """Raises SettingsError for a value that no run could use."""
-        for name, value, least in (
-            ("epochs", self.epochs, 1),
-            ("batch-size", self.batch_size, 1),
-            ("seed", self.seed, 0),
-        ):
-            if value is not None and value < least:
-                raise SettingsError(f"--{name} {value}: must be {least} or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedSettings(Settings):
+    """What a recipe can be told that draws random numbers."""
+
+    seed: int = 0
+    """Decides everything that is random."""
+
+    def check(self) -> None:
+        """Raises SettingsError for a value that no run could use."""
+        super().check()
+        at_least(0, seed=self.seed)
         if self.seed >= 2**64:
             raise SettingsError(f"--seed {self.seed}: must be below 2**64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceSettings(Settings):
+    """What a recipe can be told whose tensors may lie on a GPU."""
+
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU where there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings(Settings):
+    """What a recipe can be told that has a data set of its tutorial beside the sample."""
+
+    dataset: str = "sample"
+    """Which data: "sample" comes with the package and needs no download."""
+    data_dir: Path | None = None
+    """The folder with the other data sets; $FUNCDL_DATA, or else ~/.cache/funcdl."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescentSettings(DeviceSettings):
+    """What a recipe can be told that goes downhill."""
+
+    epochs: int | None = None
+    """Passes through the training data; by default what the data set needs."""
+    lr: float = 0.01
+    """Learning rate."""
+
+    def check(self) -> None:
+        """Raises SettingsError for a value that no run could use."""
+        super().check()
+        at_least(1, epochs=self.epochs)
         if self.lr is not None and not (self.lr > 0 and math.isfinite(self.lr)):  # None: a recipe's choice by variant
             raise SettingsError(f"--lr {self.lr}: must be a positive number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(SeedSettings, DescentSettings):
+    """What a recipe can be told that trains from a random start, or on data that is drawn."""
+
+    compile: Compile = "auto"
+    """Whether to compile the training step; auto does when the run is long enough to repay it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSettings(DataSettings, TrainingSettings):
+    """What a recipe can be told that trains on batches of a data set."""
+
+    batch_size: int = 32
+    """Samples per step."""
+
+    def check(self) -> None:
+        """Raises SettingsError for a value that no run could use."""
+        super().check()
+        at_least(1, batch_size=self.batch_size)
+
+
+def at_least(least: int, **values: int | None) -> None:
+    """Refuses settings below `least`; None stands for a default.
+
+    Raises:
+        SettingsError: one of the values is lower.
+
+    >>> at_least(1, epochs=3, batch_size=0)
+    Traceback (most recent call last):
+    recipes.settings.SettingsError: --batch-size 0: must be 1 or more
+    """
+    for name, value in values.items():
+        if value is not None and value < least:
+            raise SettingsError(f"{flag(name)} {value}: must be {least} or more")
+
+
+def meant_for(settings: Settings, where: str, *names: str) -> None:
+    """Refuses settings that would do nothing: those that differ from their defaults though they are for `where` only.
+
+    Raises:
+        SettingsError: there is one.
+    """
+    for name in names:
+        if getattr(settings, name) != getattr(type(settings), name):
+            raise SettingsError(f"{flag(name)} {getattr(settings, name)}: is for {where}; leave it out, or add that")
+
+
+def flag(name: str) -> str:
+    """Returns the flag of a setting.
+
+    >>> flag("batch_size")
+    '--batch-size'
+    """
+    return f"--{name.replace('_', '-')}"
 
 
 def chosen(flag: str, text: str, names: Iterable[str]) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -29,16 +28,13 @@ BOOK = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.DeviceSettings):
     """Look at activations beside their derivatives, which decide how much gradient passes through them.
 
     Sigmoid and tanh flatten out on both sides, where hardly any gradient passes; ReLU passes all of it or none. Sums of
     scaled and shifted bends can follow any curve, as the book's composition of four tanh shows. The derivatives are
     `vmap(grad(f))`: the gradient of one number in one number, at all points at once.
     """
-
-    dataset: Literal["sample"] = "sample"
-    """The tutorials' intervals."""
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,15 +18,12 @@ from recipes.settings import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.SeedSettings, settings.DeviceSettings):
     """Derive gradients by hand, let backward() collect them in `.grad`, and get them as the result of a function.
 
     `fd.grad(f)` is a function like f that returns the gradient: nothing is marked with requires_grad, nothing adds up
     in `.grad` and has to be zeroed, nothing is switched off where no gradient is wanted. All three agree.
     """
-
-    dataset: Literal["sample"] = "sample"
-    """The tutorials' numbers."""
 
 
 class _MulConstant(torch.autograd.Function):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -19,16 +18,15 @@ from recipes.settings import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.TrainingSettings):
     """Reduce digits of 64 pixels to 3 numbers by one linear layer, learned with a second one that maps them back.
 
     A matrix (rows x n) times a matrix (n x 3) is (rows x 3): a linear layer without bias reduces the dimension from n
     to 3. Which n x 3 matrix is best? The one from whose 3 numbers a second layer restores the pixels with the least
     squared error. Principal components give the least there is; a descent finds the same space, if not the same axes.
+    The digits are scikit-learn's 1,797, of 8 x 8 pixels.
     """
 
-    dataset: Literal["sample"] = "sample"
-    """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels."""
     epochs: int | None = None
     """Updates, each on all digits; 600."""
     lr: float = 0.02
@@ -63,6 +61,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         steps=epochs,
         compiled=compiled,
         report=report,
+        info=runtime.environment(device, compiled),
     )
     encode = params["encode"]["weight"].T
     reduced = pixels @ encode

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from funcdl import data, losses
-from recipes.pictures import BLUE, ORANGE
+from recipes.pictures import BLUE, ORANGE, label
 
 
 def losses_of_two_classes() -> Figure:
@@ -66,7 +66,7 @@ def one_hot_letters(letters: Float[Tensor, "letters 128"], line: str) -> Figure:
     place, code = letters.nonzero().T
     axes.scatter(place.tolist(), code.tolist(), marker="s", s=12, color=BLUE)
     axes.set(xlabel="letter of the line", ylabel="its number, where the row has a 1", ylim=(127, -1))
-    axes.set_xticks(range(len(letters)), list(line.strip()), fontsize=7, family="monospace")
+    axes.set_xticks(range(len(letters)), list(map(label, line.strip())), fontsize=7, family="monospace")
     axes.set_title(f"one-hot letters, {len(letters)} x 128: a 1 in each column, 0 elsewhere")
     axes.grid(alpha=0.2)
     return figure

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,15 +17,13 @@ from recipes.settings import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.SeedSettings, settings.DeviceSettings):
     """See what linear, convolution, pooling, dropout, recurrent and embedding layers compute.
 
     A layer is two functions: `init(key, x)` makes its parameters, from whose shapes nothing need be computed by hand,
     and `apply(params, buffers, x)` uses them; one without buffers is also called as `layer(params, x)`.
     """
 
-    dataset: Literal["sample"] = "sample"
-    """The tutorials' small arrays."""
     lr: float = 0.01
     """The rate of the one step."""
 
@@ -104,6 +101,7 @@ def network(lesson: Lesson, key: Tensor, lr: float) -> None:
     by_hand = tree.leaves(tree.map(lambda p, g: p - lr * g, params, grads))
     same = all(torch.equal(a, b) for a, b in zip(moved, by_hand, strict=True))
     lesson.show("net_step", "one step of SGD = p - lr * g", same, "equal")
+    lesson.show("net_moved", "what it adds to fc1.bias", updates["fc1"]["bias"], "-lr each")
     once = nn.serial(**{name: layer for name, layer in stages.items() if name != "relu2"})
     lesson.show("net_relu", "the same without the second relu", torch.equal(once(params, x), y), "")
     lesson.remark(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,16 +20,13 @@ WRONG = [[0.8, 0.2, 0.3], [0.2, 0.3, 0.5], [0.2, 0.2, 0.5]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.SeedSettings, settings.DeviceSettings):
     """Compute the losses of the tutorials by hand and by `funcdl.losses`.
 
     Cross-entropy takes logits, the outputs of the last linear layer as they are: it is log_softmax and then the
     negative log likelihood, `nll`, of the true class. Binary cross-entropy takes a probability. The mean squared error
     of an untrained network against 0 to 9 is 28.5, give or take its small outputs.
     """
-
-    dataset: Literal["sample"] = "sample"
-    """The tutorials' small arrays."""
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:

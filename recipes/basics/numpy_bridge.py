@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,11 +20,6 @@ class Settings(settings.Settings):
     The bridge costs nothing because nothing is copied: array and tensor are two views of one memory, and what changes
     one in place changes the other. `torch.tensor(array)` copies. The bridge is on the CPU; a GPU has its own memory.
     """
-
-    dataset: Literal["sample"] = "sample"
-    """The tutorials' small arrays."""
-    device: Literal["auto", "cpu"] = "auto"
-    """NumPy's memory is the CPU's."""
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:

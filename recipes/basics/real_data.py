@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from funcdl import data, train
-from recipes import runtime, settings
+from recipes import settings
 from recipes.basics import drawings, sources, tables
 from recipes.basics.sources import Sources
 from recipes.lesson import Lesson
@@ -21,7 +21,7 @@ PUNCTUATION = '.,;:"!?”“_-'
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.DataSettings):
     """Turn images, a table of wines, hours of bicycle hire, a text and names into tensors a network can take.
 
     Images get their channels first and each channel mean 0 and deviation 1; classes become one-hot columns; a table
@@ -36,7 +36,6 @@ class Settings(settings.Settings):
 
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Shows each kind of data step by step, and pictures of it."""
-    runtime.choose_device(settings.device)
     real = settings.dataset == "tutorial"
     lesson = Lesson()
     source = sources.tutorial(settings.data_dir) if real else sources.sample()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,15 +14,12 @@ from recipes.settings import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.DeviceSettings):
     """See what lies under a tensor: one row of numbers, the storage, and how offset, size and stride make a view of it.
 
     Element (i, j) of a matrix x is storage[offset + stride[0] * i + stride[1] * j], so that a row, a column and the
     transpose need no copy. They share their numbers instead, which is why functional code does not write into a tensor.
     """
-
-    dataset: Literal["sample"] = "sample"
-    """The book's three points."""
 
 
 def storage(x: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from safetensors import safe_open
@@ -18,15 +17,12 @@ from recipes.settings import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.SeedSettings, settings.DeviceSettings):
     """Make tensors, add them in four ways, look at them from other sides, convert, move, broadcast and save them.
 
     Two habits of functional code show from the first line: random numbers come from a key, which is an argument, where
     torch.rand moves a generator that nobody sees; and what changes is a new tensor, where `add_` changes an old one.
     """
-
-    dataset: Literal["sample"] = "sample"
-    """The tutorials' small tensors."""
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:

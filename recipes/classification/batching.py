@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from funcdl import data, random, train
 from recipes import settings
 from recipes.lesson import Lesson
-from recipes.settings import Outcome, SettingsError
+from recipes.settings import Outcome, at_least
 
 ARITHMETIC = ((80, 8, "10"), (87, 8, "11"), (759, 32, "24"), (60_000, 32, ""))  # rows, batch, iterations
 NAMED = (
@@ -33,7 +33,7 @@ worker.join()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.SeedSettings, settings.DataSettings):
     """Cut data into batches by a DataLoader whose two workers read ahead, beside the same as pure functions.
 
     An epoch goes through all rows once; an iteration is one step, on one batch. Of n rows in batches of b an epoch
@@ -57,10 +57,10 @@ class Settings(settings.Settings):
     """Processes that read; 0 reads in this one."""
 
     def check(self) -> None:
-        """Also refuses a negative number of workers."""
+        """Raises SettingsError for a value that no run could use."""
         super().check()
-        if self.workers < 0:
-            raise SettingsError(f"--workers {self.workers}: must be 0 or more")
+        at_least(1, epochs=self.epochs, batch_size=self.batch_size)
+        at_least(0, workers=self.workers)
 
 
 class Rows(Dataset[tuple[Tensor, Tensor, int]]):

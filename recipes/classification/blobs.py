@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from matplotlib.figure import Figure
@@ -20,7 +19,7 @@ EACH = 100  # points of a class
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.TrainingSettings):
     """Separate two clouds of 100 points around (2, 2) and (-2, -2), of deviation 1, by a network 2-10-2.
 
     Ten hidden units with ReLU, 52 parameters, the cross entropy of two outputs, all points in every step. The clouds
@@ -28,8 +27,6 @@ class Settings(settings.Settings):
     8. As many fresh points test what was learned.
     """
 
-    dataset: Literal["sample"] = "sample"
-    """Points drawn from the seed."""
     epochs: int = 100
     """Steps, each on all points."""
     lr: float = 0.02

@@ -17,7 +17,7 @@ ROWS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.BatchSettings):
     """Tell good from bad debtors of a German bank by a linear layer of two outputs, all 900 rows in every step.
 
     The handbook puts a sigmoid before the cross entropy, which takes raw outputs: two numbers between 0 and 1 cannot

@@ -27,7 +27,7 @@ ROWS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.BatchSettings):
     """Predict diabetes by a network 8-6-4-1 whose layers all end in a sigmoid, 87 parameters, all rows in every step.
 
     The lecture's 100 epochs learn only the prior: the loss ends at the entropy of the labels, the network says the same

@@ -21,7 +21,7 @@ PASSED = torch.tensor([[0.0], [0.0], [1.0]])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.TrainingSettings):
     """Fit the probability to pass an exam, sigmoid(w hours + b), to three students: 1 and 2 hours fail, 3 hours pass.
 
     The loss is the binary cross entropy, summed over the three; every epoch sees all of them. Where the probability is
@@ -29,10 +29,10 @@ class Settings(settings.Settings):
     settles early, between 2 and 3 hours, and w goes on growing ever more slowly.
     """
 
-    dataset: Literal["sample"] = "sample"
-    """The lecture's three students."""
     epochs: int = 1000
     """Passes through the three points; 100 are visibly too few."""
+    seed: int = 0
+    """Draws the random start."""
     start: Literal["zero", "random"] = "zero"
     """zero: from w = b = 0, where every probability is one half; random: as torch draws them."""
 

@@ -23,7 +23,7 @@ PUBLISHED |= {"last_accuracy": "0.9461", "last_val_accuracy": "0.7915", "paramet
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.BatchSettings):
     """Tell Otto's products by 93 counts each: the exercise of the lecture on softmax, scored by the log-loss.
 
     A fifth of the products is held out. The network learns its training part almost by heart in 50 epochs, while the

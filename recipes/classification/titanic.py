@@ -13,14 +13,14 @@ from funcdl import data, losses, metrics, models, optim, random, train, tree
 from funcdl.data.titanic import COLUMNS
 from recipes import pictures, runtime, scores, settings
 from recipes.lesson import Lesson
-from recipes.settings import Outcome, SettingsError
+from recipes.settings import Outcome, at_least
 
 EPOCHS = {"sample": 40, "titanic": 500}
 ROWS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.BatchSettings):
     """Predict who survived from class, sex, age, relatives, fare and port: the exercise of the lecture on data sets.
 
     A network 7-16-8-1 learns from four fifths of the passengers. On 179 passengers an accuracy is uncertain by three
@@ -45,8 +45,7 @@ class Settings(settings.Settings):
     def check(self) -> None:
         """Also refuses a number of members below 1."""
         super().check()
-        if self.seeds < 1:
-            raise SettingsError(f"--seeds {self.seeds}: must be 1 or more")
+        at_least(1, seeds=self.seeds)
 
 
 def prepare(known: Tensor, values: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,11 +14,11 @@ from funcdl import interop, losses, nn, optim, random, train, tree
 from recipes import pictures, runtime, settings
 from recipes.lesson import Lesson
 from recipes.regression.saving import saved_and_restored
-from recipes.settings import Outcome, SettingsError
+from recipes.settings import Outcome, at_least
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.TrainingSettings):
     """Fit `y = x^2 + noise` by a network 1-10-1 with ReLU, then save and restore it, twice.
 
     The noise is uniform in [0, 0.2), so that no curve gets below its variance, 0.0033. The lesson on saving uses a rate
@@ -31,9 +30,7 @@ class Settings(settings.Settings):
     may call any function, so torch.load has refused such files since version 2.6.
     """
 
-    dataset: Literal["sample"] = "sample"
-    """A hundred points drawn by the seed."""
-    epochs: int | None = 200
+    epochs: int = 200
     """Steps, each on all points."""
     lr: float = 0.2
     """Learning rate of SGD."""
@@ -43,8 +40,7 @@ class Settings(settings.Settings):
     def check(self) -> None:
         """Raises SettingsError for a value that no run could use."""
         super().check()
-        if self.hidden < 1:
-            raise SettingsError(f"--hidden {self.hidden}: must be 1 or more")
+        at_least(1, hidden=self.hidden)
 
 
 def sequential(hidden: int) -> nn.Layer:
@@ -67,7 +63,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     x = torch.linspace(-1, 1, 100, device=device)[:, None]
     y = x**2 + 0.2 * random.uniform(noise_key, x.shape)
     model = sequential(settings.hidden)
-    epochs = settings.epochs or 200
+    epochs = settings.epochs
     compiled = runtime.choose_compile(settings.compile, device, epochs, report, runtime.REPAY_SMALL_STEPS)
     params, course = train.descend(
         fd.value_and_grad(lambda params, _: losses.mse(model(params, x), y)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,7 +22,7 @@ START = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.DescentSettings):
     """Fit y = w x to the points (1, 2), (2, 4), (3, 6) by w <- w - rate * gradient, beginning at w = 1.
 
     The gradient of the mean squared error comes from the derivative written by hand, from `backward()`, and from
@@ -31,8 +30,6 @@ class Settings(settings.Settings):
     w = 2 by 1 - 28/3 rate: at 0.01 it shrinks slowly, at 0.1 to a fifteenth, and from 3/14 on it grows. Try `--lr 1`.
     """
 
-    dataset: Literal["sample"] = "sample"
-    """The lecture's three points."""
     epochs: int | None = None
     """Updates, each on all three points; 100."""
     lr: float = 0.01
@@ -82,6 +79,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
             measure=lambda w, _: {"w": w},
             may_diverge=True,
             report=report if name == "hand" else None,
+            info=runtime.environment(device, False),
         )
         courses[name] = torch.cat([course["w"], last[None]]), course["loss"]
     path, losses = courses["hand"]

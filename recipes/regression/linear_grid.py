@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ START = {"w": 0.5, "b": -2.0}  # of the descent that the pictures show
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.DescentSettings):
     """Find the w of y = w x by its cost at 41 values, and the w and b of y = w x + b by the cost on a grid.
 
     The cost is the mean squared error over (1, 2), (2, 4), (3, 6): a parabola (14/3) (w - 2)^2, and a long valley
@@ -29,8 +28,6 @@ class Settings(settings.Settings):
     values each has n^2 pairs for two parameters and n^k for k; a descent needs only the slope where it stands.
     """
 
-    dataset: Literal["sample"] = "sample"
-    """The lecture's three points."""
     epochs: int | None = None
     """Updates of the descent over the surface; 300."""
     lr: float = 0.05
@@ -75,6 +72,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         steps=epochs,
         measure=_place,
         report=report,
+        info=runtime.environment(device, False),
     )
     path = torch.cat([course["place"], _place(end, ())["place"][None]])
     lesson.show("descended", f"w, b after {epochs} updates from (0.5, -2)", path[-1])

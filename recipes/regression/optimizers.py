@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,36 +13,36 @@ from recipes import pictures, runtime, settings
 from recipes.lesson import Lesson
 from recipes.regression import surface
 from recipes.regression.race import UPDATE_RULES, ensemble, rates, shuffled
-from recipes.settings import Outcome, SettingsError, chosen
+from recipes.settings import Outcome, SettingsError, at_least, chosen
 
 FIGURES = {"gd": "", "sgd": "0.03 to 0.09", "momentum": "about 0.012", "adagrad": "", "adadelta": ""}
 FIGURES |= {"rmsprop": "about 0.01", "adam": "about 0.01"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.TrainingSettings):
     """Train a network 1-20-1 by seven optimizers from one start on one order of batches, and compare.
 
     The members that share an update rule are one program under `vmap`: all rates of the sweep, and plain SGD with
     momentum, as it is momentum's rule with the momentum 0. `--lr 0.001,0.01,0.1` sweeps.
 
-    The points are `y = x^2` with noise of variance 0.01, so that 0.01 is the best a loss can be. The lesson's four nets
-    start at different places, of which some are luckier; here all of them start at the same one.
+    The thousand points are `y = x^2` with noise of variance 0.01, so that 0.01 is the best a loss can be. The lesson's
+    four nets start at different places, of which some are luckier; here all of them start at the same one.
     """
 
-    dataset: Literal["sample"] = "sample"
-    """A thousand points drawn by the seed."""
-    epochs: int | None = 12
+    epochs: int = 12
     """Passes through the points; gradient descent makes as many steps as the others, each on all points."""
     lr: str = ""  # type: ignore[assignment]  # several numbers
     """One learning rate for all, or several with commas; by default 0.01, and 1 for Adadelta."""
-
+    batch_size: int = 32
+    """Samples per step, but for gradient descent."""
     only: str = ""
     """Which to race, such as sgd,adam; all of them by default."""
 
     def check(self) -> None:
         """Raises SettingsError for a value that no run could use."""
-        settings.Settings(epochs=self.epochs, batch_size=self.batch_size, seed=self.seed).check()
+        settings.TrainingSettings(epochs=self.epochs, seed=self.seed).check()
+        at_least(1, batch_size=self.batch_size)
         rates(self.lr)
         chosen("--only", self.only, FIGURES)
         if self.batch_size > 1000:
@@ -54,7 +53,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     """Races, then walks over the surface beside torch's optimizers."""
     device = runtime.choose_device(settings.device)
     init_key, noise_key, order_key, walk_key = random.split(random.key(settings.seed, device=device), 4).unbind()
-    epochs = settings.epochs or 12
+    epochs = settings.epochs
     x = torch.linspace(-1, 1, 1000, device=device)[:, None]
     y = x**2 + random.normal(noise_key, x.shape, std=0.1)
     batches = shuffled(order_key, (x, y), epochs, settings.batch_size)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from funcdl import losses, nn, optim, random, train, tree
 from recipes import pictures, runtime, settings
 from recipes.lesson import Lesson
 from recipes.regression.diagnosis import show, training_and_test
-from recipes.settings import Outcome, SettingsError, chosen
+from recipes.settings import Outcome, SettingsError, at_least, chosen, meant_for
 
 WAYS = {
     "plain": "nothing",
@@ -25,7 +24,7 @@ WAYS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.TrainingSettings):
     """Fit 20 noisy points about `y = x` with a network 1-300-300-1, which has 90,000 weights too many.
 
     The network learns the noise: its training loss goes on falling while the loss on 20 other points turns and rises.
@@ -34,9 +33,7 @@ class Settings(settings.Settings):
     on the inputs, stopping at the turn, and a smaller network.
     """
 
-    dataset: Literal["sample"] = "sample"
-    """20 points to train on and 20 to test on, drawn by the seed."""
-    epochs: int | None = 500
+    epochs: int = 500
     """Steps of Adam, each on all 20 points."""
     l1: float = 0.002
     """Weight of the sum of absolute values."""
@@ -55,9 +52,9 @@ class Settings(settings.Settings):
         for name in ("l1", "l2", "noise"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise SettingsError(f"--{name} {getattr(self, name)}: must be 0 or a positive number")
-        chosen("--only", self.only, WAYS)
-        if self.hidden < 1:
-            raise SettingsError(f"--hidden {self.hidden}: must be 1 or more")
+        at_least(1, hidden=self.hidden)
+        for way in {"l1", "l2", "noise"} - set(chosen("--only", self.only, WAYS)):
+            meant_for(self, f"--only {way}", way)
 
 
 def network(hidden: int, p: float) -> nn.Layer:
@@ -72,7 +69,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     init_key, train_key, test_key, step_key = random.split(random.key(settings.seed, device=device), 4).unbind()
     x = torch.linspace(-1, 1, 20, device=device)[:, None]
     y, test_y = (x + 0.3 * random.normal(key, x.shape) for key in (train_key, test_key))
-    epochs = settings.epochs or 500
+    epochs = settings.epochs
     step_keys = random.split(step_key, epochs)
     start = network(settings.hidden, 0.0).init(init_key, x)[0]
     compiled = runtime.choose_compile(settings.compile, device, epochs * len(WAYS), report, runtime.REPAY_SMALL_STEPS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ ValueAndGrad = Callable[..., tuple[Tensor, tree.Tree]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.DescentSettings):
     """Fit y = w x, then y = w1 x^2 + w2 x + b, to (1, 2), (2, 4), (3, 6) by an update after each sample.
 
     Where a formula branches, writing derivatives by hand grows long; back-propagation does it from the formula of the
@@ -29,8 +28,6 @@ class Settings(settings.Settings):
     still bends and predicts well above 8 for x = 4.
     """
 
-    dataset: Literal["sample"] = "sample"
-    """The lecture's three points."""
     epochs: int | None = None
     """Passes through the three points; 100."""
 
@@ -81,7 +78,13 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         samples = (x.repeat(epochs), y.repeat(epochs))
         optimizer = optim.sgd(lr=settings.lr)
         return train.descend(
-            lambda params, sample: way(params, *sample), start, optimizer, samples, steps_per_epoch=len(x), report=to
+            lambda params, sample: way(params, *sample),
+            start,
+            optimizer,
+            samples,
+            steps_per_epoch=len(x),
+            report=to,
+            info=runtime.environment(device, False),
         )
 
     bent, course = descend(by_grad(parabola), second, report)  # at a rate too high the first to diverge

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,13 +14,13 @@ from funcdl import data, optim, train
 from recipes import runtime, settings
 from recipes.lesson import Lesson
 from recipes.regression.points import descent, points
-from recipes.settings import Outcome
+from recipes.settings import Outcome, SettingsError, at_least
 
 START = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.DescentSettings):
     """Fit y = w x to (1, 2), (2, 4), (3, 6) by an update after each sample, in this order, beginning at w = 1.
 
     Each update follows the gradient of one sample's squared error: three updates in an epoch where gradient descent
@@ -30,12 +29,17 @@ class Settings(settings.Settings):
     sample after its update.
     """
 
-    dataset: Literal["sample"] = "sample"
-    """The lecture's three points."""
     epochs: int | None = None
     """Passes through the three points; 100."""
     batch_size: int = 1
     """Samples per update, 1 to 3."""
+
+    def check(self) -> None:
+        """Raises SettingsError for a value that no run could use."""
+        super().check()
+        at_least(1, batch_size=self.batch_size)
+        if self.batch_size > 3:
+            raise SettingsError(f"--batch-size {self.batch_size}: must be at most 3, the samples to train on")
 
 
 def loss(w: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
@@ -53,7 +57,6 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     epochs, lesson = settings.epochs or 100, Lesson()
     device = runtime.choose_device(settings.device)
     x, y = points(device=device)
-    runtime.count_steps(settings, epochs, len(x))
     start = torch.tensor(START, dtype=x.dtype, device=device)
     batches = _batches(x, y, settings.batch_size, epochs)
     steps = len(batches[0]) // epochs
@@ -102,6 +105,7 @@ def _descend(
         steps_per_epoch=steps_per_epoch,
         measure=lambda w, batch: {"w": w, "gradient": by_hand(w, *batch)[1]},
         report=report,
+        info=runtime.environment(start.device, False),
     )
 
 

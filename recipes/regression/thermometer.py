@@ -22,20 +22,21 @@ BOOK_SPLIT = ([9, 6, 5, 8, 4, 7, 0, 1, 3], [2, 10])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.TrainingSettings):
     """Fit `celsius = w reading + b` to 11 pairs by descent on the mean squared error, beginning at w = 1 and b = 0.
 
-    The gradient comes from differences, from derivatives written by hand, or from `funcdl.grad`; the step is the rate
-    times the gradient, `optim.sgd`, which is the same, or Adam. On the readings as they are the error is far steeper in
-    w than in b, so that a rate of 0.01 diverges and the largest stable one crawls; a tenth of the readings goes well,
-    and Adam, whose steps do not depend on the size of the gradient, needs no such care:
+    The pairs are those of *Deep Learning with PyTorch*, chapter 5. The gradient comes from differences, from
+    derivatives written by hand, or from `funcdl.grad`; the step is the rate times the gradient, `optim.sgd`, which is
+    the same, or Adam. On the readings as they are the error is far steeper in w than in b, so that a rate of 0.01
+    diverges and the largest stable one crawls; a tenth of the readings goes well, and Adam, whose steps do not depend
+    on the size of the gradient, needs no such care:
     `--method adam --inputs raw --lr 0.1 --epochs 2000`.
     """
 
-    dataset: Literal["sample"] = "sample"
-    """The 11 readings of *Deep Learning with PyTorch*, chapter 5."""
     epochs: int | None = None
     """Steps, each on all readings; 5000, or 3000 with a split."""
+    seed: int = 0
+    """Draws the 2 readings of --split random."""
     method: Literal["finite-difference", "manual", "autograd", "sgd", "adam"] = "autograd"
     """Where the gradient comes from, or the optimizer."""
     inputs: Literal["scaled", "raw"] = "scaled"

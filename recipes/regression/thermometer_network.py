@@ -13,13 +13,14 @@ from funcdl import data, losses, nn, optim, random, train, tree
 from recipes import pictures, runtime, settings
 from recipes.lesson import Lesson
 from recipes.regression.network_ways import four_ways, network
-from recipes.settings import Outcome, SettingsError
+from recipes.settings import Outcome, at_least, meant_for
 
 EPOCHS = {"linear": 3000, "network": 5000}
+RATES = {"linear": 0.01, "network": 0.001}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.TrainingSettings):
     """Fit 9 of the thermometer's 11 readings with a network, and look at the other 2 while it learns.
 
     A network with a hidden layer of 8 bends the line where the few points let it: its training loss falls below the 2.9
@@ -27,22 +28,21 @@ class Settings(settings.Settings):
     5000 steps are too few: `--hidden 20 --lr 0.0001`. A linear layer goes with a rate of 0.01: `--model linear`.
     """
 
-    dataset: Literal["sample"] = "sample"
-    """The 11 readings of *Deep Learning with PyTorch*, a tenth of each."""
     model: Literal["network", "linear"] = "network"
     """1-hidden-1 with tanh, or one linear layer."""
     hidden: int = 8
     """Units of the hidden layer."""
     epochs: int | None = None
     """Steps, each on all readings; 5000, or 3000 for the linear layer."""
-    lr: float = 0.001
-    """Learning rate of SGD; for the linear layer ten times this, the book's 0.01."""
+    lr: float | None = None  # type: ignore[assignment]
+    """Learning rate of SGD; 0.001, or the book's 0.01 for the linear layer."""
 
     def check(self) -> None:
         """Raises SettingsError for a value that no run could use."""
         super().check()
-        if self.hidden < 1:
-            raise SettingsError(f"--hidden {self.hidden}: must be 1 or more")
+        at_least(1, hidden=self.hidden)
+        if self.model == "linear":
+            meant_for(self, "--model network", "hidden")
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:
@@ -56,7 +56,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     order = random.permutation(split_key, len(x))
     rows, held_out = order[:-2], order[-2:]
     model = nn.linear(1) if settings.model == "linear" else network(settings.hidden)
-    lr = settings.lr * (10 if settings.model == "linear" else 1)
+    lr = settings.lr or RATES[settings.model]
     epochs = settings.epochs or EPOCHS[settings.model]
     compiled = runtime.choose_compile(settings.compile, device, epochs, report, runtime.REPAY_SMALL_STEPS)
 

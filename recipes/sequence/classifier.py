@@ -16,7 +16,7 @@ from funcdl import data, losses, metrics, nn, optim, random, train
 from funcdl.data import Sequences
 from funcdl.train import CheckpointError
 from recipes import runtime
-from recipes.settings import Settings
+from recipes.settings import BatchSettings
 
 Part = tuple[Sequences, Tensor]  # sequences and the number of the class of each
 
@@ -26,7 +26,7 @@ VOCABULARY = "vocabulary.json"
 
 
 def fit(
-    settings: Settings,
+    settings: BatchSettings,
     report: train.Report,
     model: nn.Layer,
     known: Part,
@@ -113,7 +113,7 @@ def read_vocabulary(run_dir: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: is not JSON; it is damaged or not a run's") from None
 
 
-def load(settings: Settings, folder: Path, model: nn.Layer, example: Sequences) -> Any:
+def load(settings: BatchSettings, folder: Path, model: nn.Layer, example: Sequences) -> Any:
     """Returns the parameters of a run's checkpoint.
 
     Raises:

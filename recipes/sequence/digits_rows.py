@@ -17,7 +17,7 @@ EVALUATION_BATCH = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.BatchSettings):
     """Read digits as sequences: 28 rows of 28 pixels, one after the other, by an LSTM of 64.
 
     What the LSTM gives at the last row goes through one linear layer. A row is a step in time, so that the network

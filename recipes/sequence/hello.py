@@ -20,7 +20,7 @@ EPOCHS = {"rnn-cell": 15, "rnn": 15, "embedding": 15}  # the others 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.TrainingSettings):
     """Turn the letters of hello into those of ohlol: the smallest task for a recurrent network.
 
     The target is an arbitrary word (hihell to ihello is a shift by one letter, as a language model learns). In
@@ -29,15 +29,11 @@ class Settings(settings.Settings):
     an embedding before and a linear layer after, it can. (A GRU is not an "RGU".)
     """
 
-    dataset: Literal["sample"] = "sample"
-    """The word itself."""
     model: Variant = "rnn-cell"
     """rnn-cell: one cell, called by a loop; rnn: the same as a layer; embedding: two layers of 8 between an embedding
     of 10 and a linear layer; lstm, gru: one of 4, likewise; hihell: an RNN of 5 from hihell to ihello."""
     epochs: int | None = None
     """Steps, each on the whole word; 15, for lstm, gru and hihell 100."""
-    batch_size: int = 1
-    """There is one word."""
     lr: float | None = None  # type: ignore[assignment]
     """Adam's rate; 0.1, for rnn and embedding 0.05."""
 
@@ -65,8 +61,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         torch.tensor([[letters.index(letter) for letter in text]], device=device) for text in (word, target)
     )
     epochs = settings.epochs or EPOCHS.get(settings.model, 100)
-    steps = runtime.count_steps(settings, epochs, 1)
-    compiled = runtime.choose_compile(settings.compile, device, steps, report)
+    compiled = runtime.choose_compile(settings.compile, device, epochs, report)
 
     model, optimizer = make_model(settings.model), optim.adam(lr=settings.lr or RATES.get(settings.model, 0.1))
     state_key, order_key = random.split(random.key(settings.seed, device=device)).unbind()
@@ -92,7 +87,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         (inputs, targets),
         key=order_key,
         epochs=epochs,
-        batch_size=settings.batch_size,
+        batch_size=1,
         evaluate=evaluate,
         report=report,
         resume=settings.resume,

@@ -21,7 +21,7 @@ SHOWN = 5  # likeliest classes in a prediction
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.BatchSettings):
     """Tell the country of a surname: letters are embedded, two layers of a GRU read them from both ends, 18 classes.
 
     What the linear layer sees are the last states of the second layer: the backward one at the first letter, the

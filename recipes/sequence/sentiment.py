@@ -21,7 +21,7 @@ EPOCHS = {"sample": 8, "sentiment": 10}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.BatchSettings):
     """Judge phrases of film reviews in five classes: the exercise of the lecture on recurrent classifiers.
 
     Words in lower case are embedded, and an LSTM reads them from both ends. A fifth of the *sentences* is held out with

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from matplotlib.figure import Figure
@@ -13,13 +12,13 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
 from recipes import pictures, runtime, settings
-from recipes.settings import Outcome, SettingsError
+from recipes.settings import Outcome, at_least
 
 POINTS = 10  # in a window
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.TrainingSettings):
     """Follow a sine and give its cosine: an RNN of 64 and a linear layer, ten points of half a wave per step.
 
     At a point the sine alone does not tell the cosine: it takes the direction in which the curve goes, which the state
@@ -32,12 +31,8 @@ class Settings(settings.Settings):
     `--hidden 32 --lr 0.02 --epochs 100`.
     """
 
-    dataset: Literal["sample"] = "sample"
-    """The curves themselves."""
     epochs: int | None = None
     """Windows, a step each; 300."""
-    batch_size: int = 1
-    """There is one curve."""
     lr: float = 7e-4
     """Adam's rate."""
     hidden: int = 64
@@ -46,10 +41,7 @@ class Settings(settings.Settings):
 
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains along the curve by one scan over the windows, and draws the last of them."""
-    if settings.batch_size != 1:
-        raise SettingsError(f"--batch-size {settings.batch_size}: must be 1, as there is one curve")
-    if settings.hidden < 1:
-        raise SettingsError(f"--hidden {settings.hidden}: must be 1 or more")
+    at_least(1, hidden=settings.hidden)
     device = runtime.choose_device(settings.device)
     steps = settings.epochs or 300
     compiled = runtime.choose_compile(settings.compile, device, steps, report)

@@ -22,7 +22,7 @@ SHOWN = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.BatchSettings):
     """What every recipe of digits can be told."""
 
     dataset: Literal["sample", "mnist"] = "sample"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from funcdl import models, optim, train
-from recipes.settings import Outcome, SettingsError
+from recipes.settings import Outcome, at_least
 from recipes.vision import digits
 
 
@@ -33,8 +33,7 @@ class Settings(digits.Settings):
     def check(self) -> None:
         """Raises SettingsError for a value that no run could use."""
         super().check()
-        if self.growth < 1:
-            raise SettingsError(f"--growth {self.growth}: must be 1 or more")
+        at_least(1, growth=self.growth)
 
 
 def network(settings: Settings) -> digits.Network:

@@ -15,14 +15,15 @@ from funcdl import data, nn, random, train, tree
 from funcdl.data import Split
 from recipes import pictures, runtime, settings
 from recipes.lesson import Lesson, Line, raised
-from recipes.settings import Outcome, SettingsError, chosen
+from recipes.settings import Outcome, at_least, chosen, meant_for
+from recipes.terminal import escaped
 from recipes.vision import pretrained
 from recipes.vision.pretrained import Task, from_backbone, from_digits, network, read_backbone
 from recipes.vision.tuning import Plan, Way, is_frozen, tune
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.BatchSettings):
     """Tune a network that was trained on other data, by each of the handbook's six rules, and compare.
 
     On digits: a small network learns 0 to 4 from all of their images, and is then to tell 5 to 9 apart from five images
@@ -63,11 +64,14 @@ class Settings(settings.Settings):
         """Also refuses numbers out of range and unknown ways."""
         super().check()
         chosen("--only", self.only, WAYS)
-        least = {"images": 1, "other_size": 32, "size": 32, "views": 1, "workers": 0}
-        for name, smallest in least.items():
-            value = getattr(self, name)
-            if value is not None and value < smallest:
-                raise SettingsError(f"--{name.replace('_', '-')} {value}: must be {smallest} or more")
+        at_least(0, workers=self.workers)
+        at_least(1, images=self.images, views=self.views)
+        at_least(32, other_size=self.other_size, size=self.size)
+        if self.dataset == "hymenoptera":
+            meant_for(self, "digits", "images")
+        else:
+            photographs = ("backbone", "weights", "size", "views", "workers", "skip_unreadable")
+            meant_for(self, "--dataset hymenoptera", *photographs)
 
 
 WAYS = {
@@ -143,7 +147,7 @@ def begin(settings: Settings, report: train.Report, old_key: Tensor, new_key: Te
             skip_unreadable=settings.skip_unreadable,
         )
         for reason in read.skipped:
-            report.say(f"warning: skipped: {reason}")
+            report.say(f"warning: skipped: {escaped(reason)}")
         lesson.show("classes", f"classes of {len(read.split.test[1])} test photographs", " ".join(read.classes))
         lesson.show("skipped", "photographs that cannot be read", len(read.skipped))
         split = Split(*tree.map(lambda leaf: leaf.to(new_key.device), read.split))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,6 +117,7 @@ def read_backbone(name: str, path: str, device: torch.device) -> tuple[tree.Tree
             f"--dataset hymenoptera needs --weights FILE, the pre-trained weights of {name}; get "
             f"{get_model_weights(name).DEFAULT.url}"
         )
+    path = os.path.expanduser(path)  # noqa: PTH111 (a user who is not known is left as he is written)
     try:
         weights = (interop.load_safetensors if Path(path).suffix == ".safetensors" else interop.load_torch)(path)
         head = weights.get("fc.weight")

@@ -30,7 +30,7 @@ EMBEDDED, SHEET = 200, 32  # images
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.Settings):
+class Settings(settings.BatchSettings):
     """Train the handbook's network and write all kinds of things for TensorBoard on the way; then read them back.
 
     Scalars are curves: two toy series, alone and as a group, and the loss of each batch. Histograms show how weights

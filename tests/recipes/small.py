@@ -1,9 +1,11 @@
 """What the tests of recipes share: a run by the command line within the process, and what it leaves."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,26 @@ def real_data(folder):
     if not path or not (Path(path) / folder).is_dir():
         pytest.skip(f"$FUNCDL_DATA names no folder with {folder}/")
     return Path(path)
+
+
+def recording(settings_class, read):
+    """The settings of a recipe; the set `read` gets the names of those that are read where it may have an effect.
+
+    That is in the recipes, but not where settings are checked, saved, compared or copied, and in the command line only
+    for those that are its own.
+    """
+    names = {field.name for field in dataclasses.fields(settings_class)}
+    recipes = Path(cli.__file__).parent
+
+    class Recording(settings_class):
+        def __getattribute__(self, name):
+            if name in names:
+                code = sys._getframe(1).f_code
+                path = Path(code.co_filename)
+                where = path.relative_to(recipes).as_posix() if path.is_relative_to(recipes) else ""
+                session = where == "cli.py" and name in ("out", "resume", "json")
+                if session or (where not in ("", "cli.py", "flags.py", "settings.py") and code.co_name != "check"):
+                    read.add(name)
+            return super().__getattribute__(name)
+
+    return Recording

@@ -55,6 +55,7 @@ def test_layers_keep_their_shapes_equalities_and_moments_for_every_seed(seed):
     for name in ("linear", "cell", "rnn_1_last", "rnn_2_last", "rnn_1_batch_first_last", "embedding", "net_step"):
         assert metrics[name] is True, name
     assert metrics["both_ends"] == [True, True]
+    assert metrics["net_moved"] == pytest.approx([-0.01] * 10)
     assert (metrics["net_relu"], metrics["dropout_evaluated"]) == (True, True)
     library, scratch = metrics["deviations"]
     assert library == pytest.approx(1 / 16 / math.sqrt(3), rel=0.06)

@@ -1,12 +1,16 @@
 """Every recipe of the registry from the command line, on its sample, offline."""
 
+import dataclasses
 import json
 import socket
+import typing
 
 import pytest
 
 from recipes import cli, registry
-from tests.recipes.small import call
+from recipes.settings import flag
+from recipes.vision import finetune
+from tests.recipes.small import call, recording
 
 QUICK = ("basics", "regression")  # these run whole, with their defaults; the others for one epoch
 
@@ -25,8 +29,10 @@ def offline(monkeypatch):
 
 
 @pytest.mark.parametrize("recipe", registry.RECIPES.values(), ids=registry.RECIPES)
-def test_runs_on_its_sample(recipe, tmp_path, offline, monkeypatch):
+def test_runs_on_its_sample_and_reads_every_flag(recipe, tmp_path, offline, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    module, read = recipe.load(), set()
+    monkeypatch.setattr(module, "Settings", recording(module.Settings, read))
     flags = [] if recipe.folder in QUICK else ["--epochs", "1"]
     code, out, err = call("run", recipe.id, *flags, "--json", "--out", tmp_path / "run")
     assert code == 0, err
@@ -36,6 +42,17 @@ def test_runs_on_its_sample(recipe, tmp_path, offline, monkeypatch):
     assert result["metrics"]
     assert json.loads((tmp_path / "run" / "config.json").read_text())["recipe"] == recipe.id
 
+    shown = {field.name for field in dataclasses.fields(module.Settings)}
+    if "data_dir" in shown:  # and with each data set, which is not there
+        monkeypatch.setattr(finetune, "read_backbone", lambda *args: None)  # comes before the data
+        for dataset in set(typing.get_args(typing.get_type_hints(module.Settings)["dataset"])) - {"sample"}:
+            code, _, err = call(
+                "run", recipe.id, "--dataset", dataset, "--data-dir", "nowhere", "--out", tmp_path / dataset
+            )
+            assert code == 2
+            assert "nowhere" in err[-1]
+    assert {flag(name) for name in shown - read} == set()
+
 
 @pytest.mark.parametrize("recipe", registry.RECIPES.values(), ids=registry.RECIPES)
 def test_says_what_it_teaches_and_what_its_flags_do(recipe, capsys):
@@ -43,5 +60,6 @@ def test_says_what_it_teaches_and_what_its_flags_do(recipe, capsys):
         cli.main(["run", recipe.id, "--help"])
     text = capsys.readouterr().out
     assert stop.value.code == 0
-    assert all(f"--{flag}" in text for flag in ("dataset", "epochs", "lr", "seed", "device", "compile", "out", "json"))
-    assert len(recipe.load().Settings.__doc__.split()) > 15
+    settings_class = recipe.load().Settings
+    assert all(flag(field.name) in text for field in dataclasses.fields(settings_class))
+    assert len(settings_class.__doc__.split()) > 15

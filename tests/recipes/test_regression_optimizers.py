@@ -1,9 +1,11 @@
 import json
 
 import pytest
+import torch
 
 from funcdl import train
 from recipes.regression import optimizers, overfitting
+from recipes.regression.diagnosis import diagnosis
 from recipes.settings import SettingsError
 from tests.recipes.small import call
 
@@ -49,8 +51,6 @@ def test_members_of_a_sweep_are_the_single_runs():
 
 
 def test_compiled_the_sweep_is_one_program_with_the_same_losses():
-    import torch
-
     def graphs():
         return torch._dynamo.utils.counters["stats"]["unique_graphs"]
 
@@ -103,21 +103,39 @@ def fits():
     return [fit(seed=seed, only="plain,dropout", epochs=400) for seed in SEEDS]
 
 
+def mean(fits, name):
+    return sum(found[name] for found in fits) / len(fits)
+
+
 def test_the_plain_network_over_fits(fits):
-    for found in fits:
-        assert found["loss_plain"] < 0.05  # the noise has the variance 0.09
-        assert found["test_loss_plain"] > 1.1 * found["best_test_loss_plain"]
-        assert found["best_epoch_plain"] < 200
-        assert found["diagnosis_plain"].startswith("over-fitting from about step")
+    assert mean(fits, "loss_plain") < 0.05  # the noise has the variance 0.09
+    assert mean(fits, "test_loss_plain") > 1.3 * mean(fits, "best_test_loss_plain")
+    assert mean(fits, "best_epoch_plain") < 100
+    said = [found["diagnosis_plain"].startswith("over-fitting from about step") for found in fits]
+    assert sum(said) > len(SEEDS) / 2  # at the end of a single one the losses jump about
 
 
 def test_dropout_over_fits_less(fits):
-    def mean(name):
-        return sum(found[name] for found in fits) / len(fits)
+    assert mean(fits, "test_loss_400_dropout") < mean(fits, "test_loss_400_plain")
+    assert mean(fits, "loss_dropout") > 1.5 * mean(fits, "loss_plain")
 
-    assert mean("test_loss_400_dropout") < mean("test_loss_400_plain")
-    for found in fits:
-        assert found["loss_dropout"] > 1.5 * found["loss_plain"]
+
+@pytest.mark.parametrize(
+    ("training", "test", "said"),
+    [
+        ([1.0, 0.99, 0.98], [1.0, 1.0, 1.0], "not learning"),
+        ([1.0, 0.5, 0.1], [1.0, 0.6, 0.3], "learning"),
+        ([1.0, 0.5, 0.1], [1.0, 0.3, 0.6], "over-fitting from about step"),
+        ([1.0, 0.1, 0.5], [1.0, 0.3, 0.6], "learning"),  # the training loss has gone up too
+        ([1.0, 0.5, 0.1], [1.0, 0.3, 0.31], "learning"),  # a gap is normal
+    ],
+)
+def test_the_diagnosis_of_curves(training, test, said):
+    course = [
+        torch.cat([torch.linspace(start, middle, 50), torch.linspace(middle, end, 50)])
+        for start, middle, end in (training, test)
+    ]
+    assert diagnosis(*course).startswith(said)
 
 
 def test_all_ways_start_alike_and_keep_the_training_loss_up():

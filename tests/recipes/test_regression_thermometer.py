@@ -201,9 +201,22 @@ def test_the_networks_end_where_the_books_do(seed):
     assert -19.5 < line["b"] < -15
 
 
-def test_the_networks_hidden_size_must_be_positive():
-    with pytest.raises(SettingsError, match="--hidden 0: must be 1 or more"):
-        thermometer_network.Settings(hidden=0).check()
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"hidden": 0}, "--hidden 0: must be 1 or more"),
+        ({"hidden": 9, "model": "linear"}, "--hidden 9: is for --model network"),
+    ],
+)
+def test_impossible_settings_of_the_network(settings, said):
+    with pytest.raises(SettingsError, match=said):
+        thermometer_network.Settings(**settings).check()
+
+
+def test_the_rate_is_what_the_flag_says():
+    said, chosen = network_metrics(model="linear", lr=0.01, epochs=20), network_metrics(model="linear", epochs=20)
+    assert said == chosen
+    assert network_metrics(lr=0.001, epochs=20) == network_metrics(epochs=20)
 
 
 def test_the_network_draws(tmp_path):

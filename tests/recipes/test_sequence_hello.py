@@ -91,7 +91,7 @@ def test_it_says_the_word_after_each_epoch_and_draws_the_loss(tmp_path):
         assert min(picture.size) > 200
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 2}, {"lr": 0.0}, {"lr": math.nan}, {"epochs": 0}])
+@pytest.mark.parametrize("options", [{"lr": 0.0}, {"lr": math.nan}, {"epochs": 0}])
 def test_impossible_settings(options):
     with pytest.raises(SettingsError):
         run("rnn", **options)
