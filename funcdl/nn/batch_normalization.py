@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, check_dtype
+from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, backward_once, check_dtype
 from funcdl.nn.initializers import Initializer, ones, weight_and_bias_of_norm, zeros
 from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.nn.standardization import standardize
 
 
 def batch_norm1d(
@@ -176,13 +177,23 @@ def channel_norm(
                 f"{name}: expected more than one value per channel to take the variance of, got shape "
                 f"{tuple(x.shape)}; pass {'larger inputs' if of_sample else 'a larger batch'}"
             )
-        # Not F.batch_norm, which writes over running statistics; what it knows of the batch comes out here as well.
-        y, mean, inverse_std = torch.native_batch_norm(batch, weight, offset, None, None, True, 0.0, eps)
+        leaves = [leaf for leaf in (batch, weight, offset) if leaf is not None]
+        if backward_once(*leaves):
+            # Not F.batch_norm, which writes over running statistics; what it knows of the batch comes out here as well.
+            y, mean, inverse_std = torch.native_batch_norm(batch, weight, offset, None, None, True, 0.0, eps)
+            wide = torch.promote_types(inverse_std.dtype, torch.float32)
+            var = torch.relu(inverse_std.to(wide) ** -2 - eps)  # rounding could make it negative
+        else:
+            dims = (0, *range(2, batch.ndim))
+            view = (1, -1, *(1 for _ in batch.shape[2:]))
+            factor, shift = (leaf if leaf is None else leaf.view(view) for leaf in (weight, offset))
+            y, mean, var = standardize(batch, dims, factor, shift, eps)
+            mean, var = mean.detach().flatten(), var.detach().flatten()
+            wide = var.dtype
         y = y.view_as(x) if of_sample else y
         if not running:
             return y, buffers
-        wide = torch.promote_types(inverse_std.dtype, torch.float32)
-        var = torch.relu(inverse_std.to(wide) ** -2 - eps) * (count / (count - 1))  # rounding could make it negative
+        var = var * (count / (count - 1))
         if of_sample:
             mean, var = mean.view(samples, channels).mean(0), var.view(samples, channels).mean(0)
         tracked = buffers["num_batches_tracked"] if of_sample else buffers["num_batches_tracked"] + 1

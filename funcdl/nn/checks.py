@@ -53,6 +53,20 @@ def first_order_only() -> bool:
     return forward_ad._current_level < 0 and transforms in ([], [functorch.TransformType.Grad])
 
 
+def backward_once(*tensors: Tensor) -> bool:
+    """Whether all that is differentiated of what is computed from `tensors` now is one gradient of ours, if any.
+
+    What torch's fused kernels cannot do otherwise is done by plain operations, in every graph too, which may be
+    differentiated later, and in which they are as fast.
+    """
+    if in_graph() or forward_ad._current_level >= 0 or is_recorded(*tensors):
+        return False
+    functorch = torch._C._functorch
+    transforms = [transform.key() for transform in functorch.get_interpreter_stack() or ()]
+    kinds = functorch.TransformType
+    return transforms.count(kinds.Grad) <= 1 and {kinds.Grad, kinds.Vmap}.issuperset(transforms)
+
+
 def is_recorded(*tensors: Tensor) -> bool:
     """Whether plain autograd, outside of all our gradients, records what is done with one of them; not for a trace."""
     if first_order.is_under_way() and not torch._C._are_functorch_transforms_active():

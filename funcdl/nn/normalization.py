@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl.nn.checks import check_dtype
+from funcdl.nn.checks import backward_once, check_dtype
 from funcdl.nn.initializers import Initializer, weight_and_bias_of_norm
 from funcdl.nn.layer import Buffers, Layer, Params, stateless
+from funcdl.nn.standardization import standardize
 
 
 def layer_norm(
@@ -53,7 +55,7 @@ def layer_norm(
     name, shape = f"layer_norm({normalized_shape})", _as_shape("layer_norm", normalized_shape)
     affine = (elementwise_affine, elementwise_affine and bias)
     return _affine_norm(
-        name, lambda x, weight, bias: F.layer_norm(x, shape, weight, bias, eps),
+        name, lambda x, weight, bias: normalize_last(x, shape, weight, bias, eps),
         lambda x: _check_last(name, x, shape), affine, weight_init, bias_init,
     )  # fmt: skip
 
@@ -71,7 +73,8 @@ def rms_norm(
 
     Args:
         normalized_shape: the last dimensions of the input, over which the mean is taken.
-        eps: added to the mean square; the machine epsilon of the input's dtype by default.
+        eps: added to the mean square; by default the machine epsilon of the dtype that is computed in: float64 for
+            float64, float32 for everything below, so that bfloat16 has 1.2e-7 too.
         elementwise_affine: whether there is a weight, of shape `normalized_shape`.
         weight_init: draws the weight; ones by default.
 
@@ -181,6 +184,17 @@ def local_response_norm(size: int, alpha: float = 0.0001, beta: float = 0.75, k:
         return x / (mean * alpha + k) ** beta
 
     return stateless(f)
+
+
+def normalize_last(
+    x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    """Layer normalization over the last dimensions, of the sizes `shape`."""
+    if backward_once(*(leaf for leaf in (x, weight, bias) if leaf is not None)):
+        return F.layer_norm(x, shape, weight, bias, eps)
+    if x.is_cuda and torch.is_autocast_enabled("cuda"):
+        x = x.to(torch.promote_types(x.dtype, torch.float32))  # as autocast has the kernel do
+    return standardize(x, tuple(range(-len(shape), 0)), weight, bias, eps)[0]
 
 
 def _affine_norm(

@@ -13,6 +13,7 @@ from funcdl.nn.dropout import dropout as dropout_layer
 from funcdl.nn.initializers import Initializer, weight_and_bias, weight_and_bias_of_norm
 from funcdl.nn.inputs import named_inputs
 from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.nn.normalization import normalize_last
 from funcdl.nn.slots import slot_keys
 from funcdl.tree import Tree
 
@@ -260,7 +261,7 @@ def _block(
 
 def normalize(x: Tensor, params: Params, eps: float) -> Tensor:
     """Layer normalization of the last dimension."""
-    return F.layer_norm(x, x.shape[-1:], params["weight"], params.get("bias"), eps)
+    return normalize_last(x, x.shape[-1:], params["weight"], params.get("bias"), eps)
 
 
 def _affine(x: Tensor, params: Params) -> Tensor:
