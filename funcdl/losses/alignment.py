@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -61,16 +62,18 @@ def ctc(
 
     # States are blank, label 0, blank, label 1, ..., blank; from each to itself, to the next, and from a label to the
     # next label where they differ.
-    labels = torch.full_like(targets, blank).unsqueeze(2)
-    states = torch.cat([torch.cat([labels, targets.unsqueeze(2)], 2).flatten(1), labels[:, :1, 0]], 1)
-    skips = states[:, 2:] != states[:, :-2]
+    blanks = torch.full_like(targets, blank)
+    pairs = torch.stack([blanks, targets], 2).flatten(1)
+    states = torch.cat([pairs, targets.new_full((batch, 1), blank)], 1)
+    before_last = F.pad(states, (2, 0), value=blank)[:, : states.shape[1]]
+    skips = (states != before_last) & (states != blank)
     emissions = log_probabilities.clamp_min(_IMPOSSIBLE).gather(2, states.expand(time, *states.shape))
     positions = torch.arange(states.shape[1], device=states.device)
-    alpha = torch.where(positions < 2, emissions[0], _IMPOSSIBLE)
-    for t in range(1, time):
-        stay_or_step = torch.logaddexp(alpha[:, 1:], alpha[:, :-1])
-        skip = torch.where(skips, alpha[:, :-2], _IMPOSSIBLE)
-        reached = torch.cat([alpha[:, :1], stay_or_step[:, :1], torch.logaddexp(stay_or_step[:, 1:], skip)], 1)
+    alpha = torch.where(positions == 0, 0.0, torch.full_like(emissions[:1].sum(0), _IMPOSSIBLE))  # before the first time
+    for t in range(time):
+        earlier = F.pad(alpha, (2, 0), value=_IMPOSSIBLE)
+        skip = torch.where(skips, earlier[:, :-2], _IMPOSSIBLE)
+        reached = torch.stack([alpha, earlier[:, 1:-1], skip]).logsumexp(0)  # torch.logaddexp has no second derivative
         alpha = torch.where(t < input_lengths, (reached + emissions[t]).clamp_min(_IMPOSSIBLE), alpha)
 
     last = 2 * target_lengths

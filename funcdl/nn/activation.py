@@ -6,7 +6,9 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
+from funcdl.nn.checks import backward_once
 from funcdl.nn.layer import Layer, stateless
 
 
@@ -86,7 +88,13 @@ def mish() -> Layer:
     >>> mish()({}, torch.tensor([-1.0, 2.0]))
     tensor([-0.3034,  1.9440])
     """
-    return stateless(F.mish)
+
+    def f(x: Tensor) -> Tensor:
+        if backward_once(x):
+            return F.mish(x)
+        return x * torch.tanh(-F.logsigmoid(-x))  # the kernel's second derivative is NaN where exp(x) overflows
+
+    return stateless(f)
 
 
 def softplus(beta: float = 1.0, threshold: float = 20.0) -> Layer:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from funcdl.nn.checks import first_order_only, is_recorded
+from funcdl.nn.checks import backward_once, first_order_only, is_recorded
 from funcdl.nn.initializers import Initializer, normal
 from funcdl.nn.inputs import named_inputs
 from funcdl.nn.layer import Buffers, Layer, Params
@@ -61,7 +61,11 @@ def embedding(
         params: Params, buffers: Buffers, x: Int[Tensor, " ..."], *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Float[Tensor, "... embedding_dim"], Buffers]:
         check_indices(name, x)
-        return F.embedding(x, params["weight"], padding), buffers
+        weight = params["weight"]
+        if padding is None or backward_once(weight):
+            return F.embedding(x, weight, padding), buffers
+        y = F.embedding(x, weight)  # a forward derivative would not leave out the padding's row
+        return torch.where((x == padding).unsqueeze(-1), y.detach(), y), buffers
 
     return Layer(init, apply)
 
