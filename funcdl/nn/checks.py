@@ -67,6 +67,13 @@ def backward_once(*tensors: Tensor) -> bool:
     return transforms.count(kinds.Grad) <= 1 and {kinds.Grad, kinds.Vmap}.issuperset(transforms)
 
 
+def is_mapped() -> bool:
+    """Whether `vmap` is under way."""
+    functorch = torch._C._functorch
+    stack = functorch.get_interpreter_stack() or ()
+    return any(transform.key() == functorch.TransformType.Vmap for transform in stack)
+
+
 def is_recorded(*tensors: Tensor) -> bool:
     """Whether plain autograd, outside of all our gradients, records what is done with one of them; not for a trace."""
     if first_order.is_under_way() and not torch._C._are_functorch_transforms_active():
