@@ -153,10 +153,8 @@ def poisson_nll(
     if not eps >= 0:
         raise ValueError(f"poisson_nll: expected eps >= 0, got {eps}")
     check_shapes("poisson_nll", predictions.shape, targets=targets)
-    if log_input:
-        each = predictions.exp() - targets * predictions
-    else:
-        each = predictions - targets * (predictions + eps).log()
+    rates, logarithms = (predictions.exp(), predictions) if log_input else (predictions, (predictions + eps).log())
+    each = rates - targets * logarithms
     if full:
         large = torch.where(targets > 1, targets, 2.0)  # the logarithm of 0 would make the derivative NaN
         stirling = large * large.log() - large + 0.5 * (2 * math.pi * large).log()
@@ -184,8 +182,8 @@ def gaussian_nll(
         reduction: "mean", "sum" or "none".
 
     Raises:
-        ValueError: the targets or the variances have another shape, a number given for all of them is negative, `eps` is
-            not positive, or `reduction` is none of the three.
+        ValueError: the targets or the variances have another shape, a number given for all of them is negative, `eps`
+            is not positive, or `reduction` is none of the three.
 
     Source: Nix and Weigend, "Estimating the mean and variance of the target probability distribution", 1994. Equals
     `torch.nn.functional.gaussian_nll_loss`, which refuses negative variances, and so cannot be compiled or mapped.

@@ -61,7 +61,7 @@ def multihead_attention(
         - `key_padding_mask` (batch, S), True where a key is not to be seen;
         - `attn_mask` (L, S) or (batch * num_heads, L, S), likewise. Floating masks are added to the scores instead.
 
-    A query that sees no key at all gives NaN, as in torch.
+    A query that sees no key at all gives weights of zero, so that a head gives zeros, and no gradient flows through it.
 
     Returns `(output, weights)`, (L, batch, E) and (batch, L, S), or (batch, num_heads, L, S) if not averaged; the
     output alone unless `need_weights`.
@@ -129,14 +129,20 @@ def multihead_attention(
             k, v = (F.pad(a, (0, 0, 0, 1)) for a in (k, v))
         if mask is not None:
             mask = F.pad(mask, (0, k.shape[2] - mask.shape[-1]))  # what was added is seen by all
+        blind = None  # queries that see no key
+        if mask is not None and any(given is not None for given in masks):
+            blind = (mask == -torch.inf).all(-1, keepdim=True)
+            mask = mask.masked_fill(blind, 0)
         drops = train and dropout > 0
         if need_weights or drops or not first_order_only() or _is_recorded_below_grad(q, k, v):
             scores = (q * math.sqrt(num_heads / size)) @ k.transpose(-2, -1)
             weights = torch.softmax(scores if mask is None else scores + mask, -1)
+            weights = weights if blind is None else weights.masked_fill(blind, 0)
             weights, _ = drop.apply({}, {}, weights, key=key, train=train)
             y = weights @ v
         else:
             y = F.scaled_dot_product_attention(q, k, v, mask)
+            y = y if blind is None else y.masked_fill(blind, 0)
         time_first = batched and not batch_first
         y = y.permute((2, 0, 1, 3) if time_first else (0, 2, 1, 3)).flatten(-2)
         y = F.linear(y, params["out_proj"]["weight"], params["out_proj"]["bias"] if bias else None)

@@ -42,7 +42,8 @@ def batch_norm1d(
         bias_init: draws the bias, of shape (channels,); zeros by default.
 
     Input (batch, channels) or (batch, channels, length), output likewise. The new buffers are a result of `apply`, and
-    no gradient flows into them. Under `vmap`, every member has statistics of its own.
+    no gradient flows into them. A batch of none leaves all but their number as it was. Under `vmap`, every member has
+    statistics of its own.
 
     Raises:
         ValueError: by `init` and `apply`, when the input has the wrong rank or number of channels; or by `apply`, when
@@ -167,6 +168,9 @@ def channel_norm(
             mean, var = (leaf.to(x.dtype) for leaf in running)
             return F.batch_norm(batch, mean, var, weight, offset, False, 0.0, eps).view_as(x), buffers
 
+        if x.numel() == 0:  # a batch of none leaves the statistics as they are, but is counted
+            counted = {} if of_sample or not running else {"num_batches_tracked": buffers["num_batches_tracked"] + 1}
+            return x, {**buffers, **counted} if counted else buffers
         samples = batch.shape[0]
         if of_sample:  # each channel of each sample is a channel by itself
             batch = batch.reshape(1, samples * channels, *batch.shape[2:])

@@ -49,8 +49,9 @@ def rnn(
         - `input`, (time, batch, inputs), or (time, inputs) for one sequence;
         - `hx`, the initial state, (num_layers * directions, batch, hidden_size), or for one sequence without the batch;
           zeros by default;
-        - `lengths`, int64 (batch,), or () for one sequence: how many of the time steps belong to each. The outputs
-          beyond are zero, the last state is the one at the sequence's own end, and there the reverse direction starts.
+        - `lengths`, int64 (batch,), or () for one sequence, or a list of ints: how many of the time steps belong to
+          each. The outputs beyond are zero, the last state is the one at the sequence's own end, and there the reverse
+          direction starts.
 
     Returns `(output, h_n)`: `output` (time, batch, directions * hidden_size) of the last layer; `h_n`, like `hx`, the
     last state of each layer and direction.
@@ -206,10 +207,15 @@ def _recurrent(
     def read(x: Tree) -> tuple[Tensor, Tree | None, Tensor | None]:
         inputs = named_inputs(name, x, ("input", "hx", "lengths"))
         x = inputs["input"]
-        if x.ndim not in (2, 3) or 0 in x.shape:
+        time = x.shape[1 if batch_first and x.ndim == 3 else 0] if x.ndim else 0
+        if x.ndim not in (2, 3) or 0 in (time, x.shape[-1]):
             order = "batch, time" if batch_first else "time, batch"
             raise ValueError(f"{name}: expected ({order}, inputs) or (time, inputs), got shape {tuple(x.shape)}")
-        return x, inputs.get("hx"), inputs.get("lengths")
+        lengths = inputs.get("lengths")
+        if lengths is not None and not isinstance(lengths, Tensor):
+            dtype = None if lengths else torch.int64
+            lengths = torch.tensor(lengths, dtype=dtype, device=x.device)
+        return x, inputs.get("hx"), lengths
 
     def check_input(x: Tensor, weight: Tensor) -> None:
         if x.shape[-1] != weight.shape[1]:

@@ -96,7 +96,8 @@ def _states(cell: Cell, weights: list[Weights], x: Tensor, state: State, outside
 
 def _may_be_fast(weights: list[Weights], *tensors: Tensor) -> bool:
     """Whether kernels and loops serve, which have no projection and know the first derivative alone."""
-    return all(each.hr is None for each in weights) and _first_order(*tensors, *_tensors(weights))
+    some = all(tensor.numel() for tensor in tensors)  # kernels do not take a batch of none
+    return some and all(each.hr is None for each in weights) and _first_order(*tensors, *_tensors(weights))
 
 
 def _tensors(weights: list[Weights]) -> list[Tensor]:
