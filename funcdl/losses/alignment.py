@@ -76,7 +76,9 @@ def ctc(
     skips = (states != before_last) & (states != blank)
     emissions = log_probabilities.clamp_min(_IMPOSSIBLE).gather(2, states.expand(time, *states.shape))
     positions = torch.arange(states.shape[1], device=states.device)
-    alpha = torch.where(positions == 0, 0.0, torch.full_like(emissions[:1].sum(0), _IMPOSSIBLE))  # before the first time
+    alpha = torch.where(
+        positions == 0, 0.0, torch.full_like(emissions[:1].sum(0), _IMPOSSIBLE)
+    )  # before the first time
     for t in range(time):
         earlier = F.pad(alpha, (2, 0), value=_IMPOSSIBLE)
         skip = torch.where(skips, earlier[:, :-2], _IMPOSSIBLE)

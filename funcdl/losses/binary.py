@@ -65,8 +65,11 @@ def binary_cross_entropy_with_logits(
     """
     check_shapes("binary_cross_entropy_with_logits", logits.shape, targets=targets)
     check_broadcasts("binary_cross_entropy_with_logits", logits.shape, weight=weight, pos_weight=pos_weight)
-    each = F.binary_cross_entropy_with_logits(logits, targets, weight, reduction="none", pos_weight=pos_weight)
-    return reduce(each, reduction)
+    if pos_weight is None:
+        return reduce(F.binary_cross_entropy_with_logits(logits, targets, weight, reduction="none"), reduction)
+    # As torch does, but not in place, which fails for a forward derivative of the gradient.
+    each = (1 - targets) * logits - ((pos_weight - 1) * targets + 1) * F.logsigmoid(logits)
+    return reduce(each if weight is None else each * weight, reduction)
 
 
 def soft_margin(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from funcdl.nn.checks import backward_once, first_order_only, is_mapped, is_recorded
+from funcdl.nn.checks import backward_once, check_sizes, entry, first_order_only, is_mapped, is_recorded, is_whole
 from funcdl.nn.initializers import Initializer, normal
 from funcdl.nn.inputs import named_inputs
 from funcdl.nn.layer import Buffers, Layer, Params
@@ -36,7 +36,7 @@ def embedding(
     Input (...) of int32 or int64 indices in [0, num_embeddings), output (..., embedding_dim).
 
     Raises:
-        ValueError: `padding_idx` is no index of a row.
+        ValueError: a size is negative, or `padding_idx` is no index of a row.
         TypeError: by `apply`, when the indices are not int32 or int64.
         IndexError: by `apply`, when an index is out of range (on the CPU; on a GPU torch stops the process). Inside
             `jit` and `vmap` nothing can be raised: there its row is NaN, and so is the gradient.
@@ -51,6 +51,7 @@ def embedding(
     torch.Size([1, 4, 3])
     """
     name = f"embedding({num_embeddings}, {embedding_dim})"
+    check_sizes(name, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
     padding = _row(name, padding_idx, num_embeddings)
 
     def init(key: Tensor, x: Int[Tensor, " ..."]) -> tuple[Params, Buffers]:
@@ -62,7 +63,7 @@ def embedding(
         params: Params, buffers: Buffers, x: Int[Tensor, " ..."], *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Float[Tensor, "... embedding_dim"], Buffers]:
         check_indices(name, x)
-        return _look_up(x, params["weight"], padding), buffers
+        return _look_up(x, entry(name, params, "weight"), padding), buffers
 
     return Layer(init, apply)
 
@@ -107,6 +108,7 @@ def embedding_bag(
             [120.]])
     """
     name = f"embedding_bag({num_embeddings}, {embedding_dim})"
+    check_sizes(name, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
     padding = _row(name, padding_idx, num_embeddings)
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"{name}: expected mode sum, mean or max, got {mode!r}")
@@ -123,7 +125,7 @@ def embedding_bag(
         if offsets is not None and include_last_offset:
             offsets = offsets[:-1]
 
-        weight = params["weight"]
+        weight = entry(name, params, "weight")
         if factors is None and indices.numel() and _has_kernel(weight):
             offsets = offsets if offsets is None else offsets.to(indices.dtype)
             return F.embedding_bag(indices, weight, offsets, mode=mode, padding_idx=padding), buffers
@@ -172,7 +174,7 @@ def check_indices(layer: str, x: Tensor) -> None:
 def _row(name: str, padding_idx: int | None, rows: int) -> int | None:
     if padding_idx is None:
         return None
-    if not -rows <= padding_idx < rows:
+    if not is_whole(padding_idx) or not -rows <= padding_idx < rows:
         raise ValueError(f"{name}: expected padding_idx from {-rows} to {rows - 1}, got {padding_idx}")
     return padding_idx % rows
 
