@@ -185,7 +185,8 @@ def softshrink(lambd: float = 0.5) -> Layer:
     >>> softshrink()({}, torch.tensor([-1.0, 0.2, 3.0]))
     tensor([-0.5000,  0.0000,  2.5000])
     """
-    check_numbers(f"softshrink({lambd})", 0, lambd=lambd)
+    if not lambd >= 0:
+        raise ValueError(f"softshrink({lambd}): expected lambd of at least 0")
     return stateless(lambda x: F.softshrink(x, lambd))
 
 
