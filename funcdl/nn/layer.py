@@ -65,7 +65,8 @@ def as_pair(where: str, expected: str, result: Any) -> tuple[Any, Any]:
     if not isinstance(result, (tuple, list)) or len(result) != 2:
         got = f"{len(result)} results" if isinstance(result, (tuple, list)) else f"a {type(result).__name__}"
         raise TypeError(f"{where}: expected {expected}, got {got}")
-    return result
+    first, second = result
+    return first, second
 
 
 def stateless(f: Callable[[Any], Any]) -> Layer:
