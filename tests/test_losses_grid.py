@@ -126,8 +126,8 @@ def weighted_sum(y):
 
 
 def differentiated(loss, arguments):
-    """The numbers of the floating arguments of which the twin has a derivative."""
-    return (0,) if loss is losses.soft_margin else floating(arguments)
+    """The numbers of the floating arguments of which the twin has a derivative, which is NaN for counts of zero."""
+    return (0,) if loss in (losses.soft_margin, losses.poisson_nll) else floating(arguments)
 
 
 def by_autograd(twin, arguments, positions):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -14,8 +17,8 @@ _IMPOSSIBLE = -1e30  # a log probability; minus infinity would have NaN for its 
 def ctc(
     log_probabilities: Float[Tensor, "time *batch classes"],
     targets: Int[Tensor, "*batch labels"],
-    input_lengths: Int[Tensor, "*batch"],
-    target_lengths: Int[Tensor, "*batch"],
+    input_lengths: Int[Tensor, "*batch"] | Sequence[int] | int,
+    target_lengths: Int[Tensor, "*batch"] | Sequence[int] | int,
     *,
     blank: int = 0,
     reduction: Reduction = "mean",
@@ -28,8 +31,8 @@ def ctc(
     Args:
         log_probabilities: (time, batch, classes), or (time, classes) for one sample.
         targets: class numbers without blanks, (batch, labels), or (labels,) for one sample.
-        input_lengths: how many times of each sample count, from 1 to `time`: (batch,), or ().
-        target_lengths: how many labels of each sample count, from 0 to `labels`, likewise.
+        input_lengths: how many times of each sample count, from 0 to `time`: (batch,), or ().
+        target_lengths: how many labels of each sample count, from 0 to `labels`, likewise. Both may be lists.
         blank: the class that separates labels.
         reduction: "mean" divides each sample's loss by its target length (at least 1), and averages.
         zero_infinity: whether a sample too short for its targets has loss 0 instead of infinity.
@@ -57,27 +60,35 @@ def ctc(
         )
     if not 0 <= blank < classes:
         raise ValueError(f"ctc: expected a blank from 0 to {classes - 1}, got {blank}")
-    input_lengths, target_lengths = input_lengths.reshape(-1, 1), target_lengths.reshape(-1, 1)
+    device = log_probabilities.device
+    lengths = [torch.as_tensor(given, device=device).reshape(-1, 1) for given in (input_lengths, target_lengths)]
+    for name, given in zip(("input_lengths", "target_lengths"), lengths, strict=True):
+        if len(given) != batch:
+            raise ValueError(f"ctc: expected {batch} {name}, one of each sample, got {len(given)}")
+    counted, last = lengths[0], 2 * lengths[1]
 
     # States are blank, label 0, blank, label 1, ..., blank; from each to itself, to the next, and from a label to the
     # next label where they differ.
-    labels = torch.full_like(targets, blank).unsqueeze(2)
-    states = torch.cat([torch.cat([labels, targets.unsqueeze(2)], 2).flatten(1), labels[:, :1, 0]], 1)
-    skips = states[:, 2:] != states[:, :-2]
+    blanks = torch.full_like(targets, blank)
+    pairs = torch.stack([blanks, targets], 2).flatten(1)
+    states = torch.cat([pairs, targets.new_full((batch, 1), blank)], 1)
+    before_last = F.pad(states, (2, 0), value=blank)[:, : states.shape[1]]
+    skips = (states != before_last) & (states != blank)
     emissions = log_probabilities.clamp_min(_IMPOSSIBLE).gather(2, states.expand(time, *states.shape))
     positions = torch.arange(states.shape[1], device=states.device)
-    alpha = torch.where(positions < 2, emissions[0], _IMPOSSIBLE)
-    for t in range(1, time):
-        stay_or_step = torch.logaddexp(alpha[:, 1:], alpha[:, :-1])
-        skip = torch.where(skips, alpha[:, :-2], _IMPOSSIBLE)
-        reached = torch.cat([alpha[:, :1], stay_or_step[:, :1], torch.logaddexp(stay_or_step[:, 1:], skip)], 1)
-        alpha = torch.where(t < input_lengths, (reached + emissions[t]).clamp_min(_IMPOSSIBLE), alpha)
+    alpha = torch.where(
+        positions == 0, 0.0, torch.full_like(emissions[:1].sum(0), _IMPOSSIBLE)
+    )  # before the first time
+    for t in range(time):
+        earlier = F.pad(alpha, (2, 0), value=_IMPOSSIBLE)
+        skip = torch.where(skips, earlier[:, :-2], _IMPOSSIBLE)
+        reached = torch.stack([alpha, earlier[:, 1:-1], skip]).logsumexp(0)  # torch.logaddexp has no second derivative
+        alpha = torch.where(t < counted, (reached + emissions[t]).clamp_min(_IMPOSSIBLE), alpha)
 
-    last = 2 * target_lengths
     ends = (positions == last) | (positions == last - 1)
     each = -torch.where(ends, alpha, _IMPOSSIBLE).logsumexp(1)
     infinity = 0.0 if zero_infinity else torch.inf
     each = torch.where(each > -0.5 * _IMPOSSIBLE, infinity, each)
     if reduction == "mean":
-        each = each / target_lengths[:, 0].clamp_min(1)
+        each = each / lengths[1][:, 0].clamp_min(1)
     return reduce(each[0] if single else each, reduction)

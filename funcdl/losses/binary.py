@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from funcdl.losses.reduction import Reduction, reduce
+from funcdl.losses.reduction import Reduction, check_broadcasts, check_shapes, reduce
 
 
 def binary_cross_entropy(
@@ -28,7 +28,7 @@ def binary_cross_entropy(
     Logarithms count as -100 where they are lower.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: the shapes differ, the weight cannot be broadcast, or `reduction` is none of the three.
         RuntimeError: on the CPU and not compiled, when a probability is outside 0 to 1.
 
     Equals `torch.nn.functional.binary_cross_entropy`.
@@ -36,7 +36,8 @@ def binary_cross_entropy(
     >>> binary_cross_entropy(torch.tensor([0.5, 0.25]), torch.tensor([1.0, 0.0]))
     tensor(0.4904)
     """
-    return F.binary_cross_entropy(probabilities, targets, weight, reduction=reduction)
+    check_broadcasts("binary_cross_entropy", probabilities.shape, weight=weight)
+    return reduce(F.binary_cross_entropy(probabilities, targets, weight, reduction="none"), reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -55,14 +56,20 @@ def binary_cross_entropy_with_logits(
         pos_weight: multiplies the loss of what the targets affirm, broadcast; above 1 it favours recall.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: as of `binary_cross_entropy`.
 
     Equals `torch.nn.functional.binary_cross_entropy_with_logits`.
 
     >>> binary_cross_entropy_with_logits(torch.zeros(2), torch.tensor([1.0, 0.0]))
     tensor(0.6931)
     """
-    return F.binary_cross_entropy_with_logits(logits, targets, weight, reduction=reduction, pos_weight=pos_weight)
+    check_shapes("binary_cross_entropy_with_logits", logits.shape, targets=targets)
+    check_broadcasts("binary_cross_entropy_with_logits", logits.shape, weight=weight, pos_weight=pos_weight)
+    if pos_weight is None:
+        return reduce(F.binary_cross_entropy_with_logits(logits, targets, weight, reduction="none"), reduction)
+    # As torch does, but not in place, which fails for a forward derivative of the gradient.
+    each = (1 - targets) * logits - ((pos_weight - 1) * targets + 1) * F.logsigmoid(logits)
+    return reduce(each if weight is None else each * weight, reduction)
 
 
 def soft_margin(
@@ -75,11 +82,15 @@ def soft_margin(
         targets: 1 or -1, of the same shape.
         reduction: "mean", "sum" or "none".
 
+    Raises:
+        ValueError: the shapes differ, or `reduction` is none of the three.
+
     Equals `torch.nn.functional.soft_margin_loss`, and stays finite where that overflows.
 
     >>> soft_margin(torch.tensor([0.0, 200.0]), torch.tensor([1.0, -1.0]), reduction="none")
     tensor([  0.6931, 200.0000])
     """
+    check_shapes("soft_margin", scores.shape, targets=targets)
     return reduce(F.softplus(-targets * scores, threshold=40), reduction)  # beyond, the rest is below float64's eps
 
 
@@ -98,12 +109,17 @@ def multilabel_soft_margin(
         weight: of each class; ones by default.
         reduction: over the samples: "mean", "sum" or "none".
 
+    Raises:
+        ValueError: the shapes differ, or `reduction` is none of the three.
+
     Equals `torch.nn.functional.multilabel_soft_margin_loss`.
 
     >>> multilabel_soft_margin(torch.zeros(2, 3), torch.ones(2, 3), reduction="none")
     tensor([0.6931, 0.6931])
     """
-    return F.multilabel_soft_margin_loss(logits, targets, weight, reduction=reduction)
+    check_shapes("multilabel_soft_margin", logits.shape, targets=targets)
+    check_broadcasts("multilabel_soft_margin", logits.shape, weight=weight)
+    return reduce(F.multilabel_soft_margin_loss(logits, targets, weight, reduction="none"), reduction)
 
 
 def multilabel_margin(

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from funcdl.losses.reduction import Reduction, reduce
+from funcdl.losses.reduction import Reduction, check_reduction, check_shapes, reduce
+from funcdl.transforms.tracing import in_graph
 
 
 def nll(
@@ -29,11 +30,19 @@ def nll(
         ignore_index: targets of this number count for nothing.
         reduction: "mean" divides the sum by the weights of the targets that count, so that it is NaN without any.
 
+    Raises:
+        ValueError: the shapes do not fit, or `reduction` is none of the three.
+        IndexError: a class number is out of range, and is not `ignore_index`. Inside `jit` it is a RuntimeError on the
+            CPU where the loss is used; of a gradient without the loss it makes NaN. On a GPU torch stops the process.
+
     Equals `torch.nn.functional.nll_loss`.
 
     >>> nll(torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log(), torch.tensor([1, 0]))
     tensor(0.4904)
     """
+    check_reduction(reduction)
+    _check_targets("nll", log_probabilities, targets, weight)
+    log_probabilities = _without_strangers(log_probabilities, targets, ignore_index)
     return F.nll_loss(log_probabilities, targets, weight, ignore_index=ignore_index, reduction=reduction)
 
 
@@ -57,11 +66,23 @@ def cross_entropy(
             number of samples.
         label_smoothing: from 0 to 1: the targets are mixed, in this proportion, with equal probabilities.
 
+    Raises:
+        ValueError: `label_smoothing` is not from 0 to 1; or as of `nll`.
+        IndexError: as of `nll`.
+
     Equals `torch.nn.functional.cross_entropy`.
 
     >>> cross_entropy(torch.zeros(3, 10), torch.tensor([1, 0, 7]))
     tensor(2.3026)
     """
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: expected a label_smoothing from 0 to 1, got {label_smoothing}")
+    check_reduction(reduction)
+    if not targets.is_floating_point():
+        _check_targets("cross_entropy", logits, targets, weight)
+        logits = _without_strangers(logits, targets, ignore_index)
+    else:
+        check_shapes("cross_entropy", logits.shape, targets=targets)
     if label_smoothing and not targets.is_floating_point():
         return _smoothed_cross_entropy(logits, targets, weight, ignore_index, reduction, label_smoothing)
     return F.cross_entropy(
@@ -85,16 +106,37 @@ def kl_divergence(
             in torch, divides it by the number of elements.
         log_target: whether the targets are logarithms.
 
+    Raises:
+        ValueError: the shapes differ, or `reduction` is none of the four.
+
     Equals `torch.nn.functional.kl_div`, and does not warn of "mean".
 
     >>> kl_divergence(torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.25, 0.75]]), reduction="batchmean")
     tensor(0.1308)
     """
+    check_shapes("kl_divergence", log_probabilities.shape, targets=targets)
     if log_target:
         each = targets.exp() * (targets - log_probabilities)
     else:
         each = torch.xlogy(targets, targets) - targets * log_probabilities
     return each.sum() / each.shape[0] if reduction == "batchmean" else reduce(each, reduction)
+
+
+def _check_targets(loss: str, outputs: Tensor, targets: Tensor, weight: Tensor | None) -> None:
+    class_dim = min(1, outputs.ndim - 1)
+    if outputs.ndim == 0:
+        raise ValueError(f"{loss}: expected (batch, classes, ...) or (classes,), got shape ()")
+    check_shapes(loss, (*outputs.shape[:class_dim], *outputs.shape[class_dim + 1 :]), targets=targets)
+    check_shapes(loss, (outputs.shape[class_dim],), weight=weight)
+
+
+def _without_strangers(outputs: Tensor, targets: Tensor, ignore_index: int) -> Tensor:
+    """The outputs, and NaN where the target is no class: of a gradient alone a graph forgets to look at it."""
+    if not in_graph():
+        return outputs
+    class_dim = min(1, outputs.ndim - 1)
+    known = (targets >= 0) & (targets < outputs.shape[class_dim]) | (targets == ignore_index)
+    return outputs * torch.where(known, 1.0, torch.nan).to(outputs.dtype).unsqueeze(class_dim)
 
 
 def _smoothed_cross_entropy(

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from funcdl.losses.reduction import Reduction, reduce
+from funcdl.losses.reduction import Reduction, check_shapes, reduce
 
 
 def multi_margin(
@@ -32,7 +32,7 @@ def multi_margin(
     The sum is divided by the number of classes.
 
     Raises:
-        ValueError: `p` is neither 1 nor 2.
+        ValueError: `p` is neither 1 nor 2, the shapes do not fit, or `reduction` is none of the three.
 
     Equals `torch.nn.functional.multi_margin_loss`.
 
@@ -41,6 +41,8 @@ def multi_margin(
     """
     if p not in (1, 2):
         raise ValueError(f"multi_margin: expected p of 1 or 2, got {p}")
+    check_shapes("multi_margin", scores.shape[:-1], targets=targets)
+    check_shapes("multi_margin", scores.shape[-1:], weight=weight)
     index = targets.unsqueeze(-1)
     gaps = F.relu(margin - scores.gather(-1, index) + scores) ** p
     if weight is not None:
@@ -64,12 +66,16 @@ def hinge_embedding(
         margin: how far apart is far enough.
         reduction: "mean", "sum" or "none".
 
+    Raises:
+        ValueError: the shapes differ, or `reduction` is none of the three.
+
     Equals `torch.nn.functional.hinge_embedding_loss`.
 
     >>> hinge_embedding(torch.tensor([0.3, 0.3]), torch.tensor([1.0, -1.0]), reduction="none")
     tensor([0.3000, 0.7000])
     """
-    return F.hinge_embedding_loss(distances, targets, margin=margin, reduction=reduction)
+    check_shapes("hinge_embedding", distances.shape, targets=targets)
+    return reduce(F.hinge_embedding_loss(distances, targets, margin=margin, reduction="none"), reduction)
 
 
 def margin_ranking(
@@ -89,16 +95,14 @@ def margin_ranking(
         reduction: "mean", "sum" or "none".
 
     Raises:
-        ValueError: the numbers of dimensions differ.
+        ValueError: the shapes differ, or `reduction` is none of the three.
 
     Equals `torch.nn.functional.margin_ranking_loss`.
 
     >>> margin_ranking(torch.tensor([1.0, 1.0]), torch.tensor([3.0, 0.0]), torch.tensor([1.0, 1.0]))
     tensor(1.)
     """
-    if not first.ndim == second.ndim == targets.ndim:
-        shapes = " and ".join(str(tuple(x.shape)) for x in (first, second, targets))
-        raise ValueError(f"margin_ranking: expected three tensors of one shape, got {shapes}")
+    _check_three("margin_ranking", first, second, targets)
     return reduce((margin - targets * (first - second)).clamp_min(0), reduction)
 
 
@@ -120,13 +124,13 @@ def triplet_margin(
         positive: what is like the anchor, of the same shape.
         negative: what is unlike it, of the same shape.
         margin: by how much the negative should be farther away, positive.
-        p: the degree of the norm.
-        eps: added to differences, so that the distance of equals has a derivative.
+        p: the degree of the norm, positive.
+        eps: added to differences, so that the distance of equals has a derivative; at least 0.
         swap: whether to take the distance of negative and positive instead, where that is the smaller one.
         reduction: "mean", "sum" or "none".
 
     Raises:
-        ValueError: `margin` is not positive, or the numbers of dimensions differ.
+        ValueError: the shapes differ, an argument is out of its range, or `reduction` is none of the three.
 
     Source: Balntas et al., "Learning shallow convolutional feature descriptors with triplet losses", 2016. Equals
     `torch.nn.functional.triplet_margin_loss`.
@@ -134,11 +138,11 @@ def triplet_margin(
     >>> triplet_margin(torch.tensor([[0.0]]), torch.tensor([[2.0]]), torch.tensor([[1.5]]))
     tensor(1.5000)
     """
-    if margin <= 0:
+    if not margin > 0:
         raise ValueError(f"triplet_margin: expected margin > 0, got {margin}")
-    if not anchor.ndim == positive.ndim == negative.ndim:
-        shapes = " and ".join(str(tuple(x.shape)) for x in (anchor, positive, negative))
-        raise ValueError(f"triplet_margin: expected three tensors of one shape, got {shapes}")
+    if not (p > 0 and eps >= 0):
+        raise ValueError(f"triplet_margin: expected p > 0 and eps >= 0, got {p} and {eps}")
+    _check_three("triplet_margin", anchor, positive, negative)
     near = F.pairwise_distance(anchor, positive, p, eps)
     far = F.pairwise_distance(anchor, negative, p, eps)
     if swap:
@@ -162,9 +166,22 @@ def cosine_embedding(
         margin: the cosine of what is unlike enough, from -1 to 1.
         reduction: "mean", "sum" or "none".
 
+    Raises:
+        ValueError: the shapes do not fit, `margin` is not from -1 to 1, or `reduction` is none of the three.
+
     Equals `torch.nn.functional.cosine_embedding_loss`.
 
     >>> cosine_embedding(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), torch.tensor([1.0]))
     tensor(1.)
     """
-    return F.cosine_embedding_loss(first, second, targets, margin=margin, reduction=reduction)
+    if not -1 <= margin <= 1:
+        raise ValueError(f"cosine_embedding: expected a margin from -1 to 1, got {margin}")
+    check_shapes("cosine_embedding", first.shape, second=second)
+    check_shapes("cosine_embedding", first.shape[:-1], targets=targets)
+    return reduce(F.cosine_embedding_loss(first, second, targets, margin=margin, reduction="none"), reduction)
+
+
+def _check_three(loss: str, *tensors: Tensor) -> None:
+    if len({tensor.shape for tensor in tensors}) > 1:
+        shapes = " and ".join(str(tuple(tensor.shape)) for tensor in tensors)
+        raise ValueError(f"{loss}: expected three tensors of one shape, got {shapes}")

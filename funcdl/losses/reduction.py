@@ -20,10 +20,41 @@ def reduce(each: Float[Tensor, "*shape"], reduction: Reduction) -> Float[Tensor,
     >>> reduce(torch.tensor([1.0, 3.0]), "mean")
     tensor(2.)
     """
-    if reduction == "mean":
-        return each.mean()
-    if reduction == "sum":
-        return each.sum()
+    check_reduction(reduction)
     if reduction == "none":
         return each
-    raise ValueError(f"expected a reduction of 'none', 'mean' or 'sum', got {reduction!r}")
+    return each.mean() if reduction == "mean" else each.sum()
+
+
+def check_reduction(reduction: Reduction) -> None:
+    """Raises a ValueError unless `reduction` is one of the three."""
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"expected a reduction of 'none', 'mean' or 'sum', got {reduction!r}")
+
+
+def check_shapes(loss: str, expected: tuple[int, ...], **others: Tensor | None) -> None:
+    """Raises a ValueError unless all others have the shape that is expected: to broadcast them is mostly a mistake.
+
+    >>> import torch
+    >>> check_shapes("mse", (3, 1), targets=torch.zeros(3))
+    Traceback (most recent call last):
+    ValueError: mse: expected targets of shape (3, 1), got (3,); reshape or expand one of them
+    """
+    for name, tensor in others.items():
+        if tensor is not None and tensor.shape != expected:
+            raise ValueError(
+                f"{loss}: expected {name} of shape {tuple(expected)}, got {tuple(tensor.shape)}; reshape or expand one "
+                "of them"
+            )
+
+
+def check_broadcasts(loss: str, expected: tuple[int, ...], **others: Tensor | None) -> None:
+    """Raises a ValueError unless all others can be broadcast to the shape that is expected."""
+    for name, tensor in others.items():
+        if tensor is None:
+            continue
+        fits = [size in (1, last) for size, last in zip(tensor.shape[::-1], expected[::-1], strict=False)]
+        if tensor.ndim > len(expected) or not all(fits):
+            raise ValueError(
+                f"{loss}: expected a {name} that broadcasts to the shape {tuple(expected)}, got {tuple(tensor.shape)}"
+            )

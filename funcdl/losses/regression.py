@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl.losses.reduction import Reduction, reduce
+from funcdl.losses.reduction import Reduction, check_shapes, reduce
 
 
 def mse(
@@ -23,17 +23,21 @@ def mse(
 
     Args:
         predictions: of any shape.
-        targets: of the same shape. Another one is broadcast, with torch's warning: (batch, 1) against (batch,) is
-            almost always a mistake.
-        weight: of each element; ones by default.
+        targets: of the same shape. Another one is refused: (batch, 1) against (batch,) is almost always a mistake.
+        weight: of each element, in that shape; ones by default.
         reduction: "mean" divides the sum by the sum of the weights.
+
+    Raises:
+        ValueError: the shapes differ, or `reduction` is none of the three.
 
     Equals `torch.nn.functional.mse_loss`.
 
     >>> mse(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
     tensor(2.)
     """
-    return F.mse_loss(predictions, targets, weight=weight, reduction=reduction)
+    check_shapes("mse", predictions.shape, targets=targets, weight=weight)
+    # Of torch's mean the forward derivative of the gradient fails.
+    return _weighted(F.mse_loss(predictions, targets, reduction="none"), weight, reduction)
 
 
 def l1(
@@ -48,15 +52,16 @@ def l1(
     Args:
         predictions, targets, weight, reduction: as for `mse`.
 
+    Raises:
+        ValueError: as of `mse`.
+
     Equals `torch.nn.functional.l1_loss`.
 
     >>> l1(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0]))
     tensor(1.5000)
     """
-    if weight is None:
-        return F.l1_loss(predictions, targets, reduction=reduction)
-    each = F.l1_loss(predictions, targets, reduction="none") * weight  # compiled, torch 2.15 forgets its own `weight`
-    return each.sum() / weight.sum() if reduction == "mean" else reduce(each, reduction)
+    check_shapes("l1", predictions.shape, targets=targets, weight=weight)
+    return _weighted(F.l1_loss(predictions, targets, reduction="none"), weight, reduction)
 
 
 def smooth_l1(
@@ -72,14 +77,18 @@ def smooth_l1(
         predictions, targets, reduction: as for `mse`.
         beta: the distance below which the loss is quadratic, not negative; 0 gives `l1`.
 
+    Raises:
+        ValueError: as of `mse`, or `beta` is negative.
+
     Source: Girshick, "Fast R-CNN", 2015. Equals `torch.nn.functional.smooth_l1_loss`, and `huber` divided by `beta`.
 
     >>> smooth_l1(torch.tensor([0.0, 0.0]), torch.tensor([1.0, 3.0]), reduction="none")
     tensor([0.5000, 2.5000])
     """
-    if beta < 0:
+    if not beta >= 0:
         raise ValueError(f"smooth_l1: expected beta >= 0, got {beta}")
-    return F.smooth_l1_loss(predictions, targets, reduction=reduction, beta=beta)
+    check_shapes("smooth_l1", predictions.shape, targets=targets)
+    return reduce(F.smooth_l1_loss(predictions, targets, reduction="none", beta=beta), reduction)
 
 
 def huber(
@@ -93,18 +102,25 @@ def huber(
     """Squared error near the target and absolute error far from it: `d**2 / 2` or `delta * (d - delta / 2)`.
 
     Args:
-        predictions, targets, reduction, weight: as for `mse`.
+        predictions, targets, weight: as for `mse`.
+        reduction: "mean" divides the sum by the number of elements, whatever their weights.
         delta: the distance d from which on the loss is linear, positive.
+
+    Raises:
+        ValueError: as of `mse`, or `delta` is not positive.
 
     Source: Huber, "Robust estimation of a location parameter", 1964. Equals `torch.nn.functional.huber_loss`.
 
     >>> huber(torch.tensor([0.0, 0.0]), torch.tensor([1.0, 3.0]), delta=2.0, reduction="none")
     tensor([0.5000, 4.0000])
     """
-    if delta <= 0:
+    if not delta > 0:
         raise ValueError(f"huber: expected delta > 0, got {delta}")
-    options = {"reduction": reduction, "delta": delta, "weight": weight}
-    return F.huber_loss(predictions, targets, **options)  # type: ignore[arg-type]
+    check_shapes("huber", predictions.shape, targets=targets, weight=weight)
+    gaps = predictions - targets
+    distances = gaps.abs()  # by plain operations: torch's kernel knows no forward derivative of its gradient
+    each = torch.where(distances < delta, 0.5 * gaps.square(), delta * (distances - 0.5 * delta))
+    return reduce(each if weight is None else each * weight, reduction)
 
 
 def poisson_nll(
@@ -123,15 +139,27 @@ def poisson_nll(
         targets: counts, of the same shape.
         log_input: whether the predictions are logarithms.
         full: whether to add Stirling's approximation of `log(targets!)`, where a target is above 1.
-        eps: added to rates before their logarithm.
+        eps: added to rates before their logarithm, at least 0.
         reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: the shapes differ, `eps` is negative, or `reduction` is none of the three.
 
     Equals `torch.nn.functional.poisson_nll_loss`.
 
     >>> poisson_nll(torch.tensor([0.0]), torch.tensor([2.0]))
     tensor(1.)
     """
-    return F.poisson_nll_loss(predictions, targets, log_input=log_input, full=full, eps=eps, reduction=reduction)
+    if not eps >= 0:
+        raise ValueError(f"poisson_nll: expected eps >= 0, got {eps}")
+    check_shapes("poisson_nll", predictions.shape, targets=targets)
+    rates, logarithms = (predictions.exp(), predictions) if log_input else (predictions, (predictions + eps).log())
+    each = rates - targets * logarithms
+    if full:
+        large = torch.where(targets > 1, targets, 2.0)  # the logarithm of 0 would make the derivative NaN
+        stirling = large * large.log() - large + 0.5 * (2 * math.pi * large).log()
+        each = each + torch.where(targets > 1, stirling, 0)
+    return reduce(each, reduction)
 
 
 def gaussian_nll(
@@ -150,11 +178,12 @@ def gaussian_nll(
         targets: of the same shape.
         variances: of the same shape; or with a last dimension of 1, or without the last one: one for all its numbers.
         full: whether to add `log(2 * pi) / 2`.
-        eps: variances below count as `eps`, with the derivative they would have without: they can grow again.
+        eps: variances below count as `eps`, with the derivative they would have without: they can grow again. Positive.
         reduction: "mean", "sum" or "none".
 
     Raises:
-        ValueError: the variances have another shape, or a number given for all of them is negative.
+        ValueError: the targets or the variances have another shape, a number given for all of them is negative, `eps`
+            is not positive, or `reduction` is none of the three.
 
     Source: Nix and Weigend, "Estimating the mean and variance of the target probability distribution", 1994. Equals
     `torch.nn.functional.gaussian_nll_loss`, which refuses negative variances, and so cannot be compiled or mapped.
@@ -162,6 +191,9 @@ def gaussian_nll(
     >>> gaussian_nll(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]), torch.tensor([1.0, 1.0]), reduction="none")
     tensor([0., 2.])
     """
+    if not eps > 0:
+        raise ValueError(f"gaussian_nll: expected eps > 0, got {eps}")
+    check_shapes("gaussian_nll", predictions.shape, targets=targets)
     if not isinstance(variances, Tensor):
         if variances < 0:
             raise ValueError(f"gaussian_nll: expected variances >= 0, got {variances}")
@@ -176,3 +208,10 @@ def gaussian_nll(
     variances = torch.where(variances < eps, eps + variances - variances.detach(), variances)
     each = 0.5 * (variances.log() + (predictions - targets) ** 2 / variances)
     return reduce(each + 0.5 * math.log(2 * math.pi) if full else each, reduction)
+
+
+def _weighted(each: Tensor, weight: Tensor | None, reduction: Reduction) -> Tensor:
+    if weight is None:
+        return reduce(each, reduction)
+    total = each * weight
+    return total.sum() / weight.sum() if reduction == "mean" else reduce(total, reduction)

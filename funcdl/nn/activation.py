@@ -6,18 +6,24 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
+from funcdl.nn.checks import backward_once, check_numbers
 from funcdl.nn.layer import Layer, stateless
 
 
 def elu(alpha: float = 1.0) -> Layer:
     """Replaces negative elements by `alpha * (exp(x) - 1)`. Equals `torch.nn.ELU`.
 
+    Raises:
+        ValueError: `alpha` is no finite number.
+
     Source: Clevert et al., "Fast and accurate deep network learning by exponential linear units", 2015.
 
     >>> elu()({}, torch.tensor([-1.0, 2.0]))
     tensor([-0.6321,  2.0000])
     """
+    check_numbers("elu", alpha=alpha)
     return stateless(lambda x: F.elu(x, alpha))
 
 
@@ -25,13 +31,14 @@ def celu(alpha: float = 1.0) -> Layer:
     """Replaces negative elements by `alpha * (exp(x / alpha) - 1)`. Equals `torch.nn.CELU`.
 
     Raises:
-        ValueError: `alpha` is zero.
+        ValueError: `alpha` is zero or no finite number.
 
     Source: Barron, "Continuously differentiable exponential linear units", 2017.
 
     >>> celu(0.5)({}, torch.tensor([-1.0, 2.0]))
     tensor([-0.4323,  2.0000])
     """
+    check_numbers("celu", alpha=alpha)
     if alpha == 0:
         raise ValueError("celu(0): expected alpha other than 0, which divides")
     return stateless(lambda x: F.celu(x, alpha))
@@ -86,7 +93,13 @@ def mish() -> Layer:
     >>> mish()({}, torch.tensor([-1.0, 2.0]))
     tensor([-0.3034,  1.9440])
     """
-    return stateless(F.mish)
+
+    def f(x: Tensor) -> Tensor:
+        if backward_once(x):
+            return F.mish(x)
+        return x * torch.tanh(-F.logsigmoid(-x))  # the kernel's second derivative is NaN where exp(x) overflows
+
+    return stateless(f)
 
 
 def softplus(beta: float = 1.0, threshold: float = 20.0) -> Layer:
@@ -96,9 +109,15 @@ def softplus(beta: float = 1.0, threshold: float = 20.0) -> Layer:
         beta: the larger, the closer to the rectifier.
         threshold: where `beta * x` is above it, the result is `x`.
 
+    Raises:
+        ValueError: `beta` is zero or no finite number.
+
     >>> softplus()({}, torch.tensor([-1.0, 2.0]))
     tensor([0.3133, 2.1269])
     """
+    check_numbers("softplus", beta=beta)
+    if beta == 0:
+        raise ValueError("softplus: expected beta other than 0, which divides")
     return stateless(lambda x: F.softplus(x, beta, threshold))
 
 

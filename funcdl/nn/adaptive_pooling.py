@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, check_image
+from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, check_image, is_whole
 from funcdl.nn.layer import Layer, stateless
 
 Size = int | Sequence[int | None] | None
@@ -97,7 +97,7 @@ def _adaptive(constructor: str, axes: tuple[str, ...], output_size: Size, pool: 
     wanted = tuple(output_size) if isinstance(output_size, Sequence) else (output_size,) * rank
     if len(wanted) != rank:
         raise ValueError(f"{name}: expected an int, None, or {rank} of them for output_size")
-    if any(size is not None and size < 1 for size in wanted):
+    if any(size is not None and (not is_whole(size) or size < 1) for size in wanted):
         raise ValueError(f"{name}: expected output sizes of at least 1, or None for the size of the input")
 
     def f(x: Tensor) -> Tensor:

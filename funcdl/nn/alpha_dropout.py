@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -70,8 +71,9 @@ def feature_alpha_dropout(p: float = 0.5) -> Layer:
 
 
 def _alpha_dropout(constructor: str, p: float, mask_shape: Callable[[Tensor], tuple[int, ...]]) -> Layer:
-    a = 1 / math.sqrt((1 - p) * (1 + p * _DROPPED**2)) if 0 <= p < 1 else 0.0
-    b = -a * p * _DROPPED
+    possible = isinstance(p, Real) and 0 <= p < 1
+    a = 1 / math.sqrt((1 - p) * (1 + p * _DROPPED**2)) if possible else 0.0
+    b = -a * p * _DROPPED if possible else 0.0
 
     def drop(x: Tensor, keep: Tensor) -> Tensor:
         kept = keep.to(x.dtype)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from funcdl import random
-from funcdl.nn.checks import check_dtype, first_order_only, is_recorded
+from funcdl.nn.checks import check_dtype, check_whole, entry, first_order_only, is_recorded
 from funcdl.nn.dropout import dropout as dropout_layer
 from funcdl.nn.initializers import Initializer, weight_and_bias, xavier_normal, xavier_uniform, zeros
 from funcdl.nn.inputs import named_inputs
@@ -61,7 +61,7 @@ def multihead_attention(
         - `key_padding_mask` (batch, S), True where a key is not to be seen;
         - `attn_mask` (L, S) or (batch * num_heads, L, S), likewise. Floating masks are added to the scores instead.
 
-    A query that sees no key at all gives NaN, as in torch.
+    A query that sees no key at all gives weights of zero, so that a head gives zeros, and no gradient flows through it.
 
     Returns `(output, weights)`, (L, batch, E) and (batch, L, S), or (batch, num_heads, L, S) if not averaged; the
     output alone unless `need_weights`.
@@ -83,6 +83,7 @@ def multihead_attention(
     torch.Size([5, 7, 4])
     """
     name = f"multihead_attention({num_heads})"
+    check_whole(name, num_heads=num_heads)
     if num_heads < 1:
         raise ValueError(f"{name}: expected num_heads of at least 1")
     drop = dropout_layer(dropout)
@@ -112,34 +113,45 @@ def multihead_attention(
         params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Tree, Buffers]:
         query, keys, values, masks = read(x)
+        outer = entry(name, entry(name, params, "out_proj"), "weight")
         for part in (query, keys, values):
-            check_dtype(name, part, params["out_proj"]["weight"])
+            check_dtype(name, part, outer)
         batched = query.ndim == 3
-        size = params["out_proj"]["weight"].shape[0]
-        q, k, v = _project(name, params, query, keys, values)
+        size = outer.shape[0]
+        inner_bias = entry(name, params, "in_proj_bias") if bias else None
+        q, k, v = _project(name, params, inner_bias, query, keys, values)
         if not batched:
             q, k, v = q.unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0)
         elif not batch_first:
             q, k, v = q.transpose(0, 1), k.transpose(0, 1), v.transpose(0, 1)
         mask = _joined_mask(name, masks, q, k, num_heads, is_causal)
         if add_bias_kv:
-            k, v = (torch.cat([a, params[b].expand(len(q), 1, size)], 1) for a, b in ((k, "bias_k"), (v, "bias_v")))
+            k, v = (
+                torch.cat([a, entry(name, params, b).expand(len(q), 1, size)], 1)
+                for a, b in ((k, "bias_k"), (v, "bias_v"))
+            )
         q, k, v = (a.unflatten(-1, (num_heads, -1)).transpose(1, 2) for a in (q, k, v))  # (batch, heads, time, d)
         if add_zero_attn:
             k, v = (F.pad(a, (0, 0, 0, 1)) for a in (k, v))
         if mask is not None:
             mask = F.pad(mask, (0, k.shape[2] - mask.shape[-1]))  # what was added is seen by all
+        blind = None  # queries that see no key
+        if mask is not None and any(given is not None for given in masks):
+            blind = (mask == -torch.inf).all(-1, keepdim=True)
+            mask = mask.masked_fill(blind, 0)
         drops = train and dropout > 0
         if need_weights or drops or not first_order_only() or _is_recorded_below_grad(q, k, v):
             scores = (q * math.sqrt(num_heads / size)) @ k.transpose(-2, -1)
             weights = torch.softmax(scores if mask is None else scores + mask, -1)
+            weights = weights if blind is None else weights.masked_fill(blind, 0)
             weights, _ = drop.apply({}, {}, weights, key=key, train=train)
             y = weights @ v
         else:
             y = F.scaled_dot_product_attention(q, k, v, mask)
+            y = y if blind is None else y.masked_fill(blind, 0)
         time_first = batched and not batch_first
         y = y.permute((2, 0, 1, 3) if time_first else (0, 2, 1, 3)).flatten(-2)
-        y = F.linear(y, params["out_proj"]["weight"], params["out_proj"]["bias"] if bias else None)
+        y = F.linear(y, outer, entry(name, params["out_proj"], "bias") if bias else None)
         y = y if batched else y.squeeze(0)
         if not need_weights:
             return y, buffers
@@ -165,11 +177,14 @@ def multihead_attention(
     return Layer(init, apply)
 
 
-def _project(name: str, params: Params, query: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _project(
+    name: str, params: Params, bias: Tensor | None, query: Tensor, keys: Tensor, values: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Projects query, key and value, equal ones by one product."""
-    bias = params.get("in_proj_bias")
     if "in_proj_weight" not in params:
-        weights = [params[f"{letter}_proj_weight"] for letter in "qkv"]
+        missing = "q_proj_weight" not in params
+        names = ["in_proj_weight"] if missing else [f"{letter}_proj_weight" for letter in "qkv"]
+        weights = [entry(name, params, given) for given in names]
     elif query is keys is values:
         _check_sizes(name, (query,), (params["in_proj_weight"],))
         q, k, v = F.linear(query, params["in_proj_weight"], bias).chunk(3, -1)

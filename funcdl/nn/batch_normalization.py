@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, check_dtype
+from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, backward_once, check_dtype, check_numbers, entry
 from funcdl.nn.initializers import Initializer, ones, weight_and_bias_of_norm, zeros
 from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.nn.standardization import standardize
 
 
 def batch_norm1d(
@@ -41,11 +42,13 @@ def batch_norm1d(
         bias_init: draws the bias, of shape (channels,); zeros by default.
 
     Input (batch, channels) or (batch, channels, length), output likewise. The new buffers are a result of `apply`, and
-    no gradient flows into them. Under `vmap`, every member has statistics of its own.
+    no gradient flows into them. A batch of none leaves all but their number as it was. Under `vmap`, every member has
+    statistics of its own.
 
     Raises:
-        ValueError: by `init` and `apply`, when the input has the wrong rank or number of channels; or by `apply`, when
-            a batch has only one value per channel to take the variance of.
+        ValueError: `eps` is negative or `momentum` not from 0 to 1; by `init` and `apply`, when the input has the wrong
+            rank or number of channels; or by `apply`, when a batch has only one value per channel to take the variance
+            of.
         TypeError: by `apply`, when the input has another dtype than the layer.
 
     Source: Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate
@@ -125,6 +128,9 @@ def channel_norm(
 ) -> Layer:
     """Normalization by the statistics of each channel: those of the batch, or of each sample of it."""
     name = f"{constructor}()"
+    check_numbers(name, 0, eps=eps)
+    if momentum is not None or of_sample:
+        check_numbers(name, 0, 1, momentum=momentum)
     image = f"channels, {', '.join(axes)}"
     forms = {len(axes) + 2: f"(batch, {image})"}
     if of_sample:
@@ -151,9 +157,10 @@ def channel_norm(
         params: Params, buffers: Buffers, x: Float[Tensor, "*batch"], *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Float[Tensor, "*batch"], Buffers]:
         channels = channels_of(x)
-        weight = params["weight"] if affine else None
-        offset = params["bias"] if affine and bias else None
-        running = (buffers["running_mean"], buffers["running_var"]) if track_running_stats else ()
+        weight = entry(name, params, "weight") if affine else None
+        offset = entry(name, params, "bias") if affine and bias else None
+        statistics = ("running_mean", "running_var") if track_running_stats else ()
+        running = tuple(entry(name, buffers, part, "buffer") for part in statistics)
         for leaf in (weight, *running[:1]):
             if leaf is None:
                 continue
@@ -166,6 +173,10 @@ def channel_norm(
             mean, var = (leaf.to(x.dtype) for leaf in running)
             return F.batch_norm(batch, mean, var, weight, offset, False, 0.0, eps).view_as(x), buffers
 
+        tracked = entry(name, buffers, "num_batches_tracked", "buffer") if running else None
+        tracked = tracked if tracked is None or of_sample else tracked + 1
+        if x.numel() == 0:  # a batch of none leaves the statistics as they are, but is counted
+            return x, buffers if tracked is None else {**buffers, "num_batches_tracked": tracked}
         samples = batch.shape[0]
         if of_sample:  # each channel of each sample is a channel by itself
             batch = batch.reshape(1, samples * channels, *batch.shape[2:])
@@ -176,16 +187,25 @@ def channel_norm(
                 f"{name}: expected more than one value per channel to take the variance of, got shape "
                 f"{tuple(x.shape)}; pass {'larger inputs' if of_sample else 'a larger batch'}"
             )
-        # Not F.batch_norm, which writes over running statistics; what it knows of the batch comes out here as well.
-        y, mean, inverse_std = torch.native_batch_norm(batch, weight, offset, None, None, True, 0.0, eps)
+        leaves = [leaf for leaf in (batch, weight, offset) if leaf is not None]
+        if backward_once(*leaves):
+            # Not F.batch_norm, which writes over running statistics; what it knows of the batch comes out here as well.
+            y, mean, inverse_std = torch.native_batch_norm(batch, weight, offset, None, None, True, 0.0, eps)
+            wide = torch.promote_types(inverse_std.dtype, torch.float32)
+            var = torch.relu(inverse_std.to(wide) ** -2 - eps)  # rounding could make it negative
+        else:
+            dims = (0, *range(2, batch.ndim))
+            view = (1, -1, *(1 for _ in batch.shape[2:]))
+            factor, shift = (leaf if leaf is None else leaf.view(view) for leaf in (weight, offset))
+            y, mean, var = standardize(batch, dims, factor, shift, eps)
+            mean, var = mean.detach().flatten(), var.detach().flatten()
+            wide = var.dtype
         y = y.view_as(x) if of_sample else y
-        if not running:
+        if tracked is None:
             return y, buffers
-        wide = torch.promote_types(inverse_std.dtype, torch.float32)
-        var = torch.relu(inverse_std.to(wide) ** -2 - eps) * (count / (count - 1))  # rounding could make it negative
+        var = var * (count / (count - 1))
         if of_sample:
             mean, var = mean.view(samples, channels).mean(0), var.view(samples, channels).mean(0)
-        tracked = buffers["num_batches_tracked"] if of_sample else buffers["num_batches_tracked"] + 1
         share = momentum if momentum is not None else tracked.to(wide).reciprocal()
         return y, {
             "running_mean": torch.lerp(running[0].to(wide), mean.to(wide), share).to(running[0].dtype),

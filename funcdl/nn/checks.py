@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from funcdl.nn.layer import Params
 from funcdl.transforms import first_order
 from funcdl.transforms.tracing import in_graph, without_data
 
+
+class MissingEntry(KeyError):
+    """A layer was given no such parameter or buffer."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 LENGTH, IMAGE, VOLUME = ("length",), ("height", "width"), ("depth", "height", "width")  # names of spatial axes
+
+
+def entry(layer: str, entries: Params, name: str, kind: str = "parameter") -> Any:
+    """Returns `entries[name]`, a layer's parameter or buffer; raises a KeyError that says whose it is.
+
+    >>> entry("linear(4)", {"w": 0}, "weight")
+    Traceback (most recent call last):
+    funcdl.nn.checks.MissingEntry: linear(4): expected a parameter 'weight', got 'w'; pass what init() returned
+    """
+    try:
+        return entries[name]
+    except (KeyError, IndexError, TypeError):
+        given = ", ".join(map(repr, entries)) if isinstance(entries, Mapping) else type(entries).__name__
+        message = f"{layer}: expected a {kind} {name!r}, got {given or 'none'}; pass what init() returned"
+        raise MissingEntry(message) from None
 
 
 def check_dtype(layer: str, x: Tensor, weight: Tensor) -> None:
@@ -23,6 +50,33 @@ def check_dtype(layer: str, x: Tensor, weight: Tensor) -> None:
         )
 
 
+def is_whole(value: Any) -> bool:
+    """Whether `value` is an int, or another number that stands for one, as those of NumPy."""
+    return hasattr(value, "__index__") and not isinstance(value, Tensor)
+
+
+def check_whole(layer: str, **sizes: Any) -> None:
+    """Raises a ValueError unless all sizes are whole numbers."""
+    for argument, size in sizes.items():
+        if not is_whole(size):
+            raise ValueError(f"{layer}: expected {argument} as a whole number, got {size!r}")
+
+
+def check_sizes(layer: str, least: int = 0, **sizes: Any) -> None:
+    """Raises a ValueError unless all sizes are whole numbers of at least `least`."""
+    for argument, size in sizes.items():
+        if not is_whole(size) or size < least:
+            raise ValueError(f"{layer}: expected {argument} as a whole number of at least {least}, got {size!r}")
+
+
+def check_numbers(layer: str, low: float = -math.inf, high: float = math.inf, **numbers: Any) -> None:
+    """Raises a ValueError unless all numbers are finite and from `low` to `high`."""
+    for argument, number in numbers.items():
+        if not isinstance(number, Real) or not low <= float(number) <= high or not math.isfinite(number):
+            bounds = "" if low == -math.inf else f" of at least {low}" if high == math.inf else f" from {low} to {high}"
+            raise ValueError(f"{layer}: expected {argument} as a finite number{bounds}, got {number!r}")
+
+
 def check_image(layer: str, x: Tensor, axes: tuple[str, ...]) -> None:
     """Raises a ValueError unless `x` is (batch, channels, *axes) or (channels, *axes)."""
     if x.ndim not in (len(axes) + 1, len(axes) + 2):
@@ -32,8 +86,8 @@ def check_image(layer: str, x: Tensor, axes: tuple[str, ...]) -> None:
 
 def per_axis(layer: str, argument: str, value: int | Sequence[int], axes: int) -> tuple[int, ...]:
     """Returns `value` for each of the spatial axes, as torch does; raises a ValueError when there are not as many."""
-    values = (value,) * axes if isinstance(value, int) else tuple(value)
-    if len(values) != axes:
+    values = tuple(value) if isinstance(value, Sequence) else (value,) * axes
+    if len(values) != axes or not all(is_whole(each) for each in values):
         raise ValueError(f"{layer}: expected an int or {axes} of them for {argument}, got {value}")
     return values
 
@@ -51,6 +105,27 @@ def first_order_only() -> bool:
     functorch = torch._C._functorch
     transforms = [transform.key() for transform in functorch.get_interpreter_stack() or ()]
     return forward_ad._current_level < 0 and transforms in ([], [functorch.TransformType.Grad])
+
+
+def backward_once(*tensors: Tensor) -> bool:
+    """Whether all that is differentiated of what is computed from `tensors` now is one gradient of ours, if any.
+
+    What torch's fused kernels cannot do otherwise is done by plain operations, in every graph too, which may be
+    differentiated later, and in which they are as fast.
+    """
+    if in_graph() or forward_ad._current_level >= 0 or is_recorded(*tensors):
+        return False
+    functorch = torch._C._functorch
+    transforms = [transform.key() for transform in functorch.get_interpreter_stack() or ()]
+    kinds = functorch.TransformType
+    return transforms.count(kinds.Grad) <= 1 and {kinds.Grad, kinds.Vmap}.issuperset(transforms)
+
+
+def is_mapped() -> bool:
+    """Whether `vmap` is under way."""
+    functorch = torch._C._functorch
+    stack = functorch.get_interpreter_stack() or ()
+    return any(transform.key() == functorch.TransformType.Vmap for transform in stack)
 
 
 def is_recorded(*tensors: Tensor) -> bool:

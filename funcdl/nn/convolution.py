@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, check_dtype, check_image, per_axis
+from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, check_dtype, check_image, check_sizes, entry, per_axis
 from funcdl.nn.initializers import Initializer, weight_and_bias
 from funcdl.nn.layer import Buffers, Layer, Params
 from funcdl.nn.padding import pad
@@ -155,6 +155,7 @@ def _convolution(
 ) -> Layer:
     """A convolution over the spatial `axes`."""
     name = f"{constructor}({out_channels}, kernel_size={kernel_size})"
+    check_sizes(name, 1, out_channels=out_channels)
     rank = len(axes)
     kernel = per_axis(name, "kernel_size", kernel_size, rank)
     strides = per_axis(name, "stride", stride, rank)
@@ -163,6 +164,7 @@ def _convolution(
     pads = _pads(name, padding, reach)
     if min(*kernel, *strides, *dilations, groups) < 1:
         raise ValueError(f"{name}: expected kernel_size, stride, dilation and groups of at least 1")
+    check_sizes(name, 1, groups=groups)
     if padding == "same" and max(strides) > 1:
         raise ValueError(
             f'{name}: expected stride=1 with padding="same", got stride={stride}; give the padding as ints'
@@ -191,13 +193,15 @@ def _convolution(
         train: bool = False,
     ) -> tuple[Float[Tensor, "*output"], Buffers]:
         check(x)
-        weight = params["weight"]
+        weight = entry(name, params, "weight")
         if x.shape[-rank - 1] != weight.shape[1] * groups:
             raise ValueError(f"{name}: expected {weight.shape[1] * groups} channels, got shape {tuple(x.shape)}")
         check_dtype(name, x, weight)
         if fill:
             x = pad(name, x, pads, padding_mode)
-        return convolve(x, weight, params["bias"] if bias else None, strides, inner_padding, dilations, groups), buffers
+        return convolve(
+            x, weight, entry(name, params, "bias") if bias else None, strides, inner_padding, dilations, groups
+        ), buffers
 
     def check(x: Tensor) -> None:
         check_image(name, x, axes)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, check_dtype, check_image, per_axis
+from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, check_dtype, check_image, check_sizes, entry, per_axis
 from funcdl.nn.initializers import Initializer, weight_and_bias
 from funcdl.nn.layer import Buffers, Layer, Params
 
@@ -150,6 +150,7 @@ def _transposed(
 ) -> Layer:
     """A transposed convolution over the spatial `axes`."""
     name = f"{constructor}({out_channels}, kernel_size={kernel_size})"
+    check_sizes(name, 1, out_channels=out_channels)
     rank = len(axes)
     kernel = per_axis(name, "kernel_size", kernel_size, rank)
     strides = per_axis(name, "stride", stride, rank)
@@ -158,6 +159,7 @@ def _transposed(
     dilations = per_axis(name, "dilation", dilation, rank)
     if min(*kernel, *strides, *dilations, groups) < 1:
         raise ValueError(f"{name}: expected kernel_size, stride, dilation and groups of at least 1")
+    check_sizes(name, 1, groups=groups)
     if min(pads) < 0:
         raise ValueError(f"{name}: expected padding of at least 0, got {padding}")
     if any(not 0 <= extra < max(s, d) for extra, s, d in zip(extras, strides, dilations, strict=True)):
@@ -192,14 +194,14 @@ def _transposed(
         train: bool = False,
     ) -> tuple[Float[Tensor, "*output"], Buffers]:
         check(x)
-        weight = params["weight"]
+        weight = entry(name, params, "weight")
         if x.shape[-rank - 1] != weight.shape[0]:
             raise ValueError(f"{name}: expected {weight.shape[0]} channels, got shape {tuple(x.shape)}")
         check_dtype(name, x, weight)
-        inside = params["bias"] if bias and not forgets_bias(x) else None
+        inside = entry(name, params, "bias") if bias and not forgets_bias(x) else None
         y = convolve(x, weight, inside, strides, pads, extras, groups, dilations)
         if bias and inside is None:
-            y = y + params["bias"].to(y.dtype).view(-1, *(1,) * rank)
+            y = y + entry(name, params, "bias").to(y.dtype).view(-1, *(1,) * rank)
         return y, buffers
 
     def forgets_bias(x: Tensor) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 
 from jaxtyping import Float
 from torch import Tensor
@@ -117,7 +118,7 @@ def _channel_dropout(constructor: str, p: float, axes: tuple[str, ...]) -> Layer
 
 def _dropout(constructor: str, p: float, mask_shape: Callable[[Tensor], tuple[int, ...]]) -> Layer:
     """Dropout with one draw for each element of `mask_shape(x)`, which broadcasts with `x`."""
-    scale = 1 / (1 - p) if p < 1 else 0.0
+    scale = 1 / (1 - p) if isinstance(p, Real) and p < 1 else 0.0
 
     def drop(x: Tensor, keep: Tensor) -> Tensor:
         return x * (keep.to(x.dtype) * scale)  # a third of the time of torch.where, and as quick backwards
@@ -133,7 +134,7 @@ def masked(
 ) -> Layer:
     """A layer that while training returns `drop(x, keep)`, with `keep` False at a share `p` of `mask_shape(x)`."""
     name = f"{constructor}(p={p})"
-    if not 0 <= p <= 1:
+    if not isinstance(p, Real) or not 0 <= p <= 1:
         raise ValueError(f"{name}: expected a probability from 0 to 1")
 
     def init(key: Tensor, x: Tensor) -> tuple[Params, Buffers]:

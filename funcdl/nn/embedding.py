@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from funcdl.nn.checks import first_order_only, is_recorded
+from funcdl.nn.checks import backward_once, check_sizes, entry, first_order_only, is_mapped, is_recorded, is_whole
 from funcdl.nn.initializers import Initializer, normal
 from funcdl.nn.inputs import named_inputs
 from funcdl.nn.layer import Buffers, Layer, Params
@@ -36,9 +36,10 @@ def embedding(
     Input (...) of int32 or int64 indices in [0, num_embeddings), output (..., embedding_dim).
 
     Raises:
-        ValueError: `padding_idx` is no index of a row.
+        ValueError: a size is negative, or `padding_idx` is no index of a row.
         TypeError: by `apply`, when the indices are not int32 or int64.
-        IndexError: by `apply`, when an index is out of range (on the CPU; on a GPU torch stops the process).
+        IndexError: by `apply`, when an index is out of range (on the CPU; on a GPU torch stops the process). Inside
+            `jit` and `vmap` nothing can be raised: there its row is NaN, and so is the gradient.
 
     Equals `torch.nn.Embedding` without its `max_norm`, which changes the table while it is read, its
     `scale_grad_by_freq`, and its `sparse` gradients, which `torch.func` does not know.
@@ -50,6 +51,7 @@ def embedding(
     torch.Size([1, 4, 3])
     """
     name = f"embedding({num_embeddings}, {embedding_dim})"
+    check_sizes(name, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
     padding = _row(name, padding_idx, num_embeddings)
 
     def init(key: Tensor, x: Int[Tensor, " ..."]) -> tuple[Params, Buffers]:
@@ -61,7 +63,7 @@ def embedding(
         params: Params, buffers: Buffers, x: Int[Tensor, " ..."], *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Float[Tensor, "... embedding_dim"], Buffers]:
         check_indices(name, x)
-        return F.embedding(x, params["weight"], padding), buffers
+        return _look_up(x, entry(name, params, "weight"), padding), buffers
 
     return Layer(init, apply)
 
@@ -94,6 +96,7 @@ def embedding_bag(
         ValueError: `mode` or `padding_idx` is impossible; by `apply`, shapes that do not fit, or `per_sample_weights`
             with another mode than the sum.
         TypeError: by `apply`, when the indices are not int32 or int64.
+        RuntimeError: by `apply`, when an index is out of range; for `vmap` as of `embedding`.
 
     Equals `torch.nn.EmbeddingBag` without its `max_norm`, `scale_grad_by_freq` and `sparse`. Its kernel knows no
     derivative by `torch.autograd` below `grad`; `grad` around `grad` works.
@@ -105,6 +108,7 @@ def embedding_bag(
             [120.]])
     """
     name = f"embedding_bag({num_embeddings}, {embedding_dim})"
+    check_sizes(name, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
     padding = _row(name, padding_idx, num_embeddings)
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"{name}: expected mode sum, mean or max, got {mode!r}")
@@ -121,11 +125,11 @@ def embedding_bag(
         if offsets is not None and include_last_offset:
             offsets = offsets[:-1]
 
-        weight = params["weight"]
+        weight = entry(name, params, "weight")
         if factors is None and indices.numel() and _has_kernel(weight):
             offsets = offsets if offsets is None else offsets.to(indices.dtype)
             return F.embedding_bag(indices, weight, offsets, mode=mode, padding_idx=padding), buffers
-        rows = F.embedding(indices, weight, padding)
+        rows = _look_up(indices, weight, padding)
         counted = torch.ones_like(indices, dtype=torch.bool) if padding is None else indices != padding
         if factors is not None:
             rows = rows * factors.unsqueeze(-1)
@@ -170,7 +174,7 @@ def check_indices(layer: str, x: Tensor) -> None:
 def _row(name: str, padding_idx: int | None, rows: int) -> int | None:
     if padding_idx is None:
         return None
-    if not -rows <= padding_idx < rows:
+    if not is_whole(padding_idx) or not -rows <= padding_idx < rows:
         raise ValueError(f"{name}: expected padding_idx from {-rows} to {rows - 1}, got {padding_idx}")
     return padding_idx % rows
 
@@ -182,6 +186,22 @@ def _table(
     if padding is None:
         return weight
     return torch.where(torch.arange(rows, device=weight.device)[:, None] == padding, 0, weight)
+
+
+def _look_up(x: Tensor, weight: Tensor, padding: int | None) -> Tensor:
+    """Returns the rows; one out of range, where that is no error, is NaN with its derivative."""
+    indices, factor = x, None
+    if in_graph() or is_mapped():  # torch reads the table of another member, or leaves the index out of the gradient
+        inside = (x >= 0) & (x < weight.shape[0])
+        learned = 0 if padding is None else (padding + 1) % weight.shape[0]  # a row that gets a gradient
+        indices = torch.where(inside, x, learned)
+        factor = torch.where(inside, 1.0, torch.nan).to(weight.dtype).unsqueeze(-1)
+    if padding is None or backward_once(weight):
+        y = F.embedding(indices, weight, padding)
+    else:  # a forward derivative would not leave out the padding's row
+        y = F.embedding(indices, weight)
+        y = torch.where((x == padding).unsqueeze(-1), y.detach(), y)
+    return y if factor is None else y * factor
 
 
 def _has_kernel(weight: Tensor) -> bool:

@@ -48,7 +48,9 @@ class Layer(OfFunctions):
     def __call__(self, params: Params, x: Tree, *, key: Tensor | None = None, train: bool = False) -> Tree:
         """Returns `y` of `apply`, for a layer without buffers."""
         try:
-            y, buffers = self.apply(params, {}, x, key=key, train=train)
+            y, buffers = as_pair(
+                "layer(params, x)", "apply() to return (y, buffers)", self.apply(params, {}, x, key=key, train=train)
+            )
         except KeyError:
             buffers = self.init(random.key(0), x)[1]  # only now, to tell a missing buffer from a missing parameter
             if not buffers:
@@ -59,6 +61,15 @@ class Layer(OfFunctions):
                 "call y, buffers = layer.apply(params, buffers, x)"
             )
         return y
+
+
+def as_pair(where: str, expected: str, result: Any) -> tuple[Any, Any]:
+    """Returns `result`; raises a TypeError unless it is a pair. A tensor of two rows could be taken for one."""
+    if not isinstance(result, (tuple, list)) or len(result) != 2:
+        got = f"{len(result)} results" if isinstance(result, (tuple, list)) else f"a {type(result).__name__}"
+        raise TypeError(f"{where}: expected {expected}, got {got}")
+    first, second = result
+    return first, second
 
 
 def stateless(f: Callable[[Any], Any]) -> Layer:

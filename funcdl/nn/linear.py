@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl.nn.checks import check_dtype
+from funcdl.nn.checks import check_dtype, check_sizes, entry
 from funcdl.nn.initializers import Initializer, weight_and_bias
 from funcdl.nn.layer import Buffers, Layer, Params
 
@@ -31,7 +31,7 @@ def linear(
     Input (..., in_features), output (..., out_features).
 
     Raises:
-        ValueError: by `apply`, when the last dimension is not the one that `init` saw.
+        ValueError: `out_features` is negative; by `apply`, when the last dimension is not the one that `init` saw.
         TypeError: by `apply`, when the input has another dtype than the parameters.
 
     Equals `torch.nn.Linear`.
@@ -45,6 +45,7 @@ def linear(
     torch.Size([8, 4])
     """
     name = f"linear({out_features})"
+    check_sizes(name, out_features=out_features)
 
     def init(key: Tensor, x: Float[Tensor, "... inputs"]) -> tuple[Params, Buffers]:
         if x.ndim == 0:
@@ -60,11 +61,11 @@ def linear(
         key: Tensor | None = None,
         train: bool = False,
     ) -> tuple[Float[Tensor, "... outputs"], Buffers]:
-        weight = params["weight"]
+        weight = entry(name, params, "weight")
         if x.shape[-1:] != weight.shape[1:]:
             raise ValueError(f"{name}: expected (..., {weight.shape[1]}), as in init(), got shape {tuple(x.shape)}")
         check_dtype(name, x, weight)
-        return F.linear(x, weight, params["bias"] if bias else None), buffers
+        return F.linear(x, weight, entry(name, params, "bias") if bias else None), buffers
 
     return Layer(init, apply)
 
@@ -104,6 +105,7 @@ def bilinear(
     (torch.Size([4, 3, 2]), torch.Size([8, 4]))
     """
     name = f"bilinear({out_features})"
+    check_sizes(name, out_features=out_features)
 
     def init(key: Tensor, x: tuple[Tensor, Tensor]) -> tuple[Params, Buffers]:
         check(x)
@@ -120,7 +122,7 @@ def bilinear(
         key: Tensor | None = None,
         train: bool = False,
     ) -> tuple[Float[Tensor, "... outputs"], Buffers]:
-        weight = params["weight"]
+        weight = entry(name, params, "weight")
         check(x)
         if (x[0].shape[-1], x[1].shape[-1]) != weight.shape[1:]:
             raise ValueError(
@@ -130,7 +132,7 @@ def bilinear(
         for part in x:
             check_dtype(name, part, weight)
         y = torch.einsum("...i,kij,...j->...k", x[0], weight, x[1])
-        return y + params["bias"] if bias else y, buffers
+        return y + entry(name, params, "bias") if bias else y, buffers
 
     def check(x: tuple[Tensor, Tensor]) -> None:
         shapes = [tuple(part.shape) for part in x]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl.nn.checks import check_dtype
+from funcdl.nn.checks import backward_once, check_dtype, check_numbers, check_sizes, check_whole, entry
 from funcdl.nn.initializers import Initializer, weight_and_bias_of_norm
 from funcdl.nn.layer import Buffers, Layer, Params, stateless
+from funcdl.nn.standardization import standardize
 
 
 def layer_norm(
@@ -51,9 +53,10 @@ def layer_norm(
             [-1.,  1.]])
     """
     name, shape = f"layer_norm({normalized_shape})", _as_shape("layer_norm", normalized_shape)
+    check_numbers(name, 0, eps=eps)
     affine = (elementwise_affine, elementwise_affine and bias)
     return _affine_norm(
-        name, lambda x, weight, bias: F.layer_norm(x, shape, weight, bias, eps),
+        name, lambda x, weight, bias: normalize_last(x, shape, weight, bias, eps),
         lambda x: _check_last(name, x, shape), affine, weight_init, bias_init,
     )  # fmt: skip
 
@@ -71,7 +74,8 @@ def rms_norm(
 
     Args:
         normalized_shape: the last dimensions of the input, over which the mean is taken.
-        eps: added to the mean square; the machine epsilon of the input's dtype by default.
+        eps: added to the mean square; by default the machine epsilon of the dtype that is computed in: float64 for
+            float64, float32 for everything below, so that bfloat16 has 1.2e-7 too.
         elementwise_affine: whether there is a weight, of shape `normalized_shape`.
         weight_init: draws the weight; ones by default.
 
@@ -88,6 +92,8 @@ def rms_norm(
     tensor([0.2000, 1.4000])
     """
     name, shape = f"rms_norm({normalized_shape})", _as_shape("rms_norm", normalized_shape)
+    if eps is not None:
+        check_numbers(name, 0, eps=eps)
     return _affine_norm(
         name, lambda x, weight, bias: F.rms_norm(x, shape, weight, eps),
         lambda x: _check_last(name, x, shape), (elementwise_affine, False), weight_init, None,
@@ -129,8 +135,10 @@ def group_norm(
     torch.Size([5, 6, 8, 8])
     """
     name = f"group_norm({num_groups})"
+    check_whole(name, num_groups=num_groups)
     if num_groups < 1:
         raise ValueError(f"{name}: expected at least 1 group")
+    check_numbers(name, 0, eps=eps)
 
     def channels_of(x: Tensor) -> tuple[int, ...]:
         if x.ndim < 2 or x.shape[1] % num_groups:
@@ -169,8 +177,10 @@ def local_response_norm(size: int, alpha: float = 0.0001, beta: float = 0.75, k:
              [0.3000]]])
     """
     name = f"local_response_norm({size})"
+    check_whole(name, size=size)
     if size < 1:
         raise ValueError(f"{name}: expected a size of at least 1")
+    check_numbers(name, alpha=alpha, beta=beta, k=k)
 
     def f(x: Tensor) -> Tensor:
         if x.ndim < 3:
@@ -181,6 +191,15 @@ def local_response_norm(size: int, alpha: float = 0.0001, beta: float = 0.75, k:
         return x / (mean * alpha + k) ** beta
 
     return stateless(f)
+
+
+def normalize_last(x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """Layer normalization over the last dimensions, of the sizes `shape`."""
+    if backward_once(*(leaf for leaf in (x, weight, bias) if leaf is not None)):
+        return F.layer_norm(x, shape, weight, bias, eps)
+    if x.is_cuda and torch.is_autocast_enabled("cuda"):
+        x = x.to(torch.promote_types(x.dtype, torch.float32))  # as autocast has the kernel do
+    return standardize(x, tuple(range(-len(shape), 0)), weight, bias, eps)[0]
 
 
 def _affine_norm(
@@ -205,22 +224,24 @@ def _affine_norm(
         params: Params, buffers: Buffers, x: Float[Tensor, " ..."], *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Float[Tensor, " ..."], Buffers]:
         shape = shape_of(x)
-        weight = params["weight"] if has_weight else None
+        weight = entry(name, params, "weight") if has_weight else None
         if weight is not None:
             check_dtype(name, x, weight)
             if weight.shape != shape:
                 raise ValueError(
                     f"{name}: expected {weight.shape[0]} channels, as in init(), got shape {tuple(x.shape)}"
                 )
-        return normalize(x, weight, params["bias"] if has_bias else None), buffers
+        return normalize(x, weight, entry(name, params, "bias") if has_bias else None), buffers
 
     return Layer(init, apply)
 
 
 def _as_shape(constructor: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (normalized_shape,)
     if not shape:
         raise ValueError(f"{constructor}({normalized_shape}): expected at least one dimension to normalize over")
+    for size in shape:
+        check_sizes(constructor, normalized_shape=size)
     return shape
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, check_image
+from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, check_image, is_whole
 from funcdl.nn.layer import Layer, stateless
 
 
@@ -235,8 +235,8 @@ def _pad_layer(
     """Padding of the spatial `axes`."""
     name = f"{constructor}({padding})" if not value else f"{constructor}({padding}, {value})"
     rank = len(axes)
-    sides = (padding,) * (2 * rank) if isinstance(padding, int) else tuple(padding)
-    if len(sides) != 2 * rank:
+    sides = tuple(padding) if isinstance(padding, Sequence) else (padding,) * (2 * rank)
+    if len(sides) != 2 * rank or not all(is_whole(side) for side in sides):
         raise ValueError(f"{name}: expected an int or {2 * rank} of them for padding, two an axis, the last axis first")
     pads = list(zip(sides[-2::-2], sides[::-2], strict=True))
 

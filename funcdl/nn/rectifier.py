@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from funcdl import random
-from funcdl.nn.checks import check_dtype
+from funcdl.nn.checks import backward_once, check_dtype, check_numbers, check_sizes, entry, is_whole
 from funcdl.nn.layer import Buffers, Layer, Params, stateless
 
 
@@ -33,11 +33,15 @@ def relu6() -> Layer:
 def leaky_relu(negative_slope: float = 0.01) -> Layer:
     """Multiplies negative elements by `negative_slope`. Equals `torch.nn.LeakyReLU`.
 
+    Raises:
+        ValueError: `negative_slope` is no finite number.
+
     Source: Maas et al., "Rectifier nonlinearities improve neural network acoustic models", 2013.
 
     >>> leaky_relu(0.1)({}, torch.tensor([-1.0, 2.0]))
     tensor([-0.1000,  2.0000])
     """
+    check_numbers("leaky_relu", negative_slope=negative_slope)
     return stateless(lambda x: F.leaky_relu(x, negative_slope))
 
 
@@ -63,8 +67,10 @@ def prelu(num_parameters: int = 1, init: float = 0.25) -> Layer:
     tensor([-0.2500,  2.0000])
     """
     name = f"prelu({num_parameters})"
-    if num_parameters < 1:
+    if is_whole(num_parameters) and num_parameters < 1:
         raise ValueError(f"{name}: expected at least 1 parameter")
+    check_sizes(name, 1, num_parameters=num_parameters)
+    check_numbers(name, init=init)
 
     def make(key: Tensor, x: Float[Tensor, " ..."]) -> tuple[Params, Buffers]:
         check_channels(x)
@@ -75,8 +81,8 @@ def prelu(num_parameters: int = 1, init: float = 0.25) -> Layer:
         params: Params, buffers: Buffers, x: Float[Tensor, " ..."], *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Float[Tensor, " ..."], Buffers]:
         check_channels(x)
-        check_dtype(name, x, params["weight"])
-        return F.prelu(x, params["weight"]), buffers
+        check_dtype(name, x, entry(name, params, "weight"))
+        return F.prelu(x, entry(name, params, "weight")), buffers
 
     def check_channels(x: Tensor) -> None:
         if num_parameters > 1 and (x.ndim < 2 or x.shape[1] != num_parameters):
@@ -102,6 +108,7 @@ def rrelu(lower: float = 1 / 8, upper: float = 1 / 3) -> Layer:
     tensor([-0.2500,  2.0000])
     """
     name = f"rrelu({lower}, {upper})"
+    check_numbers(name, lower=lower, upper=upper)
     if lower > upper:
         raise ValueError(f"{name}: expected lower <= upper")
 
@@ -127,7 +134,7 @@ def hardtanh(min_val: float = -1.0, max_val: float = 1.0) -> Layer:
     >>> hardtanh(-0.5, 2.0)({}, torch.tensor([-1.0, 1.0, 3.0]))
     tensor([-0.5000,  1.0000,  2.0000])
     """
-    if min_val >= max_val:
+    if not min_val < max_val:
         raise ValueError(f"hardtanh({min_val}, {max_val}): expected min_val < max_val")
     return stateless(lambda x: F.hardtanh(x, min_val, max_val))
 
@@ -138,7 +145,11 @@ def hardsigmoid() -> Layer:
     >>> hardsigmoid()({}, torch.tensor([-4.0, 0.0, 4.0]))
     tensor([0.0000, 0.5000, 1.0000])
     """
-    return stateless(F.hardsigmoid)
+
+    def f(x: Tensor) -> Tensor:
+        return F.hardsigmoid(x) if backward_once(x) else F.relu6(x + 3) / 6  # the kernel has no second derivative
+
+    return stateless(f)
 
 
 def hardswish() -> Layer:
@@ -155,9 +166,13 @@ def hardswish() -> Layer:
 def hardshrink(lambd: float = 0.5) -> Layer:
     """Replaces elements between `-lambd` and `lambd` by zero. Equals `torch.nn.Hardshrink`.
 
+    Raises:
+        ValueError: `lambd` is negative.
+
     >>> hardshrink()({}, torch.tensor([-1.0, 0.2, 3.0]))
     tensor([-1.,  0.,  3.])
     """
+    check_numbers("hardshrink", 0, lambd=lambd)
     return stateless(lambda x: F.hardshrink(x, lambd))
 
 
@@ -170,7 +185,7 @@ def softshrink(lambd: float = 0.5) -> Layer:
     >>> softshrink()({}, torch.tensor([-1.0, 0.2, 3.0]))
     tensor([-0.5000,  0.0000,  2.5000])
     """
-    if lambd < 0:
+    if not lambd >= 0:
         raise ValueError(f"softshrink({lambd}): expected lambd of at least 0")
     return stateless(lambda x: F.softshrink(x, lambd))
 

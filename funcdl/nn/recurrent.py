@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from funcdl import random
-from funcdl.nn.checks import check_dtype, values_are_known
+from funcdl.nn.checks import check_dtype, check_whole, entry, values_are_known
 from funcdl.nn.dropout import dropout as dropout_layer
 from funcdl.nn.initializers import Initializer
 from funcdl.nn.inputs import named_inputs
@@ -49,8 +49,9 @@ def rnn(
         - `input`, (time, batch, inputs), or (time, inputs) for one sequence;
         - `hx`, the initial state, (num_layers * directions, batch, hidden_size), or for one sequence without the batch;
           zeros by default;
-        - `lengths`, int64 (batch,), or () for one sequence: how many of the time steps belong to each. The outputs
-          beyond are zero, the last state is the one at the sequence's own end, and there the reverse direction starts.
+        - `lengths`, int64 (batch,), or () for one sequence, or a list of ints: how many of the time steps belong to
+          each. The outputs beyond are zero, the last state is the one at the sequence's own end, and there the reverse
+          direction starts.
 
     Returns `(output, h_n)`: `output` (time, batch, directions * hidden_size) of the last layer; `h_n`, like `hx`, the
     last state of each layer and direction.
@@ -134,6 +135,7 @@ def lstm(
     (torch.Size([5, 2, 8]), torch.Size([2, 2, 4]))
     """
     name = f"lstm({hidden_size})"
+    check_whole(name, hidden_size=hidden_size, proj_size=proj_size)
     if not 0 <= proj_size < hidden_size:
         raise ValueError(f"{name}: expected a proj_size from 0 (none) to hidden_size - 1, got {proj_size}")
     return _recurrent(
@@ -155,6 +157,7 @@ def _recurrent(
     weight_init: Initializer | None,
     bias_init: Initializer | None,
 ) -> Layer:
+    check_whole(name, hidden_size=hidden_size, num_layers=num_layers, proj_size=proj_size)
     if hidden_size < 1 or num_layers < 1:
         raise ValueError(f"{name}: expected hidden_size and num_layers of at least 1, got {hidden_size}, {num_layers}")
     between_layers = dropout_layer(dropout)
@@ -178,7 +181,7 @@ def _recurrent(
         params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
     ) -> tuple[tuple[Tensor, Tree], Buffers]:
         y, hx, lengths = read(x)
-        check_input(y, params["weight_ih_l0"])
+        check_input(y, entry(name, params, "weight_ih_l0"))
         batched = y.ndim == 3
         y = y.transpose(0, 1) if batched and batch_first else y
         shape = (num_layers * len(directions), *y.shape[1:-1])
@@ -195,7 +198,9 @@ def _recurrent(
             if layer:
                 y, _ = between_layers.apply({}, {}, y, key=keys[layer - 1], train=train)
             here = slice(layer * len(directions), (layer + 1) * len(directions))
-            weights = [weights_of(params, f"_l{layer}{direction}") for direction in directions]
+            weights = [
+                weights_of(name, params, f"_l{layer}{direction}", bias, proj_size > 0) for direction in directions
+            ]
             y, final = run(cell, weights, y, tuple(part[here] for part in state), lengths)
             last.append(final)
         stacked = tuple(torch.cat(parts) for parts in zip(*last, strict=True))
@@ -206,10 +211,15 @@ def _recurrent(
     def read(x: Tree) -> tuple[Tensor, Tree | None, Tensor | None]:
         inputs = named_inputs(name, x, ("input", "hx", "lengths"))
         x = inputs["input"]
-        if x.ndim not in (2, 3) or 0 in x.shape:
+        time = x.shape[1 if batch_first and x.ndim == 3 else 0] if x.ndim else 0
+        if x.ndim not in (2, 3) or 0 in (time, x.shape[-1]):
             order = "batch, time" if batch_first else "time, batch"
             raise ValueError(f"{name}: expected ({order}, inputs) or (time, inputs), got shape {tuple(x.shape)}")
-        return x, inputs.get("hx"), inputs.get("lengths")
+        lengths = inputs.get("lengths")
+        if lengths is not None and not isinstance(lengths, Tensor):
+            dtype = None if lengths else torch.int64
+            lengths = torch.tensor(lengths, dtype=dtype, device=x.device)
+        return x, inputs.get("hx"), lengths
 
     def check_input(x: Tensor, weight: Tensor) -> None:
         if x.shape[-1] != weight.shape[1]:

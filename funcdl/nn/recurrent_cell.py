@@ -14,7 +14,7 @@ from torch import Tensor
 
 from funcdl import random
 from funcdl.closures import OfFunctions
-from funcdl.nn.checks import check_dtype
+from funcdl.nn.checks import check_dtype, check_whole, entry
 from funcdl.nn.initializers import Initializer, uniform
 from funcdl.nn.inputs import named_inputs
 from funcdl.nn.layer import Buffers, Layer, Params
@@ -196,6 +196,7 @@ def _cell(
     weight_init: Initializer | None,
     bias_init: Initializer | None,
 ) -> Layer:
+    check_whole(name, hidden_size=hidden_size)
     if hidden_size < 1:
         raise ValueError(f"{name}: expected a hidden_size of at least 1")
 
@@ -209,15 +210,15 @@ def _cell(
         params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Tree, Buffers]:
         x, hx = read(x)
-        weight = params["weight_ih"]
+        weight = entry(name, params, "weight_ih")
         if x.ndim not in (1, 2) or x.shape[-1] != weight.shape[1]:
             raise ValueError(f"{name}: expected (batch, {weight.shape[1]}), as in init(), got shape {tuple(x.shape)}")
         check_dtype(name, x, weight)
         shape = (*x.shape[:-1], hidden_size)
         state = state_tuple(name, hx, [shape] * (2 if cell == LSTM else 1), weight)
-        biases = (params["bias_ih"], params["bias_hh"]) if bias else (None, None)
+        biases = (entry(name, params, "bias_ih"), entry(name, params, "bias_hh")) if bias else (None, None)
         from_input = F.linear(x, weight, input_bias(cell, *biases))
-        state = cell.step(from_input, params["weight_hh"], biases[1], state)
+        state = cell.step(from_input, entry(name, params, "weight_hh"), biases[1], state)
         return state if cell == LSTM else state[0], buffers
 
     def read(x: Tree) -> tuple[Float[Tensor, "*batch inputs"], Tree | None]:

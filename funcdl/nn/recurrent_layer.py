@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from funcdl.nn.checks import first_order_only, is_recorded, values_are_known
+from funcdl.nn.checks import entry, first_order_only, is_recorded, values_are_known
 from funcdl.nn.layer import Params
 from funcdl.nn.recurrent_cell import Cell, input_bias
 from funcdl.nn.recurrent_kernels import State, has_whole, of_one_dtype, packed, whole, without_gradient
@@ -26,10 +26,12 @@ class Weights(NamedTuple):
     hr: Tensor | None
 
 
-def weights_of(params: Params, suffix: str) -> Weights:
+def weights_of(layer: str, params: Params, suffix: str, bias: bool, projects: bool) -> Weights:
     """Picks them by torch's names with `suffix` at the end."""
-    biases = (params.get("bias_ih" + suffix), params.get("bias_hh" + suffix))
-    return Weights(params["weight_ih" + suffix], params["weight_hh" + suffix], biases, params.get("weight_hr" + suffix))
+    names = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if bias else []), *(["weight_hr"] if projects else [])]
+    given = {name: entry(layer, params, name + suffix) for name in names}
+    biases = (given.get("bias_ih"), given.get("bias_hh"))
+    return Weights(given["weight_ih"], given["weight_hh"], biases, given.get("weight_hr"))
 
 
 def run(cell: Cell, weights: list[Weights], x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
@@ -96,7 +98,8 @@ def _states(cell: Cell, weights: list[Weights], x: Tensor, state: State, outside
 
 def _may_be_fast(weights: list[Weights], *tensors: Tensor) -> bool:
     """Whether kernels and loops serve, which have no projection and know the first derivative alone."""
-    return all(each.hr is None for each in weights) and _first_order(*tensors, *_tensors(weights))
+    some = all(tensor.numel() for tensor in tensors)  # kernels do not take a batch of none
+    return some and all(each.hr is None for each in weights) and _first_order(*tensors, *_tensors(weights))
 
 
 def _tensors(weights: list[Weights]) -> list[Tensor]:

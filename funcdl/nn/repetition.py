@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from funcdl import tree
+from funcdl.nn.checks import check_whole
 from funcdl.nn.combinators import serial
 from funcdl.nn.layer import Buffers, Layer, Params
 from funcdl.nn.slots import as_layer, init_slot, on_meta, slot_keys
@@ -33,6 +34,7 @@ def repeat(layer: Layer | Callable[[Any], Any], n: int) -> Layer:
     >>> tree.paths(params)
     ['0.bias', '0.weight', '1.bias', '1.weight']
     """
+    check_whole("repeat", n=n)
     if n < 0:
         raise ValueError(f"repeat: expected n >= 0, got {n}")
     return serial(*[layer] * n)
@@ -62,6 +64,7 @@ def tied(layer: Layer | Callable[[Any], Any], n: int, *, times: Callable[..., In
     >>> model(params, torch.ones(8, 3), key=random.key(1)).shape
     torch.Size([8, 1])
     """
+    check_whole("tied", n=n)
     if n < 0:
         raise ValueError(f"tied: expected n >= 0, got {n}")
     layer = as_layer("tied", "layer", layer)

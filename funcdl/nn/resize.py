@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from funcdl.nn.checks import check_numbers, check_whole
 from funcdl.nn.layer import Layer, stateless
 
 Mode = Literal["nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area"]
@@ -53,6 +54,12 @@ def upsample(
     argument, value = ("size", size) if scale_factor is None else ("scale_factor", scale_factor)
     name = f"upsample({argument}={value}, mode={mode!r})"
     given: tuple[Any, ...] = tuple(value) if isinstance(value, Sequence) else (value,)
+    if size is None:
+        for each in given:
+            check_numbers(name, scale_factor=each)
+    else:
+        for each in given:
+            check_whole(name, size=each)
     if min(given) <= 0:
         raise ValueError(f"{name}: expected {argument} above 0")
     if mode not in (*_RANKS, "nearest", "nearest-exact", "area"):
@@ -144,5 +151,6 @@ def pixel_unshuffle(downscale_factor: int) -> Layer:
 
 
 def _check_factor(name: str, factor: int) -> None:
+    check_whole(name, factor=factor)
     if factor < 1:
         raise ValueError(f"{name}: expected a factor of at least 1")

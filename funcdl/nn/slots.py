@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from funcdl import random, tree
-from funcdl.nn.layer import Buffers, Layer, Params, stateless
+from funcdl.nn.layer import Buffers, Layer, Params, as_pair, stateless
 from funcdl.tree import Tree
 
 Slots = list[tuple[str, Layer]]
@@ -40,8 +40,9 @@ def init_slot(
     watch = None if torch.compiler.is_dynamo_compiling() else observer.get()
     try:
         if watch is None:
-            mine = layer.init(key, x)
-            y, _ = layer.apply(on_meta(mine[0]), on_meta(mine[1]), x)
+            mine = as_pair(f"slot {name}", "init() to return (params, buffers)", layer.init(key, x))
+            applied = layer.apply(on_meta(mine[0]), on_meta(mine[1]), x)
+            y, _ = as_pair(f"slot {name}", "apply() to return (y, buffers)", applied)
         else:
             mine, y = watch(name, layer, key, x)
     except Exception as error:
@@ -68,7 +69,8 @@ def apply_slot(
     """Applies one slot to its part of the dicts, and adds its buffers to `changed` if they are new."""
     mine, before = _part(params, name, levels), _part(buffers, name, levels)
     try:
-        y, after = layer.apply(mine, before, x, key=key, train=train)
+        applied = layer.apply(mine, before, x, key=key, train=train)
+        y, after = as_pair(f"slot {name}", "apply() to return (y, buffers)", applied)
     except Exception as error:
         _locate(error, name)
         raise

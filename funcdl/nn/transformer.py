@@ -9,10 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from funcdl.nn.attention import multihead_attention
+from funcdl.nn.checks import check_numbers, check_sizes, entry
 from funcdl.nn.dropout import dropout as dropout_layer
 from funcdl.nn.initializers import Initializer, weight_and_bias, weight_and_bias_of_norm
 from funcdl.nn.inputs import named_inputs
 from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.nn.normalization import normalize_last
 from funcdl.nn.slots import slot_keys
 from funcdl.tree import Tree
 
@@ -92,7 +94,7 @@ def transformer_encoder_layer(
         masks = _masks(inputs, "src")
 
         def attend(slot: str, x: Tensor, key: Tensor | None) -> Tensor:
-            return attention.apply(params[slot], {}, {"query": x, **masks}, key=key, train=train)[0]
+            return attention.apply(entry(name, params, slot), {}, {"query": x, **masks}, key=key, train=train)[0]
 
         return apply_block(params, inputs["src"], attend, key, train), buffers
 
@@ -171,7 +173,9 @@ def transformer_decoder_layer(
         }
 
         def attend(slot: str, x: Tensor, key: Tensor | None) -> Tensor:
-            return attentions[slot].apply(params[slot], {}, {"query": x, **others[slot]}, key=key, train=train)[0]
+            return attentions[slot].apply(
+                entry(name, params, slot), {}, {"query": x, **others[slot]}, key=key, train=train
+            )[0]
 
         return apply_block(params, inputs["tgt"], attend, key, train), buffers
 
@@ -220,6 +224,8 @@ def _block(
     """
     if isinstance(activation, str) and activation not in ("relu", "gelu"):
         raise ValueError(f"{name}: expected activation relu, gelu or a function, got {activation!r}")
+    check_sizes(name, 1, dim_feedforward=dim_feedforward)
+    check_numbers(name, 0, layer_norm_eps=eps)
     activate: Callable[[Tensor], Tensor] = getattr(F, activation) if isinstance(activation, str) else activation
     drop = dropout_layer(dropout)
     branches = [*attentions, "feedforward"]
@@ -243,25 +249,30 @@ def _block(
     def apply(params: Params, x: Tensor, attend: Attend, key: Tensor | None, train: bool) -> Tensor:
         inner_keys, outer_keys = (slot_keys(k, len(branches)) for k in slot_keys(key, 2))
         for number, branch in enumerate(branches):
-            norm = params[f"norm{number + 1}"]
-            y = normalize(x, norm, eps) if norm_first else x
+            norm = entry(name, params, f"norm{number + 1}")
+            y = normalize(name, x, norm, eps, bias) if norm_first else x
             if branch == "feedforward":
-                y = activate(_affine(y, params["linear1"]))
+                y = activate(_affine(name, y, entry(name, params, "linear1"), bias))
                 y, _ = drop.apply({}, {}, y, key=inner_keys[number], train=train)
-                y = _affine(y, params["linear2"])
+                y = _affine(name, y, entry(name, params, "linear2"), bias)
             else:
                 y = attend(branch, y, inner_keys[number])
             y, _ = drop.apply({}, {}, y, key=outer_keys[number], train=train)
-            x = x + y if norm_first else normalize(x + y, norm, eps)
+            x = x + y if norm_first else normalize(name, x + y, norm, eps, bias)
         return x
 
     return init, apply
 
 
-def normalize(x: Tensor, params: Params, eps: float) -> Tensor:
+def normalize(name: str, x: Tensor, params: Params, eps: float, bias: bool) -> Tensor:
     """Layer normalization of the last dimension."""
-    return F.layer_norm(x, x.shape[-1:], params["weight"], params.get("bias"), eps)
+    weight, offset = _weight_and_bias(name, params, bias)
+    return normalize_last(x, x.shape[-1:], weight, offset, eps)
 
 
-def _affine(x: Tensor, params: Params) -> Tensor:
-    return F.linear(x, params["weight"], params.get("bias"))
+def _affine(name: str, x: Tensor, params: Params, bias: bool) -> Tensor:
+    return F.linear(x, *_weight_and_bias(name, params, bias))
+
+
+def _weight_and_bias(name: str, params: Params, bias: bool) -> tuple[Tensor, Tensor | None]:
+    return entry(name, params, "weight"), entry(name, params, "bias") if bias else None

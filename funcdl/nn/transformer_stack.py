@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from funcdl.nn.checks import check_whole, entry
 from funcdl.nn.initializers import weight_and_bias_of_norm, xavier_uniform
 from funcdl.nn.inputs import named_inputs
 from funcdl.nn.layer import Buffers, Layer, Params
@@ -182,6 +183,7 @@ def _stack(
     name: str, layer: Layer, num_layers: int, norm: Layer | None, names: tuple[str, ...], required: int
 ) -> Layer:
     """Layers at levels "layers.0", "layers.1", ... that pass on the first input, beside the same others."""
+    check_whole(name, num_layers=num_layers)
     if num_layers < 1:
         raise ValueError(f"{name}: expected num_layers of at least 1, got {num_layers}")
     slots = [str(index) for index in range(num_layers)]
@@ -204,7 +206,7 @@ def _stack(
         keys = slot_keys(key, num_layers + 1)
         y = inputs.pop(first)
         for slot, slot_key in zip(slots, keys, strict=False):
-            y = apply_slot(slot, layer, params["layers"], {}, {}, {first: y, **inputs}, slot_key, train)
+            y = apply_slot(slot, layer, entry(name, params, "layers"), {}, {}, {first: y, **inputs}, slot_key, train)
         if norm is not None:
             y = apply_slot("norm", norm, params, {}, {}, y, keys[-1], train)
         return y, buffers
@@ -231,6 +233,6 @@ def _final_norm(eps: float, bias: bool) -> Layer:
     def apply(
         params: Params, buffers: Buffers, x: Tensor, *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Tensor, Buffers]:
-        return normalize(x, params, eps), buffers
+        return normalize("layer_norm", x, params, eps, bias), buffers
 
     return Layer(init, apply)

@@ -123,7 +123,7 @@ OTHERS = {
     "adam for adam()": (lambda: optim.chain(optim.adam), "chain: argument 0 is <function adam at"),
     "call it": (lambda: optim.multi_steps(optim.adam, 2), "expected a transformation; call it: adam()"),
     "None": (lambda: optim.lookahead(None), "lookahead: the optimizer is None, expected a transformation; pass one"),
-    "a list": (lambda: optim.chain([optim.adam()]), "chain: argument 0 is [Transformation("),
+    "a list": (lambda: optim.chain([optim.adam()]), "chain: argument 0 is [chain("),
     "in a partition": (lambda: optim.partition({"a": optim.adam}, {"*": "a"}), "partition: what stands at 'a' is <f"),
     "masked": (
         lambda: optim.masked(0.1, "*"),

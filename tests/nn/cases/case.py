@@ -36,3 +36,4 @@ class Case:
     shape: Inputs
     unbatched: bool = True  # whether a single sample is an input as well, and no different from a batch of one
     exact: bool = True  # whether the output is the twin's bit for bit, since both call the same operations
+    frozen_row: int | None = None  # the row of a table that gets no gradient
