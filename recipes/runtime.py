@@ -8,13 +8,15 @@ from typing import Any
 
 import torch
 
-from funcdl import data, train
-from funcdl.train import Report
+from funcdl import data, train, tree
+from funcdl.train import Report, files
 from funcdl.transforms.inductor import missing_compiler
 from recipes.settings import Compile, Device, Settings, SettingsError
 
 REPAY_STEPS = 2000  # on 2 cores compiling the convnet's step takes about as long as this many steps gain
 REPAY_SMALL_STEPS = 20_000  # the same for a step of a few operations, where the compiled loop gains half a millisecond
+MADE = {"device": str, "compiled": bool, "threads": int}
+MOST_THREADS = 1024  # more than that, and the system may refuse to make them
 
 
 def choose_device(wanted: Device) -> torch.device:
@@ -65,8 +67,27 @@ def restore(settings: Settings, run_dir: Path) -> Settings:
     Raises:
         CheckpointError: the run's checkpoint is missing or damaged.
     """
-    made = train.read_info(run_dir / "checkpoint").get("run", {})
-    if not made.keys() >= {"device", "compiled", "threads"}:
-        raise train.CheckpointError(f"{run_dir / 'checkpoint'}: is not a recipe's; it does not say how it was computed")
+    folder = run_dir / "checkpoint"
+    made: Any = train.read_info(folder).get("run")
+    wrong = files.difference(made, MADE)
+    if not wrong and made["device"] not in ("cpu", "cuda"):
+        wrong = f"at 'device' it has {files.shown(made['device'])}"
+    if not wrong and not 1 <= made["threads"] <= MOST_THREADS:
+        wrong = f"at 'threads' it has {made['threads']}"
+    if wrong:
+        raise train.CheckpointError(f"{folder}: is not a recipe's; it does not say how it was computed ({wrong})")
     torch.set_num_threads(made["threads"])
     return dataclasses.replace(settings, device=made["device"], compile="on" if made["compiled"] else "off")
+
+
+def load(folder: Path, like: tree.Tree) -> tree.Tree:
+    """Loads the state of a run, to predict with.
+
+    Raises:
+        CheckpointError: there is none, it is of another model, or its parameters are not numbers.
+    """
+    state, _ = train.load(folder, like)
+    for path, leaf in tree.leaves_with_paths(state.params):
+        if not torch.isfinite(leaf).all():
+            raise train.CheckpointError(f"{folder}: its parameter '{path}' is not finite; train again or use a copy")
+    return state

@@ -93,7 +93,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
 
 def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
     """Names the likeliest countries of surnames."""
-    vocabulary = classifier.read_vocabulary(run_dir)
+    vocabulary = classifier.read_vocabulary(run_dir, {"classes": [str], "letters": str})
     folded = [data.fold_to_ascii(name.strip()) for name in inputs]
     for name, plain in zip(inputs, folded, strict=True):
         if not plain:
