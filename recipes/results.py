@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -95,7 +95,7 @@ def told(error: OSError, run_dir: Path) -> str:
 
 
 @contextlib.contextmanager
-def locked(run_dir: Path, say: Any) -> Iterator[None]:
+def locked(run_dir: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Keeps other processes from working in the folder of a run; a process that dies, however, lets it go.
 
     Args:
@@ -111,9 +111,11 @@ def locked(run_dir: Path, say: Any) -> Iterator[None]:
         say(f"warning: {run_dir} cannot be locked here; see that no other process works in it")
         yield
         return
-    descriptor = os.open(run_dir, os.O_RDONLY)
+    descriptor = None
     try:
         try:
+            descriptor = os.open(run_dir, os.O_RDONLY)
+            _held.add(descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SettingsError(
@@ -121,11 +123,11 @@ def locked(run_dir: Path, say: Any) -> Iterator[None]:
             ) from None
         except OSError as error:
             say(f"warning: {run_dir} cannot be locked ({error.strerror}); see that no other process works in it")
-        _held.add(descriptor)
         yield
     finally:
-        _held.discard(descriptor)
-        os.close(descriptor)
+        if descriptor is not None:
+            _held.discard(descriptor)
+            os.close(descriptor)
 
 
 _held: set[int] = set()  # of this process
