@@ -194,7 +194,7 @@ def difference(value: Any, description: Any, where: str = "") -> str | None:
     >>> difference({"threads": "2"}, {"threads": int})
     "at 'threads' it has '2', expected a whole number"
     """
-    place = f"at '{where}'" if where else "at the top"
+    place = f"at {shown(where)}" if where else "at the top"
     if isinstance(description, type):
         return None if _is(value, description) else f"{place} it has {shown(value)}, expected {NAMES[description]}"
     kind = type(description)

@@ -129,7 +129,7 @@ def fit(
             )
         _check_loaded(report, state)
         report.say(f"resuming at step {int(state.step)} of {steps * epochs}")
-        report.restore_rows(progress.epoch - 1, saved["rows"])
+        report.restore_rows(progress.epoch - 1, saved["rows"], saved["names"])
         kept = report.load(state, BEST)[0] if sought and any(_is_number(row, sought) for row in report.rows) else None
     else:
         progress = _Progress(epoch=1, step=0)
@@ -214,21 +214,22 @@ class _Progress:
 
     @classmethod
     def at(cls, state: TrainState, steps: int, saved: dict[str, Any]) -> _Progress:
-        wrong = files.difference(saved, {"totals": {str: float}, "rows": int})
+        wrong = files.difference(saved, {"totals": {str: float}, "order": [str], "rows": int, "names": [str]})
         totals = {} if wrong else saved["totals"]
         epoch, step = divmod(int(state.step), steps)
         if totals and step == 0:  # all steps of the epoch are done, but not its evaluation
             epoch, step = epoch - 1, steps
         if not wrong and (epoch < 0 or bool(totals) != bool(step)):
             wrong = f"step {int(state.step)} and its totals do not fit together"
+        if not wrong and sorted(saved["order"]) != sorted(totals):
+            wrong = "the names of its totals are not in order"
         if not wrong and totals and not (totals.keys() >= {"loss", "rows"} and totals["rows"] > 0):
             wrong = "its totals are not a training run's"
         if wrong:
             raise CheckpointError(f"the checkpoint is damaged: {wrong}; start again or use a copy")
-        order = saved.get("order")  # of the step's own names, which JSON does not keep
         sums = {
             name: torch.tensor(totals[name], dtype=torch.float64, device=state.step.device)
-            for name in (order if isinstance(order, list) and sorted(map(str, order)) == sorted(totals) else totals)
+            for name in (saved["order"] if totals else ())
         }
         return cls(epoch + 1, step, sums)
 
@@ -253,8 +254,9 @@ class _Progress:
 def _save(report: Report, state: TrainState, progress: _Progress, run: Mapping[str, Any]) -> None:
     _check_finite(report, state, progress)
     totals = {name: total.item() for name, total in progress.totals.items()}
-    rows = sum(row["epoch"] < progress.epoch for row in report.rows)
-    report.save(state, {"totals": totals, "order": list(totals), "run": run, "rows": rows})
+    rows = [row for row in report.rows if row["epoch"] < progress.epoch]
+    measured = {"totals": totals, "order": list(totals), "rows": len(rows), "names": sorted(rows[-1]) if rows else []}
+    report.save(state, {**measured, "run": run})
     progress.saved = time.monotonic()
 
 

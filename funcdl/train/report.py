@@ -10,7 +10,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -86,7 +86,7 @@ class Report:
 
             self._write_events().add(summary.scalar(name, value), step)
 
-    def restore_rows(self, epochs: int, count: int | None = None) -> None:
+    def restore_rows(self, epochs: int, count: int | None = None, names: Sequence[str] = ()) -> None:
         """Reads the rows of the first `epochs` epochs back, and drops later ones, which will be made again.
 
         So is a last line that was left unfinished.
@@ -94,6 +94,7 @@ class Report:
         Args:
             epochs: 0 reads nothing.
             count: how many rows there have to be, where it is known.
+            names: those that the last of them has to have.
 
         Raises:
             CheckpointError: the file has something else, or some of the rows are missing.
@@ -108,6 +109,11 @@ class Report:
             raise CheckpointError(
                 f"{path}: has {len(self.rows)} rows up to epoch {epochs}, and the checkpoint was saved after {count}; "
                 "put the whole file in its place, or start a new run"
+            )
+        if names and self.rows and self.rows[-1].keys() != set(names):
+            raise CheckpointError(
+                f"{path}: its last row has {', '.join(self.rows[-1])}, and the checkpoint was saved after one that has "
+                f"{files.clean(', '.join(names))}; put the whole file in its place, or start a new run"
             )
         files.write_atomically(path, b"".join(map(_line, self.rows)))
 
@@ -178,6 +184,8 @@ class Report:
                     break
                 values = None
             wrong = files.difference(values, {"epoch": int}) or files.difference(values, {str: float})
+            if not wrong and not all(name.isprintable() for name in values):
+                wrong = "it has names that cannot be printed"
             if not wrong and rows and values["epoch"] <= rows[-1]["epoch"]:
                 wrong = f"epoch {values['epoch']} follows epoch {rows[-1]['epoch']}"
             if wrong:
