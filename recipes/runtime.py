@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -23,8 +23,10 @@ def choose_device(wanted: Device) -> torch.device:
     """Returns the device to compute on.
 
     Raises:
-        SettingsError: a GPU is wanted and there is none.
+        SettingsError: a GPU is wanted and there is none, or something else is wanted.
     """
+    if wanted not in get_args(Device):
+        raise SettingsError(f"--device {wanted}: must be {', '.join(get_args(Device))}")
     if wanted == "cuda" and not torch.cuda.is_available():
         raise SettingsError("--device cuda: torch finds no CUDA device here; use --device cpu or auto")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
@@ -42,7 +44,13 @@ def count_steps(settings: Settings, epochs: int, rows: int) -> int:
 
 
 def choose_compile(wanted: Compile, device: torch.device, steps: int, report: Report, repay: int = REPAY_STEPS) -> bool:
-    """Returns whether to compile a run of so many steps, and says why."""
+    """Returns whether to compile a run of so many steps, and says why.
+
+    Raises:
+        SettingsError: `wanted` is none of its values.
+    """
+    if wanted not in get_args(Compile):
+        raise SettingsError(f"--compile {wanted}: must be {', '.join(get_args(Compile))}")
     missing = missing_compiler() if wanted != "off" and device.type == "cpu" else None
     if missing:
         report.say(f"warning: compile: off, {missing}; the run takes longer")

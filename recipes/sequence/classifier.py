@@ -112,12 +112,13 @@ def read_vocabulary(run_dir: Path, description: dict[str, Any]) -> dict[str, Any
         text = files.read(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {again}") from None
-    if train.read_info(run_dir / "checkpoint").get("run", {}).get("vocabulary") != hashlib.sha256(text).hexdigest():
-        raise CheckpointError(f"{path}: is damaged (its checksum does not match the checkpoint's); {again}")
     try:
         vocabulary = files.parse(text)
     except ValueError:
         raise CheckpointError(f"{path}: is not JSON; {again}") from None
+    run = train.read_info(run_dir / "checkpoint").get("run")
+    if not isinstance(run, dict) or run.get("vocabulary") != hashlib.sha256(text).hexdigest():
+        raise CheckpointError(f"{path}: is damaged (its checksum does not match the checkpoint's); {again}")
     wrong = files.difference(vocabulary, description)
     if wrong:
         raise CheckpointError(f"{path}: is not this recipe's ({wrong}); {again}")

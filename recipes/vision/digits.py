@@ -15,7 +15,7 @@ from funcdl import data, losses, metrics, nn, optim, random, train, tree
 from funcdl.data import Split
 from recipes import pictures, runtime, scores, settings
 from recipes.lesson import Lesson
-from recipes.settings import Outcome
+from recipes.settings import Outcome, SettingsError
 
 EVALUATION_BATCH = 100  # the activations of more images do not stay in the cache
 SHOWN = 12
@@ -108,7 +108,13 @@ def run(settings: Settings, report: train.Report, network: Network, title: str) 
 
 
 def read_data(settings: Settings, device: torch.device) -> Split:
-    """The digits, on the device."""
+    """The digits, on the device.
+
+    Raises:
+        SettingsError: the data set is neither of the two.
+    """
+    if settings.dataset not in ("sample", "mnist"):
+        raise SettingsError(f"--dataset {settings.dataset}: must be sample or mnist")
     split = data.digits() if settings.dataset == "sample" else data.mnist(settings.data_dir)
     return Split(*tree.map(lambda leaf: leaf.to(device), split))
 

@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from funcdl import losses, metrics, nn, optim, random, train
+from recipes import runtime
+from recipes.settings import SettingsError
+from recipes.vision import digits
 
 X = torch.linspace(-1, 1, 8, dtype=torch.float64).unsqueeze(1)
 MODEL, OPTIMIZER = nn.linear(1), optim.sgd(lr=0.1)
@@ -112,3 +115,13 @@ def test_a_precision_that_there_is_none_of(precision):
     ):
         with pytest.raises(ValueError, match=r"precision=.*\): must be 'fp32' or 'bf16'"):
             make()
+
+
+@pytest.mark.parametrize("name", ["gpu", "CPU", "", None])
+def test_a_recipe_takes_no_unknown_word_for_another(name):
+    with pytest.raises(SettingsError, match="must be auto, cpu, cuda"):
+        runtime.choose_device(name)
+    with pytest.raises(SettingsError, match="must be auto, on, off"):
+        runtime.choose_compile(name, torch.device("cpu"), 1, train.Report())
+    with pytest.raises(SettingsError, match="must be sample or mnist"):
+        digits.read_data(digits.Settings(dataset=name), torch.device("cpu"))

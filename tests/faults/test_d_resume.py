@@ -8,10 +8,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from funcdl import data, train
 from recipes import cli, results
@@ -348,6 +350,29 @@ def test_where_the_events_cannot_be_written_the_file_is_named(tmp_path, monkeypa
     monkeypatch.setattr(os, "write", write)
     with pytest.raises(train.WriteError, match=rf"{events}: cannot be written \(No space left on device\); make room"):
         report.scalar("loss", 0.25, 2)
+
+
+@pytest.mark.usefixtures("small_data")
+@pytest.mark.parametrize("at", [0, 7, 60])
+def test_a_full_disk_is_one_sentence_where_tensorboard_writes_by_itself(tmp_path, monkeypatch, capfd, at):
+    write, calls = RecordWriter.write, []
+
+    def full(writer, content):
+        calls.append(1)
+        if len(calls) > at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(writer, content)
+
+    monkeypatch.setattr(RecordWriter, "write", full)
+    hook = threading.excepthook
+    line = refused("run", "visualize", "--epochs", 1, "--out", tmp_path / "run")
+    assert str(tmp_path / "run") in line
+    assert "No space left on device" in line
+    assert "make room on that disk; then go on with: " in line
+    assert threading.excepthook is hook
+    assert "Traceback" not in "".join(capfd.readouterr())
+    monkeypatch.setattr(RecordWriter, "write", write)
+    assert call("run", "visualize", "--resume", "--out", tmp_path / "run")[0] == 0
 
 
 def test_a_lock_is_of_one_folder(tmp_path):
