@@ -100,7 +100,7 @@ def logits(model: nn.Layer, params: Any, sequences: Sequences) -> Tensor:
     return torch.cat([model(params, data.take(sequences, indices)) for indices in rows])
 
 
-def read_vocabulary(run_dir: Path, description: dict[str, Any]) -> dict[str, Any]:
+def read_vocabulary(run_dir: Path, description: Any = dict) -> dict[str, Any]:
     """Reads what `fit` kept in the folder of a run, which is as described (`funcdl.train.files.difference`).
 
     Raises:
