@@ -79,7 +79,7 @@ def is_begun(run_dir: Path) -> bool:
 
 def clear(run_dir: Path) -> None:
     """Takes away what a run left that failed before it saved anything, so that its folder can be used again."""
-    if any(checkpoint.exists(folder / "checkpoint") for folder in (run_dir, *run_dir.glob("*/"))):
+    if checkpoint.exists(run_dir / "checkpoint"):
         return
     (run_dir / CONFIG).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # it held other files before
