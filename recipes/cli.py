@@ -6,9 +6,11 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -34,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 2 bad arguments or data, 1 a bug, 130 interrupted."""
     with terminal.writable():
         try:
-            _command(sys.argv[1:] if arguments is None else arguments)
+            with _signals_as_ctrl_c():
+                _command(sys.argv[1:] if arguments is None else arguments)
         except KeyboardInterrupt as interrupt:
             print(f"funcdl: {escaped(str(interrupt)) or 'interrupted'}", file=sys.stderr)
             return INTERRUPTED
@@ -44,6 +47,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"funcdl: {escaped(str(error))}", file=sys.stderr)
             return BAD_INPUT
     return DONE
+
+
+@contextlib.contextmanager
+def _signals_as_ctrl_c() -> Iterator[None]:
+    """SIGTERM and SIGHUP do what Ctrl-C does at that moment, where they would end the process."""
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # only it may handle signals
+        for number in (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")):
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
+                before[number] = signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, frame: Any) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):  # a shell's background job ignores Ctrl-C
+        raise KeyboardInterrupt
+    handler(number, frame)
 
 
 def _command(arguments: Sequence[str]) -> None:
@@ -88,34 +113,46 @@ def _run(name: str, words: Sequence[str]) -> None:
     settings = flags.parse(module.Settings, recipe.id, words)
     run_dir = settings.out or (_latest if settings.resume else _new)(recipe.id)
     new = not settings.resume
+    taken = f"--out {run_dir}: holds a run already; add --resume to go on with it, or choose another"
     if settings.resume:
         settings = _resumed(module.Settings, recipe.id, words, run_dir)
     elif (run_dir / "config.json").exists():
-        raise SettingsError(f"--out {run_dir}: holds a run already; add --resume to go on with it, or choose another")
+        raise SettingsError(taken)
     settings.check()
 
     from funcdl import train
+    from recipes import results, runtime
 
     started = time.perf_counter()
+    again = f"go on with: python -m recipes run {recipe.id} --resume --out {run_dir}"
     try:
         report = train.Report(run_dir, progress=True)
-        if new:
-            _write_config(run_dir, recipe.id, settings)
-    except OSError as error:
-        raise SettingsError(f"--out {run_dir}: cannot be written ({error.strerror}); choose another folder") from None
-    try:
-        outcome = module.run(settings, report)
-    except KeyboardInterrupt as interrupt:
-        stopped = str(interrupt) or "interrupted"
-        raise KeyboardInterrupt(
-            f"{stopped}; go on with: python -m recipes run {recipe.id} --resume --out {run_dir}"
-        ) from None
-    except Exception:
-        if new:
-            _remove_unless_begun(run_dir)
-        raise
-    finally:
-        report.close()
+    except train.WriteError as error:
+        raise SettingsError(f"--out {run_dir}: cannot be written ({error.strerror}); {error.advice}") from None
+    with results.locked(run_dir, report.say):
+        if new and (run_dir / "config.json").exists():  # it began a moment ago
+            raise SettingsError(taken)
+        try:
+            if new:
+                results.write_config(run_dir, recipe.id, settings)
+        except train.WriteError as error:
+            results.clear(run_dir)
+            raise SettingsError(f"--out {run_dir}: cannot be written ({error.strerror}); {error.advice}") from None
+        if not new:  # one that was stopped before its first checkpoint begins again
+            begun = results.is_begun(run_dir)
+            settings = runtime.restore(settings, run_dir) if begun else dataclasses.replace(settings, resume=False)
+        try:
+            outcome = module.run(settings, report)
+        except KeyboardInterrupt as interrupt:
+            raise KeyboardInterrupt(f"{str(interrupt) or 'interrupted'}; {again}") from None
+        except OSError as error:
+            raise SettingsError(f"{results.told(error, run_dir)}; then {again}") from error
+        except Exception:
+            if new:
+                results.clear(run_dir)
+            raise
+        finally:
+            report.close()
     result = {
         "recipe": recipe.id,
         "dataset": settings.dataset,
@@ -134,12 +171,14 @@ def _run(name: str, words: Sequence[str]) -> None:
 
 
 def _predict(run_dir: Path, inputs: list[str], as_json: bool) -> None:
-    config = _read_config(run_dir)
+    from recipes import results
+
+    config = results.read_config(run_dir)
     recipe = registry.find(config["recipe"])
     module = recipe.load()
     if not hasattr(module, "predict"):
         raise SettingsError(f"{run_dir}: is a run of '{recipe.id}', which has nothing to predict")
-    predictions = module.predict(_settings(module.Settings, config, run_dir), run_dir, inputs)
+    predictions = module.predict(results.read_settings(module.Settings, config, run_dir), run_dir, inputs)
     if as_json:
         print(json.dumps(predictions))
         return
@@ -155,14 +194,13 @@ def _predict(run_dir: Path, inputs: list[str], as_json: bool) -> None:
 
 
 def _resumed(settings_class: type[Settings], name: str, words: Sequence[str], run_dir: Path) -> Settings:
-    """The settings of the run in `run_dir`, which flags may repeat but not change, and what it chose for `auto`.
+    """The settings of the run in `run_dir`, which flags may repeat but not change."""
+    from recipes import results
 
-    A run that was stopped before its first checkpoint begins again.
-    """
-    config = _read_config(run_dir)
+    config = results.read_config(run_dir)
     if config["recipe"] != name:
-        raise SettingsError(f"{run_dir}: is a run of '{config['recipe']}', not of '{name}'")
-    saved = dataclasses.replace(_settings(settings_class, config, run_dir), out=run_dir, resume=True)
+        raise SettingsError(f"{run_dir}: is a run of '{registry.find(config['recipe']).id}', not of '{name}'")
+    saved = dataclasses.replace(results.read_settings(settings_class, config, run_dir), out=run_dir, resume=True)
     asked = flags.parse(settings_class, name, words, default=saved)
     for field in dataclasses.fields(saved):
         was, now = getattr(saved, field.name), getattr(asked, field.name)
@@ -171,58 +209,7 @@ def _resumed(settings_class: type[Settings], name: str, words: Sequence[str], ru
             raise SettingsError(
                 f"--resume: the run in {run_dir} has {given} {was}, not {now}; leave {given} out, or start a new run"
             )
-    if not (run_dir / "metrics.jsonl").exists() and not (run_dir / "checkpoint" / "checkpoint.json").exists():
-        return dataclasses.replace(asked, resume=False)
-    from recipes import runtime
-
-    return runtime.restore(asked, run_dir)
-
-
-def _settings(settings_class: type[Settings], config: dict[str, Any], run_dir: Path) -> Settings:
-    kept = {field.name for field in dataclasses.fields(settings_class)} - set(SESSION_ONLY)
-    saved = config["settings"].keys()
-    differences = [
-        f"{word} {', '.join(sorted(names))}"
-        for word, names in (("has", saved - kept), ("lacks", kept - saved))
-        if names
-    ]
-    if differences:
-        raise SettingsError(
-            f"{run_dir / 'config.json'}: has other settings than this version's '{config['recipe']}': "
-            f"it {' and '.join(differences)}; start a new run"
-        )
-    return settings_class(**config["settings"])
-
-
-def _write_config(run_dir: Path, name: str, settings: Settings) -> None:
-    from funcdl.train.checkpoint import write_atomically
-
-    kept = {key: value for key, value in dataclasses.asdict(settings).items() if key not in SESSION_ONLY}
-    write_atomically(run_dir / "config.json", json.dumps({"recipe": name, "settings": kept}, indent=1).encode())
-
-
-def _read_config(run_dir: Path) -> dict[str, Any]:
-    path = run_dir / "config.json"
-    try:
-        config = json.loads(path.read_bytes())
-    except OSError as error:
-        raise SettingsError(
-            f"{run_dir}: holds no run (config.json: {error.strerror}); name the folder of a run"
-        ) from None
-    except ValueError:
-        raise SettingsError(f"{path}: is not JSON; it is damaged or not a run's") from None
-    config = config if isinstance(config, dict) else {}
-    if not isinstance(config.get("recipe"), str) or not isinstance(config.get("settings"), dict):
-        raise SettingsError(f"{path}: is not a run's; it needs a 'recipe' and its 'settings'")
-    return config
-
-
-def _remove_unless_begun(run_dir: Path) -> None:
-    """Takes away what a run left that failed before its first checkpoint, so that its folder can be used again."""
-    if not (run_dir / "checkpoint").exists():
-        (run_dir / "config.json").unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # it held other files before
-            run_dir.rmdir()
+    return asked
 
 
 def _new(name: str) -> Path:
@@ -247,10 +234,12 @@ def _print_tables(rows: Sequence[dict[str, float]], lesson: Lesson | None, resul
     title = f"{result['recipe']} on {result['dataset']}, seed {result['seed']}"
     if rows:
         table = Table(title=title)
-        for name in rows[-1]:
+        names = dict.fromkeys(name for row in rows for name in row)
+        for name in names:
             table.add_column(Text(escaped(name)), justify="right", overflow="fold")
         for row in rows:
-            table.add_row(*[f"{value:g}" if name == "epoch" else written(value) for name, value in row.items()])
+            told = {name: f"{value:g}" if name == "epoch" else written(value) for name, value in row.items()}
+            table.add_row(*[told.get(name, "") for name in names])
         console.print(table)
     if lesson:
         table = Table(title=title, show_lines=any("\n" in line.result for line in lesson.lines))

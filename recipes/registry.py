@@ -9,6 +9,8 @@ from typing import Any
 
 from recipes.settings import SettingsError
 
+LONGEST = 60  # characters of a name that are looked at
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -87,6 +89,7 @@ def find(name: str) -> Recipe:
     """
     if name in RECIPES:
         return RECIPES[name]
-    near = difflib.get_close_matches(name, RECIPES, n=1)
+    shown = name if name.isprintable() and len(name) <= LONGEST else f"{ascii(name[:LONGEST])[1:-1]} ..."
+    near = difflib.get_close_matches(name[:LONGEST], RECIPES, n=1)
     hint = f"did you mean '{near[0]}'?" if near else "see them with: python -m recipes list"
-    raise SettingsError(f"there is no recipe '{name}'; {hint}")
+    raise SettingsError(f"there is no recipe '{shown}'; {hint}")

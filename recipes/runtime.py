@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
-from funcdl import data, train
-from funcdl.train import Report
+from funcdl import data, train, tree
+from funcdl.train import Report, files
 from funcdl.transforms.inductor import missing_compiler
 from recipes.settings import BatchSettings, Compile, Device, Settings, SettingsError
 
 REPAY_STEPS = 2000  # on 2 cores compiling the convnet's step takes about as long as this many steps gain
 REPAY_SMALL_STEPS = 20_000  # the same for a step of a few operations, where the compiled loop gains half a millisecond
+MADE = {"device": str, "compiled": bool, "threads": int}
+MOST_THREADS = 1024  # more than that, and the system may refuse to make them
 
 
 def choose_device(wanted: Device) -> torch.device:
     """Returns the device to compute on.
 
     Raises:
-        SettingsError: a GPU is wanted and there is none.
+        SettingsError: a GPU is wanted and there is none, or something else is wanted.
     """
+    if wanted not in get_args(Device):
+        raise SettingsError(f"--device {wanted}: must be {', '.join(get_args(Device))}")
     if wanted == "cuda" and not torch.cuda.is_available():
         raise SettingsError("--device cuda: torch finds no CUDA device here; use --device cpu or auto")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
@@ -40,7 +44,13 @@ def count_steps(settings: BatchSettings, epochs: int, rows: int) -> int:
 
 
 def choose_compile(wanted: Compile, device: torch.device, steps: int, report: Report, repay: int = REPAY_STEPS) -> bool:
-    """Returns whether to compile a run of so many steps, and says why."""
+    """Returns whether to compile a run of so many steps, and says why.
+
+    Raises:
+        SettingsError: `wanted` is none of its values.
+    """
+    if wanted not in get_args(Compile):
+        raise SettingsError(f"--compile {wanted}: must be {', '.join(get_args(Compile))}")
     missing = missing_compiler() if wanted != "off" and device.type == "cpu" else None
     if missing:
         report.say(f"warning: compile: off, {missing}; the run takes longer")
@@ -65,9 +75,28 @@ def restore(settings: Settings, run_dir: Path) -> Settings:
     Raises:
         CheckpointError: the run's checkpoint is missing or damaged.
     """
-    made = train.read_info(run_dir / "checkpoint").get("run", {})
-    if not made.keys() >= {"device", "compiled", "threads"}:
-        raise train.CheckpointError(f"{run_dir / 'checkpoint'}: is not a recipe's; it does not say how it was computed")
+    folder = run_dir / "checkpoint"
+    made: Any = train.read_info(folder).get("run")
+    wrong = files.difference(made, MADE)
+    if not wrong and made["device"] not in ("cpu", "cuda"):
+        wrong = f"at 'device' it has {files.shown(made['device'])}"
+    if not wrong and not 1 <= made["threads"] <= MOST_THREADS:
+        wrong = f"at 'threads' it has {made['threads']}"
+    if wrong:
+        raise train.CheckpointError(f"{folder}: is not a recipe's; it does not say how it was computed ({wrong})")
     torch.set_num_threads(made["threads"])
     chosen = {"device": made["device"], "compile": "on" if made["compiled"] else "off"}
     return dataclasses.replace(settings, **{name: value for name, value in chosen.items() if hasattr(settings, name)})
+
+
+def load(folder: Path, like: tree.Tree) -> tree.Tree:
+    """Loads the state of a run, to predict with.
+
+    Raises:
+        CheckpointError: there is none, it is of another model, or its parameters are not numbers.
+    """
+    state, _ = train.load(folder, like)
+    for path, leaf in tree.leaves_with_paths(state.params):
+        if not torch.isfinite(leaf).all():
+            raise train.CheckpointError(f"{folder}: its parameter '{path}' is not finite; train again or use a copy")
+    return state

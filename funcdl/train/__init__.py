@@ -1,7 +1,8 @@
 """Training: the state, one step, evaluation, the loop over epochs, checkpoints, and what a run leaves behind."""
 
-from funcdl.train.checkpoint import CheckpointError, load, read_info, save
+from funcdl.train.checkpoint import load, read_info, save
 from funcdl.train.descent import descend
+from funcdl.train.files import CheckpointError, WriteError
 from funcdl.train.loop import Interrupted, NonFiniteLossError, fit
 from funcdl.train.report import Report
 from funcdl.train.state import TrainState, make_state
@@ -14,6 +15,7 @@ __all__ = [
     "Precision",
     "Report",
     "TrainState",
+    "WriteError",
     "descend",
     "fit",
     "load",

@@ -18,6 +18,8 @@ import torch
 from safetensors import SafetensorError
 
 from funcdl import tree
+from funcdl.train import files
+from funcdl.train.files import CheckpointError, write_atomically
 from funcdl.tree import Tree
 
 FORMAT = "funcdl checkpoint 1"
@@ -25,10 +27,9 @@ DESCRIPTION = "checkpoint.json"
 AS_REAL = (torch.complex32, torch.complex128)  # dtypes that safetensors does not have, and how it gets them
 AS_BYTES = (torch.float8_e8m0fnu, torch.float4_e2m1fn_x2)
 OURS = re.compile(r"[0-9a-f]{16}\.safetensors|\.[0-9a-f]{16}\.safetensors\.tmp|\.checkpoint\.json\.tmp")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is missing, damaged, or not of the tree that was asked for."""
+HEADER_BYTES = 10**8  # the most that safetensors reads
+NEEDED = {"format": str, "file": str, "sha256": str, "info": dict}
+TENSORS = re.compile(r"[\w-]+\.safetensors")  # a file in the same folder
 
 
 def save(folder: str | os.PathLike[str], values: Tree, info: dict[str, Any] | None = None) -> None:
@@ -46,6 +47,7 @@ def save(folder: str | os.PathLike[str], values: Tree, info: dict[str, Any] | No
         ValueError: two leaves have one path (a key holds a dot, or is a number beside its text), one has a name that
             safetensors keeps to itself, or a dtype that it does not have.
         TypeError: a leaf is not a tensor.
+        WriteError: a file cannot be written; the checkpoint that was there still is.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -71,12 +73,13 @@ def save(folder: str | os.PathLike[str], values: Tree, info: dict[str, Any] | No
     name = f"{digest[:16]}.safetensors"
     description = {"format": FORMAT, "file": name, "sha256": digest, "tree": _describe(values), "info": info or {}}
     text = json.dumps(description, indent=1, sort_keys=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     write_atomically(folder / name, payload)
     write_atomically(folder / DESCRIPTION, text.encode())
-    for old in folder.iterdir():  # the last one's, and a killed process's
-        if OURS.fullmatch(old.name) and old.name != name:
-            old.unlink()
+    with files.writing(folder):
+        for old in folder.iterdir():  # the last one's, and a killed process's
+            if OURS.fullmatch(old.name) and old.name != name:
+                old.unlink()
 
 
 def load(folder: str | os.PathLike[str], like: Tree) -> tuple[Tree, dict[str, Any]]:
@@ -96,9 +99,13 @@ def load(folder: str | os.PathLike[str], like: Tree) -> tuple[Tree, dict[str, An
     """
     folder = Path(folder)
     description = _read_description(folder)
-    payload_file = folder / str(description["file"])
+    different = _difference(description["tree"], _describe(like))
+    if different:
+        raise CheckpointError(f"{folder}: holds another tree than the one asked for: {files.clean(different, 1000)}")
+    payload_file = folder / description["file"]
+    most = HEADER_BYTES + sum(leaf.numel() * leaf.element_size() for leaf in tree.leaves(like))
     try:
-        payload = payload_file.read_bytes()
+        payload = files.read(payload_file, most)
     except OSError as error:
         raise CheckpointError(f"{payload_file}: cannot be read ({error.strerror}); it belongs to {folder}") from None
     if hashlib.sha256(payload).hexdigest() != description["sha256"]:
@@ -106,15 +113,20 @@ def load(folder: str | os.PathLike[str], like: Tree) -> tuple[Tree, dict[str, An
     try:
         loaded = safetensors.torch.load(payload)
     except SafetensorError as error:
-        raise CheckpointError(f"{payload_file}: is not a safetensors file ({error})") from None
-    difference = _difference(description["tree"], _describe(like))
-    if difference:
-        raise CheckpointError(f"{folder}: holds another tree than the one asked for: {difference}")
+        raise CheckpointError(f"{payload_file}: is not a safetensors file ({files.clean(str(error))})") from None
 
     def place(path: str, leaf: torch.Tensor) -> torch.Tensor:
         # A copy, since those loaded lie in memory that is aligned otherwise than torch's own, and kernels look at that.
         device = "cpu" if leaf.device.type == "meta" else leaf.device
-        return _restored(loaded[path or "value"].to(device, copy=True), leaf.dtype)
+        saved = loaded.get(path or "value")
+        saved = None if saved is None else _restored(saved.clone(), leaf.dtype)
+        if saved is None or (saved.dtype, saved.shape) != (leaf.dtype, leaf.shape):
+            found = "nothing" if saved is None else _describe(saved)
+            raise CheckpointError(
+                f"{payload_file}: has {found} at '{path}', and {DESCRIPTION} beside it says {_describe(leaf)}; "
+                "start again or use a copy"
+            )
+        return saved.to(device)
 
     return tree.map_with_path(place, like), description["info"]
 
@@ -133,34 +145,36 @@ def exists(folder: str | os.PathLike[str]) -> bool:
     return (Path(folder) / DESCRIPTION).exists()
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that under its name there is always the old content or the new, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    if os.name == "posix":  # the new name, too, has to reach the disk
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
-
-
 def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION
     try:
-        description = json.loads(path.read_bytes())
+        description = files.parse(files.read(path))
     except FileNotFoundError:
         raise CheckpointError(f"{folder}: holds no checkpoint (there is no {DESCRIPTION})") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    except CheckpointError:
+        raise
     except ValueError:
         raise CheckpointError(f"{path}: is not JSON; it is truncated or no checkpoint's") from None
-    needed = {"format", "file", "sha256", "tree", "info"}
-    if not isinstance(description, dict) or description.get("format") != FORMAT or not needed <= description.keys():
-        raise CheckpointError(f"{path}: does not describe a checkpoint of this version ('{FORMAT}')")
+    wrong = files.difference(description, NEEDED)
+    if not wrong and description["format"] != FORMAT:
+        wrong = f"at 'format' it has {files.shown(description['format'])}"
+    if not wrong and not TENSORS.fullmatch(description["file"]):
+        wrong = f"at 'file' it has {files.shown(description['file'])}, expected a .safetensors file beside it"
+    if not wrong and not _is_described(description.get("tree")):
+        wrong = "its 'tree' is none"
+    if wrong:
+        raise CheckpointError(f"{path}: does not describe a checkpoint of this version ('{FORMAT}'): {wrong}")
     return description
+
+
+def _is_described(part: Any) -> bool:
+    """Whether it is a tree in JSON's terms, as `_describe` makes it."""
+    if isinstance(part, dict) and len(part) == 1:
+        (children,) = part.values()
+        return isinstance(children, dict) and all(map(_is_described, children.values()))
+    return isinstance(part, str)
 
 
 def _stored(leaf: torch.Tensor) -> torch.Tensor:

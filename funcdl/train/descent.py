@@ -87,9 +87,9 @@ def descend(
     if not bad and not all(torch.isfinite(leaf).all() for leaf in tree.leaves(params)):
         bad = [len(losses)]
     if report:
+        report.save(last if bad else params, {"run": dict(info or {})})  # before the rows: only then it can be resumed
         if rows:
             _report(report, course, bad[0] if bad else len(losses), steps_per_epoch)
-        report.save(last if bad else params, {"run": dict(info or {})})
     if bad and not may_diverge:
         kept = f"; the last finite state is in {report.directory / 'checkpoint'}" if report and report.directory else ""
         raise NonFiniteLossError(f"the loss is not finite after step {bad[0]}; try a lower learning rate{kept}")

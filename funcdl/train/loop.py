@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import signal
 import threading
 import time
@@ -11,14 +12,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from funcdl import random, tree
 from funcdl.data import epoch_indices, length, steps_per_epoch, take
-from funcdl.train.checkpoint import CheckpointError
+from funcdl.train import files
+from funcdl.train.files import CheckpointError
 from funcdl.train.report import Report, Row
 from funcdl.train.state import TrainState
 from funcdl.train.step import Step
@@ -27,6 +30,11 @@ from funcdl.tree import Tree
 SAVE_SECONDS = 60.0  # between checkpoints inside an epoch
 BEST = "best"  # the folder beside the checkpoint
 LOOK_STEPS = 50  # between looks at the loss, each of which waits for the device
+
+Direction = Literal["min", "max"]
+LOWER = ("loss", "mae", "mse", "rmse", "mean_absolute_error", "mean_squared_error", "perplexity")
+HIGHER = ("accuracy", "score", "top_k", "r2", "f1", "precision", "recall")
+KNOWN: dict[str, Direction] = {**dict.fromkeys(LOWER, "min"), **dict.fromkeys(HIGHER, "max")}
 
 
 class Interrupted(KeyboardInterrupt):
@@ -49,7 +57,7 @@ def fit(
     every: int = 1,
     order: Callable[[Tensor], Sequence[Tensor]] | None = None,
     evaluate: Callable[[Tree, Tree], dict[str, Tensor]] | None = None,
-    best: str | None = None,
+    best: str | tuple[str, Direction] | None = None,
     report: Report | None = None,
     resume: bool = False,
     info: Mapping[str, Any] | None = None,
@@ -72,9 +80,10 @@ def fit(
         order: `(key) -> row numbers of each batch` for one epoch, as many batches as without it: shuffled by default,
             or for instance `data.epoch_indices_by_width`.
         evaluate: `(params, buffers) -> measured`, called for each row.
-        best: a name in the rows. Then the state of the row with the highest such value (the lowest, if the name ends in
-            "loss"), the first if several, is saved beside the checkpoint, under "best", and returned instead of the
-            last one.
+        best: a name in the rows and "max" or "min", such as `("val_cost", "min")`; the name alone where it ends in a
+            metric whose better direction is known, such as "val_loss", "val_mae" or "val_accuracy". Then the state of
+            the row with the highest or lowest such value, the first if several, is saved beside the checkpoint, under
+            "best", and returned instead of the last one. NaN is never the best.
         report: where rows, progress and checkpoints go. A checkpoint is saved at the start, after each row, every
             minute, and when Ctrl-C is pressed.
         resume: whether to go on from the report's checkpoint.
@@ -84,8 +93,10 @@ def fit(
     Raises:
         Interrupted: Ctrl-C was pressed; the state is saved. (A second Ctrl-C does not wait for the step to end.)
         NonFiniteLossError: the loss or a parameter is NaN or infinite; both are looked at before each checkpoint.
-        ValueError: `epochs`, `every` or `batch_size` is out of range.
+        ValueError: `epochs`, `every` or `batch_size` is out of range, or `best` does not say what is better, or is
+            not measured.
         CheckpointError: `resume` with a checkpoint that is missing, damaged or another run's, or under another `info`.
+        WriteError: a file of the run cannot be written; what was saved before is kept, and can be resumed.
 
     >>> from funcdl import losses, nn, optim, train
     >>> x = torch.linspace(-1, 1, 64).unsqueeze(1)
@@ -100,6 +111,7 @@ def fit(
     for name, number in (("epochs", epochs), ("every", every)):
         if number < 1:
             raise ValueError(f"{name}={number}: must be 1 or more")
+    sought = _sought(best)
     report = report or Report()
     rows = length(data)
     steps = steps_per_epoch(rows, batch_size, drop_last=drop_last)
@@ -108,11 +120,17 @@ def fit(
     run = json.loads(json.dumps({**(info or {}), **drawn}))  # as it will be read back: JSON has no tuples
     if resume:
         state, saved = report.load(state)
-        _check_same(saved.get("run", {}), run)
-        progress = _Progress.at(state, steps, saved["totals"])
+        _check_same(saved.get("run"), run)
+        progress = _Progress.at(state, steps, saved)
+        if int(state.step) > steps * epochs:
+            raise CheckpointError(
+                f"{_kept(report)}: holds step {int(state.step)}, and this run ends at step {steps * epochs}; "
+                "resume it as it was made, or start a new one"
+            )
+        _check_loaded(report, state)
         report.say(f"resuming at step {int(state.step)} of {steps * epochs}")
-        report.restore_rows(progress.epoch - 1)
-        kept = report.load(state, BEST)[0] if best and report.rows else None
+        report.restore_rows(progress.epoch - 1, saved["rows"], saved["names"])
+        kept = report.load(state, BEST)[0] if sought and any(_is_number(row, sought) for row in report.rows) else None
     else:
         progress = _Progress(epoch=1, step=0)
         kept = None
@@ -141,7 +159,7 @@ def fit(
             if done.epoch % every == 0 or done.epoch == epochs:
                 means = done.means() | (evaluate(state.params, state.buffers) if evaluate else {})
                 values = {name: value.item() for name, value in means.items()}
-                if best and _is_better(best, values, report.rows):
+                if sought and _is_better(sought, values, report.rows):
                     kept = tree.map(torch.clone, state)  # a step may be given the memory of the state
                     report.save(kept, {"epoch": done.epoch}, BEST)
                 report.row({"epoch": done.epoch, **values, "seconds": time.monotonic() - done.started})
@@ -151,12 +169,37 @@ def fit(
                     raise Interrupted(_where(report, state))
             else:
                 progress.started, progress.saved = done.started, done.saved
+    if sought and kept is None:
+        report.say(f"warning: '{sought[0]}' was never a number; the last state is returned, not the best")
     return state if kept is None else kept
 
 
-def _is_better(name: str, values: Row, rows: Sequence[Row]) -> bool:
-    sign = -1 if name.endswith("loss") else 1
-    return all(sign * values[name] > sign * row[name] for row in rows)
+def _sought(best: str | tuple[str, Direction] | None) -> tuple[str, Direction] | None:
+    """The name of what decides, and which way."""
+    if best is None:
+        return None
+    if isinstance(best, str):
+        found = re.search(rf"(?:loss|accuracy|(?<![a-z0-9])(?:{'|'.join(KNOWN)}))$", best.lower())
+        if found is None:
+            raise ValueError(f"fit(best={best!r}): is more of it better? pass best=({best!r}, 'max') or 'min'")
+        return best, KNOWN[found[0]]
+    if not (isinstance(best, tuple) and len(best) == 2 and isinstance(best[0], str) and best[1] in ("min", "max")):
+        raise ValueError(f"fit(best={best!r}): must be a name in the rows and 'max' or 'min', as ('val_cost', 'min')")
+    return best
+
+
+def _is_better(sought: tuple[str, Direction], values: Row, rows: Sequence[Row]) -> bool:
+    name, direction = sought
+    if name not in values:
+        raise ValueError(f"fit(best={name!r}): is not measured; the rows have {', '.join(values)}")
+    sign = -1 if direction == "min" else 1
+    return _is_number(values, sought) and all(
+        sign * values[name] > sign * row[name] for row in rows if _is_number(row, sought)
+    )
+
+
+def _is_number(row: Row, sought: tuple[str, Direction]) -> bool:
+    return not math.isnan(row[sought[0]])
 
 
 @dataclass
@@ -170,20 +213,38 @@ class _Progress:
     saved: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def at(cls, state: TrainState, steps: int, totals: dict[str, float]) -> _Progress:
+    def at(cls, state: TrainState, steps: int, saved: dict[str, Any]) -> _Progress:
+        wrong = files.difference(saved, {"totals": {str: float}, "order": [str], "rows": int, "names": [str]})
+        totals = {} if wrong else saved["totals"]
         epoch, step = divmod(int(state.step), steps)
         if totals and step == 0:  # all steps of the epoch are done, but not its evaluation
             epoch, step = epoch - 1, steps
+        if not wrong and (epoch < 0 or bool(totals) != bool(step)):
+            wrong = f"step {int(state.step)} and its totals do not fit together"
+        if not wrong and sorted(saved["order"]) != sorted(totals):
+            wrong = "the names of its totals are not in order"
+        if not wrong and totals and not (totals.keys() >= {"loss", "rows"} and totals["rows"] > 0):
+            wrong = "its totals are not a training run's"
+        if wrong:
+            raise CheckpointError(f"the checkpoint is damaged: {wrong}; start again or use a copy")
         sums = {
-            name: torch.tensor(total, dtype=torch.float64, device=state.step.device) for name, total in totals.items()
+            name: torch.tensor(totals[name], dtype=torch.float64, device=state.step.device)
+            for name in (saved["order"] if totals else ())
         }
         return cls(epoch + 1, step, sums)
 
     def add(self, measured: dict[str, Tensor], rows: int) -> None:
         self.step += 1
-        for name, value in {**measured, "rows": torch.ones_like(measured["loss"])}.items():
-            weighted = value.detach().double() * rows
-            self.totals[name] = self.totals[name] + weighted if name in self.totals else weighted
+        weighted = {
+            name: value.detach().double() * rows
+            for name, value in {**measured, "rows": torch.ones_like(measured["loss"])}.items()
+        }
+        if self.totals and self.totals.keys() != weighted.keys():
+            raise CheckpointError(
+                f"the checkpoint has sums of {', '.join(self.totals)}, and a step measures {', '.join(measured)}; "
+                "resume the run as it was made, or start a new one"
+            )
+        self.totals = {name: self.totals[name] + one if self.totals else one for name, one in weighted.items()}
 
     def means(self) -> dict[str, Tensor]:
         rows = self.totals["rows"]
@@ -193,7 +254,9 @@ class _Progress:
 def _save(report: Report, state: TrainState, progress: _Progress, run: Mapping[str, Any]) -> None:
     _check_finite(report, state, progress)
     totals = {name: total.item() for name, total in progress.totals.items()}
-    report.save(state, {"totals": totals, "run": run})
+    rows = [row for row in report.rows if row["epoch"] < progress.epoch]
+    measured = {"totals": totals, "order": list(totals), "rows": len(rows), "names": sorted(rows[-1]) if rows else []}
+    report.save(state, {**measured, "run": run})
     progress.saved = time.monotonic()
 
 
@@ -202,13 +265,25 @@ def _where(report: Report, state: TrainState) -> str:
     return f"interrupted after step {int(state.step)}{saved}"
 
 
-def _check_same(saved: dict[str, Any], now: dict[str, Any]) -> None:
+def _check_same(saved: Any, now: dict[str, Any]) -> None:
+    saved = saved if isinstance(saved, dict) else {}
     for name in sorted(saved.keys() | now.keys()):
         if saved.get(name) != now.get(name):
+            was = files.clean(f"{name}={saved.get(name)}")
             raise CheckpointError(
-                f"the run was made with {name}={saved.get(name)} and this is {name}={now.get(name)}; "
+                f"the run was made with {was} and this is {files.clean(name)}={now.get(name)}; "
                 "resume it as it was made, or start a new one"
             )
+
+
+def _check_loaded(report: Report, state: TrainState) -> None:
+    bad = [p for p, leaf in tree.leaves_with_paths(state.params) if not torch.isfinite(leaf).all()]
+    if bad:
+        raise CheckpointError(f"{_kept(report)}: its parameter '{bad[0]}' is not finite; start again or use a copy")
+
+
+def _kept(report: Report) -> Path | None:
+    return report.directory and report.directory / "checkpoint"
 
 
 def _check_finite(report: Report, state: TrainState, progress: _Progress) -> None:

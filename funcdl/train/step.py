@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -44,6 +44,9 @@ def make_step(
     Returns:
         `step(state, (inputs, targets)) -> (state, measured)`, with the mean `loss` of the batch among the measured.
 
+    Raises:
+        ValueError: `precision` is something else.
+
     >>> from funcdl import losses, nn, optim
     >>> from funcdl.train import make_state
     >>> model, optimizer = nn.linear(1), optim.sgd(lr=0.1)
@@ -55,6 +58,7 @@ def make_step(
     >>> bool(measured["loss"] < 1e-3)
     True
     """
+    _check_precision("make_step", precision)
 
     def step(state: TrainState, batch: Tree) -> tuple[TrainState, dict[str, Tensor]]:
         inputs, targets = batch
@@ -93,6 +97,9 @@ def make_evaluate(
         stacked along a first dimension, as `data.stacked_batches` makes them; the whole pass is one scan. A list of
         such stacks, as `data.stacked_batches_by_width` makes them, is one data set.
 
+    Raises:
+        ValueError: `precision` is something else.
+
     >>> from funcdl import data, losses, metrics, nn
     >>> model = nn.linear(1)
     >>> evaluate = make_evaluate(model, {"loss": metrics.average(losses.mse)})
@@ -100,6 +107,7 @@ def make_evaluate(
     >>> evaluate({"weight": torch.ones(1, 3), "bias": torch.zeros(1)}, {}, batches)
     {'loss': tensor(4.)}
     """
+    _check_precision("make_evaluate", precision)
 
     def accumulate(params: Tree, buffers: Tree, batch: Tree) -> Tree:
         inputs, targets, weights = batch
@@ -119,6 +127,12 @@ def make_evaluate(
         return {name: metric.compute(statistics[name]) for name, metric in metrics.items()}
 
     return evaluate
+
+
+def _check_precision(name: str, precision: Any) -> None:
+    if not isinstance(precision, str) or precision not in get_args(Precision):
+        known = " or ".join(map(repr, get_args(Precision)))
+        raise ValueError(f"{name}(precision={precision!r}): must be {known}")
 
 
 def _apply(

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from funcdl import interop, nn, random, train, tree
+from funcdl.train import files
 from recipes.lesson import Lesson, raised
 
 
@@ -30,12 +31,14 @@ def saved_and_restored(
     model = networks[function["network"]](**function["settings"])
     like = model.init(random.key(0, device=x.device), x)[0]  # a network to read the parameters into
     flat = interop.to_state_dict(params)
-    save_file(flat, folder / "params.safetensors")
-    torch.save(flat, folder / "params.pt")
+    files.write_atomically(folder / "params.safetensors", save(flat))
+    written = io.BytesIO()
+    torch.save(flat, written)
+    files.write_atomically(folder / "params.pt", written.getvalue())
     safe, _ = interop.from_state_dict(interop.load_safetensors(folder / "params.safetensors"), like)
     loaded, _ = interop.from_state_dict(interop.load_torch(folder / "params.pt"), like)  # weights_only=True
 
-    train.save(folder / "function", params, function)
+    train.save(files.own(folder / "function"), params, function)
     info = train.read_info(folder / "function")
     rebuilt = networks[info["network"]](**info["settings"])
     whole, _ = train.load(folder / "function", rebuilt.init(random.key(0, device=x.device), x)[0])

@@ -14,7 +14,7 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import data, losses, metrics, nn, optim, random, train
 from funcdl.data import Sequences
-from funcdl.train import CheckpointError
+from funcdl.train import CheckpointError, files
 from recipes import runtime
 from recipes.settings import BatchSettings
 
@@ -89,6 +89,8 @@ def fit(
         resume=settings.resume,
         info=runtime.environment(device, compiled, vocabulary=hashlib.sha256(text.encode()).hexdigest()),
     )
+    if settings.resume:  # now that it is known to be the run's
+        report.text(VOCABULARY, text)
     return state, compiled
 
 
@@ -98,19 +100,29 @@ def logits(model: nn.Layer, params: Any, sequences: Sequences) -> Tensor:
     return torch.cat([model(params, data.take(sequences, indices)) for indices in rows])
 
 
-def read_vocabulary(run_dir: Path) -> dict[str, Any]:
-    """Reads what `fit` kept in the folder of a run.
+def read_vocabulary(run_dir: Path, description: Any = dict) -> dict[str, Any]:
+    """Reads what `fit` kept in the folder of a run, which is as described (`funcdl.train.files.difference`).
 
     Raises:
         CheckpointError: it is missing or damaged.
     """
     path = run_dir / VOCABULARY
+    again = "resume the run, which writes it again"
     try:
-        return json.loads(path.read_bytes())
+        text = files.read(path)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); it belongs to the run") from None
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {again}") from None
+    try:
+        vocabulary = files.parse(text)
     except ValueError:
-        raise CheckpointError(f"{path}: is not JSON; it is damaged or not a run's") from None
+        raise CheckpointError(f"{path}: is not JSON; {again}") from None
+    run = train.read_info(run_dir / "checkpoint").get("run")
+    if not isinstance(run, dict) or run.get("vocabulary") != hashlib.sha256(text).hexdigest():
+        raise CheckpointError(f"{path}: is damaged (its checksum does not match the checkpoint's); {again}")
+    wrong = files.difference(vocabulary, description)
+    if wrong:
+        raise CheckpointError(f"{path}: is not this recipe's ({wrong}); {again}")
+    return vocabulary
 
 
 def load(settings: BatchSettings, folder: Path, model: nn.Layer, example: Sequences) -> Any:
@@ -120,4 +132,4 @@ def load(settings: BatchSettings, folder: Path, model: nn.Layer, example: Sequen
         CheckpointError: there is none, or of another model.
     """
     like = train.make_state(model, optim.adam(lr=settings.lr), random.key(settings.seed), example)
-    return train.load(folder, like)[0].params
+    return runtime.load(folder, like).params

@@ -97,7 +97,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
 
 def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
     """Names the likeliest countries of surnames."""
-    vocabulary = classifier.read_vocabulary(run_dir)
+    vocabulary = classifier.read_vocabulary(run_dir, {"classes": [str], "letters": str})
     for name in inputs:
         if len(name) > MAX_LETTERS:
             raise SettingsError(

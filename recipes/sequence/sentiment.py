@@ -91,7 +91,7 @@ def make_model(settings: Settings, words: int) -> nn.Layer:
 
 def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
     """Judges sentences."""
-    words = classifier.read_vocabulary(run_dir)["words"]
+    words = classifier.read_vocabulary(run_dir, {"words": [str]})["words"]
     for text in inputs:
         count = len(data.split_words(text))
         if not 1 <= count <= MAX_WORDS:

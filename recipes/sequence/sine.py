@@ -74,9 +74,12 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     for epoch, value in enumerate(values.tolist(), 1):
         if not math.isfinite(value):
             raise train.NonFiniteLossError(f"the loss of window {epoch} is {value}, not finite; try a lower --lr")
+    run = runtime.environment(device, compiled)
+    report.save({"params": carry[0], "hidden": carry[2]}, {"windows": steps, "run": run})  # then it can be resumed
+    report.restore_rows(0)
+    for epoch, value in enumerate(values.tolist(), 1):
         if epoch % max(1, steps // 10) == 0 or epoch == steps:
             report.row({"epoch": epoch, "loss": value})
-    report.save({"params": carry[0], "hidden": carry[2]}, {"windows": steps})
     report.picture("curves", picture(time.cpu(), predicted.cpu()))
     course = {f"RNN of {settings.hidden}": values.tolist()}
     report.picture("loss", pictures.descents(course, "sine to cosine", "window"))

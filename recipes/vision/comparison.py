@@ -7,7 +7,8 @@ import dataclasses
 from collections.abc import Mapping
 
 from funcdl import nn, train
-from recipes import pictures
+from funcdl.train import checkpoint
+from recipes import pictures, runtime
 from recipes.lesson import Lesson, Line
 from recipes.settings import Outcome
 from recipes.vision import digits
@@ -36,20 +37,26 @@ def run(
     Returns:
         Metrics by network: `loss accuracy test_loss test_accuracy parameters multiply_adds seconds`.
     """
+    if not settings.resume:
+        device = runtime.choose_device(settings.device)
+        first = next(iter(networks.values()))  # all are trained for as many epochs
+        _, compiled = digits.plan(settings, report, first, digits.read_data(settings, device))
+        settings = dataclasses.replace(settings, compile="on" if compiled else "off")
+        report.save({}, {"run": runtime.environment(device, compiled)})  # from here on it can be resumed
     lesson = Lesson()
     for name, network in networks.items():
         report.say(f"network: {name}")
         part = report.part(name)
-        begun = part.directory is not None and (part.directory / "checkpoint" / "checkpoint.json").exists()
-        trained = digits.fit(dataclasses.replace(settings, resume=begun), part, network)
+        begun = part.directory is not None and checkpoint.exists(part.directory / "checkpoint")
+        trained = digits.fit(dataclasses.replace(settings, resume=settings.resume and begun), part, network)
         part.close()
         measured = {key: value for key, value in part.rows[-1].items() if key != "epoch"}
         measured |= _cost(network, trained) | {"seconds": sum(row["seconds"] for row in part.rows)}
         lesson.metrics[name] = measured
         lesson.lines.append(Line(name, _told(measured), (tutorial or {}).get(name, "")))
     report.picture("comparison", pictures.comparison(lesson.metrics, f"{title} on {settings.dataset}"))
-    device = trained.split.train[1].device.type
-    return Outcome(lesson.metrics, trained.epochs, device, trained.compiled, lesson)
+    used = trained.split.train[1].device.type
+    return Outcome(lesson.metrics, trained.epochs, used, trained.compiled, lesson)
 
 
 def _cost(network: Network, trained: digits.Trained) -> dict[str, int]:

@@ -15,7 +15,7 @@ from funcdl import data, losses, metrics, nn, optim, random, train, tree
 from funcdl.data import Split
 from recipes import pictures, runtime, scores, settings
 from recipes.lesson import Lesson
-from recipes.settings import Outcome
+from recipes.settings import Outcome, SettingsError
 
 EVALUATION_BATCH = 100  # the activations of more images do not stay in the cache
 SHOWN = 12
@@ -107,15 +107,32 @@ def run(settings: Settings, report: train.Report, network: Network, title: str) 
     return Outcome(measured | lesson.metrics, trained.epochs, device, trained.compiled, lesson)
 
 
+def read_data(settings: Settings, device: torch.device) -> Split:
+    """The digits, on the device.
+
+    Raises:
+        SettingsError: the data set is neither of the two.
+    """
+    if settings.dataset not in ("sample", "mnist"):
+        raise SettingsError(f"--dataset {settings.dataset}: must be sample or mnist")
+    split = data.digits() if settings.dataset == "sample" else data.mnist(settings.data_dir)
+    return Split(*tree.map(lambda leaf: leaf.to(device), split))
+
+
+def plan(settings: Settings, report: train.Report, network: Network, split: Split) -> tuple[int, bool]:
+    """How many epochs there are to be, and whether to compile the step."""
+    images, labels = split.train
+    epochs = settings.epochs or network.epochs[settings.dataset]
+    steps = runtime.count_steps(settings, epochs, len(images))
+    return epochs, runtime.choose_compile(settings.compile, labels.device, steps, report)
+
+
 def fit(settings: Settings, report: train.Report, network: Network) -> Trained:
     """Trains a network and evaluates it after each epoch."""
     device = runtime.choose_device(settings.device)
-    split = data.digits() if settings.dataset == "sample" else data.mnist(settings.data_dir)
-    split = Split(*tree.map(lambda leaf: leaf.to(device), split))
+    split = read_data(settings, device)
     (images, labels), test = split
-    epochs = settings.epochs or network.epochs[settings.dataset]
-    steps = runtime.count_steps(settings, epochs, len(images))
-    compiled = runtime.choose_compile(settings.compile, device, steps, report)
+    epochs, compiled = plan(settings, report, network, split)
 
     state_key, order_key = random.split(random.key(settings.seed, device=device)).unbind()
     state = train.make_state(network.model, network.optimizer, state_key, network.normalise(images[:1]))
@@ -167,7 +184,7 @@ def predict(settings: Settings, run_dir: Path, inputs: Sequence[str], network: N
     """Reads pictures of single digits with the network of a run."""
     images = torch.stack([data.load_digit(path) for path in inputs])
     like = train.make_state(network.model, network.optimizer, random.key(settings.seed), network.normalise(images[:1]))
-    state, _ = train.load(run_dir / "checkpoint", like)
+    state = runtime.load(run_dir / "checkpoint", like)
     return [
         {"input": str(path), "prediction": row.argmax().item(), "probabilities": row.tolist()}
         for path, row in zip(inputs, read(network, state, images), strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import data, interop, losses, metrics, models, nn, optim, random, train, tree
 from funcdl.data import Split
+from funcdl.train import files
 from recipes import pictures, runtime, settings
 from recipes.lesson import Lesson
 from recipes.settings import Outcome
@@ -80,6 +82,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
             with warnings.catch_warnings():  # TensorBoard has the graph from a trace, of which torch warns
                 warnings.simplefilter("ignore")
                 writer.add_graph(interop.to_module(model, state.params), inputs[:1])
+            writer.flush()  # it is not written again where the run is resumed
 
         def recording(state: train.TrainState, batch: tree.Tree) -> tuple[train.TrainState, dict[str, Tensor]]:
             after, numbers = step(state, batch)
@@ -90,6 +93,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
             for group, values in (("weights", params), ("gradients", slope(params))):
                 for path, leaf in tree.leaves_with_paths(values):
                     writer.add_histogram(f"{group}/{path}", leaf.detach().cpu(), len(report.rows) + 1)
+            writer.flush()
             return evaluate(params, buffers, test)
 
         state = train.fit(
@@ -166,18 +170,28 @@ def writing(folder: Path) -> Iterator[SummaryWriter]:
     """A writer of events, closed at the end."""
     from torch.utils.tensorboard import SummaryWriter  # imported here as it takes a second
 
-    writer = SummaryWriter(str(folder))
+    hook = threading.excepthook
+    # Its thread's errors are raised again where the main one adds or waits.
+    threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else hook(args)
     try:
-        yield writer
+        writer = SummaryWriter(str(folder))
+        try:
+            yield writer
+        finally:
+            writer.close()
     finally:
-        writer.close()
+        threading.excepthook = hook
 
 
 @contextlib.contextmanager
 def folder_of(report: train.Report) -> Iterator[Path]:
     """The folder for the events, one for a moment where the report has none."""
     if report.directory is not None:
-        yield report.directory / "tensorboard"
+        folder = files.own(report.directory / "tensorboard")
+        for path in folder.rglob("*"):
+            if path.is_symlink():
+                raise train.CheckpointError(f"{path}: is a symbolic link; remove it, as TensorBoard would follow it")
+        yield folder
         return
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(scratch)

@@ -1,0 +1,156 @@
+"""The folder of a run: its settings, who works in it, and whether there is something to go on with."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from funcdl.train import checkpoint, files
+from funcdl.train.report import METRICS
+from recipes.settings import SESSION_ONLY, Settings, SettingsError
+
+CONFIG = "config.json"
+
+
+def write_config(run_dir: Path, name: str, settings: Settings) -> None:
+    """Keeps what a run was told, but for what may differ between its sittings."""
+    kept = {key: value for key, value in dataclasses.asdict(settings).items() if key not in SESSION_ONLY}
+    text = json.dumps({"recipe": name, "settings": kept}, indent=1)
+    files.write_atomically(run_dir / CONFIG, text.encode())
+
+
+def read_config(run_dir: Path) -> dict[str, Any]:
+    """Reads a run's `recipe`, a name, and `settings`, which are not looked at yet.
+
+    Raises:
+        SettingsError: there is none, or it is damaged.
+        CheckpointError: it is no regular file, or far too large.
+    """
+    path = run_dir / CONFIG
+    try:
+        config = files.parse(files.read(path))
+    except OSError as error:
+        raise SettingsError(f"{run_dir}: holds no run ({CONFIG}: {error.strerror}); name the folder of a run") from None
+    except files.CheckpointError:
+        raise
+    except ValueError:
+        raise SettingsError(f"{path}: is not JSON; it is damaged or not a run's") from None
+    wrong = files.difference(config, {"recipe": str, "settings": dict})
+    if wrong:
+        raise SettingsError(f"{path}: is not a run's; it needs a 'recipe' and its 'settings' ({wrong})")
+    return config
+
+
+def read_settings(settings_class: type[Settings], config: dict[str, Any], run_dir: Path) -> Any:
+    """Returns the settings that a run's configuration has.
+
+    Raises:
+        SettingsError: they are not this recipe's, or one of them is none that it could have.
+    """
+    path, found = run_dir / CONFIG, config["settings"]
+    hints = get_type_hints(settings_class)
+    names = {field.name for field in dataclasses.fields(settings_class)} - set(SESSION_ONLY)
+    sides = (("has", found.keys() - names), ("lacks", names - found.keys()))
+    if differences := [f"{word} {', '.join(sorted(which))}" for word, which in sides if which]:
+        raise SettingsError(
+            f"{path}: has other settings than this version's '{config['recipe']}': it {' and '.join(differences)}; "
+            "start a new run"
+        )
+    for name in sorted(names):
+        if not _fits(found[name], hints[name]):
+            raise SettingsError(
+                f"{path}: has the setting '{name}' {files.shown(found[name])}, which it cannot be; "
+                "put the run's own file in its place, or start a new run"
+            )
+    settings = settings_class(**found)
+    try:
+        settings.check()
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from None
+    return settings
+
+
+def is_begun(run_dir: Path) -> bool:
+    """Whether a run has something to go on with. It has rows only after its first checkpoint."""
+    return checkpoint.exists(run_dir / "checkpoint") or (run_dir / METRICS).exists()
+
+
+def clear(run_dir: Path) -> None:
+    """Takes away what a run left that failed before it saved anything, so that its folder can be used again."""
+    if checkpoint.exists(run_dir / "checkpoint"):
+        return
+    (run_dir / CONFIG).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # it held other files before
+        run_dir.rmdir()
+
+
+def told(error: OSError, run_dir: Path) -> str:
+    """What an error of the operating system says to the person whose run it ended."""
+    if isinstance(error, files.WriteError):
+        return str(error)
+    advice = files.ADVICE.get(error.errno or 0)
+    return f"{error.filename or run_dir}: {error.strerror or error}{f'; {advice}' if advice else ''}"
+
+
+@contextlib.contextmanager
+def locked(run_dir: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Keeps other processes from working in the folder of a run; a process that dies, however, lets it go.
+
+    Args:
+        run_dir: a folder that is there.
+        say: is told if the file system knows no locks.
+
+    Raises:
+        SettingsError: another one works in it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        say(f"warning: {run_dir} cannot be locked here; see that no other process works in it")
+        yield
+        return
+    descriptor = None
+    try:
+        try:
+            descriptor = os.open(run_dir, os.O_RDONLY)
+            _held.add(descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError(
+                f"{run_dir}: another process works in it; wait until it has ended, or choose another folder by --out"
+            ) from None
+        except OSError as error:
+            say(f"warning: {run_dir} cannot be locked ({error.strerror}); see that no other process works in it")
+        yield
+    finally:
+        if descriptor is not None:
+            _held.discard(descriptor)
+            os.close(descriptor)
+
+
+_held: set[int] = set()  # of this process
+
+
+def _let_go() -> None:
+    """In a forked child, such as a worker that loads data: it may outlive a killed run, and the lock would with it."""
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return any(value == one and type(value) is type(one) for one in get_args(hint))
+    if get_origin(hint) in (Union, types.UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    return hint in files.NAMES and files.difference(value, hint) is None
