@@ -30,7 +30,8 @@ def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: boo
         A function of the arguments of `f` that returns a tree like `args[argnums]`.
 
     Raises:
-        TypeError: by the function, when a leaf to differentiate, or one of `aux`, is not such a tensor.
+        TypeError: by the function, when a leaf to differentiate, or one of `aux`, is not such a tensor, or when `f`
+            uses `torch.utils.checkpoint` below another transform than `jit`.
         ValueError: by the function, when `f` writes into one of its arguments.
 
     Source: `torch.func.grad`. Where no other transform and no graph is under way plain autograd takes the gradient: the
@@ -108,9 +109,20 @@ def _by_torch_func(
         first_order.refuse_other_aux(result[1], aux)
         return result[0], aux
 
-    grads, found = torch.func.grad_and_value(of_leaves, has_aux=has_aux)(
-        [values[place] for place in chosen], [values[place] for place in others]
-    )
+    try:
+        grads, found = torch.func.grad_and_value(of_leaves, has_aux=has_aux)(
+            [values[place] for place in chosen], [values[place] for place in others]
+        )
+    except RuntimeError as error:
+        if "saved tensor hooks" not in str(error):
+            raise
+        by_autograd = first_order.gradient_and_value(f, argnums, has_aux, args, kwargs)
+        if by_autograd is None:
+            raise TypeError(
+                "grad: f keeps tensors in its own way, as torch.utils.checkpoint does, which torch cannot follow below "
+                "another transform; take this gradient outside of vmap, grad and jvp, or do without"
+            ) from error
+        return by_autograd
     gradient = tree.unflatten(tree.structure([args[position] for position in positions]), grads)
     value = (found[0], tree.unflatten(form, found[1])) if has_aux else found
     return (gradient[0] if isinstance(argnums, int) else tuple(gradient)), value
