@@ -5,8 +5,8 @@ import functools
 import pytest
 import torch
 
-from funcdl.transforms import inductor, jit, kernels, outlining
-from tests.transforms.donated import jit_module
+from funcdl.transforms import jit, kernels, outlining
+from tests.transforms.donated import jit_module, loaded_together
 
 SCALAR = torch.tensor(0.3, dtype=torch.float64)
 REAL = {  # the operations of real numbers, of leaves x, y, z
@@ -135,23 +135,6 @@ def run(kind):
             name: (list(map(updates[name], xs, ys, zs)), program(list(map(torch.clone, xs)), ys, zs), kernels, graph)
             for name, (program, kernels, graph) in programs.items()
         }
-
-
-def loaded_together(sources):
-    """One function for many kernels, called with a kernel's number first: what all include takes a compiler longest."""
-    begin = 'extern "C" void kernel('
-    arguments = "int64_t pieces, const int64_t* sizes, const int64_t* places, int threads, void* const* values"
-    head, count = sources[0].partition(begin)[0], len(sources)
-    parts = [head]
-    for number, source in enumerate(sources):
-        assert source.startswith(head + begin + arguments)
-        parts.append(source.removeprefix(head).replace(begin, f"static void kernel{number}("))
-    calls = [
-        f"case {number}: kernel{number}(pieces / {count}, sizes, places, threads, values);" for number in range(count)
-    ]
-    parts.append(f"{begin}{arguments}) {{ switch (pieces % {count}) {{ {' break; '.join(calls)} }} }}\n")
-    function = inductor.loaded("".join(parts))
-    return lambda number, pieces, *rest: function(pieces * count + number, *rest)
 
 
 def check(kind, name):
