@@ -350,12 +350,16 @@ DRAWS = {
     "multinomial": lambda x: torch.multinomial(x.abs(), 2),
     "dropout": lambda x: F.dropout(x, 0.5),
     "rrelu": lambda x: F.rrelu(x, training=True),
-    "distributions": lambda x: torch.distributions.Gamma(x.abs(), 1.0).sample(),
+    "distributions": lambda x: torch.distributions.Gamma(x.abs(), 1.0, validate_args=False).sample(),
     "unused": lambda x: (torch.rand(3), x)[1],
     "in a gradient": fd.grad(lambda x: (x * torch.randn(5)).sum()),
     "in a scan": lambda x: fd.scan(lambda c, y: (c + torch.rand(()), y * 1), x[0], x)[0],
+    "in a vmap": fd.vmap(lambda y: y * torch.randn(())),
+    "in a vmap of a gradient": lambda x: fd.vmap(fd.grad(lambda y: F.dropout(y, 0.5).sum()))(torch.stack([x, x])),
+    "in a branch": lambda x: torch.cond(x.sum() > 0, lambda y: y * torch.rand(5), lambda y: -y, (x,)),
     "own generator": lambda x: x + torch.rand(5, generator=GENERATOR),
     "seed": lambda x: (torch.manual_seed(0), x + 1)[1],
+    "seed in a vmap": fd.vmap(lambda y: (torch.manual_seed(0), y * torch.randn(()))[1]),
 }
 GENERATOR = torch.Generator()
 
