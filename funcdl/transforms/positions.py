@@ -1,28 +1,36 @@
-"""Indexing by a 0-dim tensor while a function runs on tensors without data."""
+"""Indexing by a 0-dim tensor, and scaling by one, while a function runs on tensors without data."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import SymInt, Tensor
+from torch import SymFloat, SymInt, Tensor
 from torch._subclasses.fake_tensor import is_fake
 from torch.overrides import TorchFunctionMode
 
 _functorch = torch._C._functorch
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8)
+_ADDING = {getattr(torch, name) for name in ("add", "sub", "subtract")} | {
+    getattr(Tensor, name) for name in ("add", "add_", "sub", "sub_", "subtract", "subtract_")
+}
 
 
 class UnknownPositions(TorchFunctionMode):
     """Takes `x[i]` as `x.select(dim, i)`, since Python's brackets want to know where `i` is.
 
-    Below a derivative, which cannot follow views at unknown places, it is a copy.
+    Below a derivative, which cannot follow views at unknown places, it is a copy. `x.add(y, alpha=h)` is `x + h * y`
+    there, since torch's formula for its derivative asks whether `h` is 1.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if kwargs and func in _ADDING and _is_unknown_factor(kwargs.get("alpha")):
+            tensors = [part for part in (*args, *kwargs.values()) if isinstance(part, Tensor)]
+            if any(map(_is_differentiated, tensors)):
+                return _add_scaled(func, *args, **kwargs)
         if func in (Tensor.__getitem__, Tensor.__setitem__) and any(map(_is_unknown, _entries(args[1]))):
             x, places, rest = args[0], *_places(args[0], _entries(args[1]))
-            differentiated = x.requires_grad or torch._C._are_functorch_transforms_active()
+            differentiated = _is_differentiated(x)
             if func is Tensor.__setitem__ and differentiated and all(entry == slice(None) for entry in rest):
                 value = torch.as_tensor(args[2], dtype=x.dtype, device=x.device)
                 torch.ops.aten.index_put_.default(x, _indices(places), value)
@@ -42,13 +50,31 @@ def _entries(index: Any) -> tuple[Any, ...]:
 def _is_unknown(entry: Any) -> bool:
     if not isinstance(entry, Tensor):
         return isinstance(entry, SymInt)
-    if entry.ndim or entry.dtype not in _WHOLE:
+    return entry.dtype in _WHOLE and _is_unknown_factor(entry)
+
+
+def _is_unknown_factor(entry: Any) -> bool:
+    if not isinstance(entry, Tensor):
+        return isinstance(entry, (SymInt, SymFloat))
+    if entry.ndim:
         return False
     while _functorch.is_functorch_wrapped_tensor(entry):
         if _functorch.is_batchedtensor(entry):  # of each member another one, which torch takes for a tensor of them
             return False
         entry = _functorch.get_unwrapped(entry)
     return is_fake(entry)
+
+
+def _is_differentiated(x: Tensor) -> bool:
+    return x.requires_grad or torch._C._are_functorch_transforms_active()
+
+
+def _add_scaled(func: Any, input: Any, other: Any, *, alpha: Any) -> Tensor:
+    dtype = torch.result_type(input, other)
+    if isinstance(other, Tensor) and other.dtype in (torch.float16, torch.bfloat16):
+        other = other.float()  # the product is not rounded before it is added
+    result: Tensor = func(input, other * alpha)
+    return result if result is input else result.to(dtype)
 
 
 def _places(x: Tensor, entries: tuple[Any, ...]) -> tuple[dict[int, Any], tuple[Any, ...]]:

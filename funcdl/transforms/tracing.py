@@ -59,15 +59,17 @@ def trace(f: Callable[..., list[Tensor]], leaves: Sequence[Tensor]) -> GraphModu
         ValueError: `f` draws from a generator of torch.
     """
     generator = torch.get_rng_state()
-    with _without_data(leaves) as fakes, torch._dynamo.config.patch(error_on_nested_fx_trace=False):
-        try:
+    try:
+        with _without_data(leaves) as fakes, torch._dynamo.config.patch(error_on_nested_fx_trace=False):
             graph = make_fx(f, values.decompositions(), _allow_non_fake_inputs=True)(*fakes)
-        except NotImplementedError as error:  # of torch 2.11
-            if "torch._C.Generator" in str(error):
-                raise ValueError(_hidden("draws from")) from error
-            raise
-    if not torch.equal(generator, torch.get_rng_state()):
+        untouched = torch.equal(generator, torch.get_rng_state())
+    except RuntimeError as error:  # that of vmap, or of torch 2.11
+        if "called random operation" in str(error) or "torch._C.Generator" in str(error):
+            raise ValueError(_hidden("draws from")) from error
+        raise
+    finally:
         torch.set_rng_state(generator)
+    if not untouched:
         raise ValueError(_hidden("sets or advances"))
     for module in graph.modules():
         held = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
@@ -163,7 +165,8 @@ def _refuse_writes(graph: GraphModule) -> None:
 
 def _refuse_draws(graph: GraphModule) -> None:
     """Raises a ValueError where the graph draws random numbers from a generator of torch, at each call other ones."""
-    for node in graph.graph.nodes:
+    parts = [module for module in graph.modules() if isinstance(module, GraphModule)]  # with those of torch.cond
+    for node in (node for part in parts for node in part.graph.nodes):
         if isinstance(node.target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded in node.target.tags:
             schema = node.target._schema
             given = {spec.name: spec.default_value for spec in schema.arguments} | node.kwargs

@@ -36,6 +36,7 @@ _TORCHS_WORDS = (
     "long or byte Variables are valid indices",
     "its data is not allocated yet",
     "numpy() is not supported",
+    "A different number of tensors was saved during",  # x[i] in what torch.utils.checkpoint runs again
 )
 
 
@@ -173,7 +174,7 @@ _SCALED = {
 
 def _with_tensors(module: GraphModule, node: Node) -> Node:
     """The operation that computes with tensors what `node` computes with values."""
-    target, result = node.target, node.meta["val"]
+    target, result = node.target, node.meta.get("val")
     if not isinstance(target, torch._ops.OpOverload) or not isinstance(result, Tensor):
         raise ValueAskedFor(f"{target}")
     specs = target._schema.arguments
