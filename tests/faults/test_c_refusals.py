@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from funcdl import losses, models, nn, optim, random, train
+from funcdl import losses, models, nn, optim, random, train, transforms
 
 X = torch.ones(2, 3)
 
@@ -116,3 +116,31 @@ def test_lengths_of_sequences_in_an_array():
 def test_shapes_of_binary_cross_entropy():
     with pytest.raises(ValueError, match=r"binary_cross_entropy: expected targets of shape \(3, 1\), got \(3,\)"):
         losses.binary_cross_entropy(torch.full((3, 1), 0.5), torch.ones(3))
+
+
+@pytest.mark.parametrize("label_smoothing", [2, -0.1, None, "0.1", float("nan")])
+def test_label_smoothing(label_smoothing):
+    with pytest.raises(
+        ValueError, match=f"cross_entropy: expected a label_smoothing from 0 to 1, got {label_smoothing}"
+    ):
+        losses.cross_entropy(X, torch.tensor([0, 1]), label_smoothing=label_smoothing)
+
+
+@pytest.mark.parametrize("batch", [(0, 3), (2, 0)])
+def test_interpolating_nothing(without_inductor, batch):
+    layers = [
+        nn.upsample(4),
+        nn.upsample(scale_factor=1.5),
+        nn.upsample(scale_factor=0.5, mode="nearest-exact"),
+        nn.upsample(size=(2, 5), mode="bilinear"),
+        nn.upsample(size=3, mode="area"),
+    ]
+
+    def run(x):
+        return [layer({}, x) for layer in layers]
+
+    forms = [y.shape[2:] for y in run(torch.zeros(1, 1, 4, 5))]
+    x = torch.zeros(*batch, 4, 5)
+    for function in (run, transforms.jit(run)):
+        assert [y.shape for y in function(x)] == [(*batch, *form) for form in forms]
+    assert transforms.grad(lambda x: sum(y.sum() for y in run(x)))(x).shape == x.shape
