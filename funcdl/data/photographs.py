@@ -65,7 +65,8 @@ def photographs(
         skip_unreadable: whether to leave out files that cannot be read instead of refusing all.
 
     Raises:
-        DataError: a folder or a class is missing, or files cannot be read; all of these are named.
+        DataError: a folder or a class is missing, a photograph lies beside the classes' folders, or files cannot be
+            read; all of these are named.
 
     >>> import tempfile
     >>> from PIL import Image
@@ -150,6 +151,9 @@ def _listed(folder: Path, name: str) -> dict[str, list[Path]]:
         raise DataError(
             f"{folder} needs a folder of photographs for each class, such as ants and bees, and has {found}"
         )
+    beside = sorted(path for path in folder.iterdir() if path.is_file() and _is_photograph(path.name))
+    if beside:
+        raise DataError(f"{beside[0]} is in no class; move it to the folder of one, such as {classes[0]}")
     files = {path.name: list(_below(path)) for path in classes}
     if empty := [path for path in classes if not files[path.name]]:
         raise DataError(f"{empty[0]} has no photographs; put some there ({' '.join(EXTENSIONS)})")
@@ -166,9 +170,13 @@ def _below(folder: Path) -> Iterator[Path]:
     for here, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         place = os.path.realpath(here)
         folders[:] = [] if place in seen else sorted(name for name in folders if not _is_hidden(name))
-        names = [] if place in seen else sorted(name for name in names if not _is_hidden(name))
+        names = [] if place in seen else sorted(filter(_is_photograph, names))
         seen.add(place)
-        yield from (Path(here, name) for name in names if Path(name).suffix.lower() in EXTENSIONS)
+        yield from (Path(here, name) for name in names)
+
+
+def _is_photograph(name: str) -> bool:
+    return not _is_hidden(name) and Path(name).suffix.lower() in EXTENSIONS
 
 
 def _is_hidden(name: str) -> bool:

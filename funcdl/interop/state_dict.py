@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from funcdl import tree
+from funcdl.nn.checks import values_are_known
 from funcdl.tree import Tree
 
 
@@ -47,9 +49,9 @@ def from_state_dict(state_dict: Mapping[str, Tensor], params: Tree, buffers: Tre
         device of the leaf whose place it takes.
 
     Raises:
-        ValueError: names are missing, unexpected, or have another shape; all of them are listed.
+        ValueError: names are missing, unexpected, have another shape, or values that the leaf's dtype does not hold, as
+            complex numbers for a real leaf, integers for weights, or NaN; all of them are listed.
 
-    >>> import torch
     >>> from funcdl import nn, random
     >>> params, buffers = nn.serial(nn.linear(2)).init(random.key(0), torch.zeros(1, 3))
     >>> saved = {"0.weight": torch.ones(2, 3), "0.bias": torch.zeros(2)}  # torch.load("twin.pt"), say
@@ -65,17 +67,52 @@ def from_state_dict(state_dict: Mapping[str, Tensor], params: Tree, buffers: Tre
     problems += [
         f"{name} of shape {tuple(value.shape)} instead of {tuple(expected[name].shape)}"
         for name, value in state_dict.items()
-        if name in expected and value.shape != expected[name].shape
+        if name in expected and isinstance(value, Tensor) and value.shape != expected[name].shape
     ]
+    if not problems:
+        problems = [
+            f"{name} {wrong}" for name, leaf in expected.items() if (wrong := _misfit(state_dict[name], leaf.dtype))
+        ]
     if problems:
         raise ValueError(
-            f"from_state_dict: expected the names and shapes of params and buffers, got: {'; '.join(problems)}"
+            f"from_state_dict: expected the names, shapes and kinds of numbers of params and buffers, got: "
+            f"{'; '.join(problems)}"
         )
 
     def value_of(path: str, leaf: Tensor) -> Any:
         return state_dict[path].detach().to(leaf.device, leaf.dtype, copy=True)
 
     return tree.map_with_path(value_of, params), tree.map_with_path(value_of, buffers)
+
+
+def _misfit(value: Any, dtype: torch.dtype) -> str | None:
+    """In which way a leaf of that dtype would not hold the numbers in `value`, or None."""
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__} instead of a tensor"
+    if _kind(value.dtype) != _kind(dtype) and not (dtype.is_complex and value.is_floating_point()):
+        return f"of {value.dtype} instead of {dtype}"
+    if not values_are_known(value):
+        return None
+    if value.isnan().any():
+        return "with NaN"
+    return f"with numbers out of the range of {dtype}" if _are_out_of_range(value, dtype) else None
+
+
+def _are_out_of_range(value: Tensor, dtype: torch.dtype) -> bool:
+    if _kind(dtype) == "bool" or value.dtype == dtype:
+        return False
+    if _kind(dtype) == "whole":
+        return bool((value.to(dtype).double() != value.double()).any())
+    if torch.finfo(dtype).max >= torch.finfo(value.dtype).max:
+        return False
+    numbers = torch.view_as_real(value.to(torch.complex128)) if value.is_complex() else value.double()
+    return bool((numbers.isfinite() & (numbers.abs() > torch.finfo(dtype).max)).any())
+
+
+def _kind(dtype: torch.dtype) -> str:
+    if dtype.is_complex or dtype == torch.bool:
+        return "complex" if dtype.is_complex else "bool"
+    return "floating" if dtype.is_floating_point else "whole"
 
 
 def _named(what: str, values: Tree) -> dict[str, Tensor]:

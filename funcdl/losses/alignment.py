@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from funcdl.losses.reduction import Reduction, reduce
+from funcdl.nn.checks import values_are_known
 
 _IMPOSSIBLE = -1e30  # a log probability; minus infinity would have NaN for its derivative
 
@@ -38,12 +39,14 @@ def ctc(
         zero_infinity: whether a sample too short for its targets has loss 0 instead of infinity.
 
     Raises:
-        ValueError: the shapes do not fit, or `blank` is not a class.
+        TypeError: lengths are no integers.
+        ValueError: the shapes do not fit, `blank` is not a class, or lengths are out of range; these are looked at
+            where they can be: not in a graph, nor where `vmap` maps.
 
     Source: Graves et al., "Connectionist temporal classification", 2006. Equals `torch.nn.functional.ctc_loss` by plain
     operations, which `vmap` and `jit` can take: a loop over the times, unrolled in a graph, so that hundreds of them
-    take long to compile. It does not take the targets of all samples joined in one dimension; lengths out of range are
-    not noticed; and a loss of infinity has a gradient of zero.
+    take long to compile. It does not take the targets of all samples joined in one dimension; and a loss of infinity
+    has a gradient of zero.
 
     >>> uniform = torch.full((4, 1, 3), 1 / 3).log()
     >>> ctc(uniform, torch.tensor([[1, 2]]), torch.tensor([4]), torch.tensor([2]), reduction="sum")
@@ -62,9 +65,15 @@ def ctc(
         raise ValueError(f"ctc: expected a blank from 0 to {classes - 1}, got {blank}")
     device = log_probabilities.device
     lengths = [torch.as_tensor(given, device=device).reshape(-1, 1) for given in (input_lengths, target_lengths)]
+    lengths = [given if given.numel() else given.long() for given in lengths]
     for name, given in zip(("input_lengths", "target_lengths"), lengths, strict=True):
+        if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
+            raise TypeError(f"ctc: expected {name} of integers, got {given.dtype}")
         if len(given) != batch:
             raise ValueError(f"ctc: expected {batch} {name}, one of each sample, got {len(given)}")
+        most = time if name == "input_lengths" else targets.shape[1]
+        if values_are_known(given) and not ((given >= 0) & (given <= most)).all():
+            raise ValueError(f"ctc: expected {name} from 0 to {most}, got {given.flatten().tolist()}")
     counted, last = lengths[0], 2 * lengths[1]
 
     # States are blank, label 0, blank, label 1, ..., blank; from each to itself, to the next, and from a label to the

@@ -36,6 +36,7 @@ def binary_cross_entropy(
     >>> binary_cross_entropy(torch.tensor([0.5, 0.25]), torch.tensor([1.0, 0.0]))
     tensor(0.4904)
     """
+    check_shapes("binary_cross_entropy", probabilities.shape, targets=targets)
     check_broadcasts("binary_cross_entropy", probabilities.shape, weight=weight)
     return reduce(F.binary_cross_entropy(probabilities, targets, weight, reduction="none"), reduction)
 

@@ -75,7 +75,7 @@ def cross_entropy(
     >>> cross_entropy(torch.zeros(3, 10), torch.tensor([1, 0, 7]))
     tensor(2.3026)
     """
-    if not 0 <= label_smoothing <= 1:
+    if not isinstance(label_smoothing, (int, float, Tensor)) or not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: expected a label_smoothing from 0 to 1, got {label_smoothing}")
     check_reduction(reduction)
     if not targets.is_floating_point():

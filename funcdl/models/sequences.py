@@ -10,7 +10,7 @@ from torch import Tensor
 
 from funcdl import nn
 from funcdl.nn import Layer
-from funcdl.nn.layer import Buffers, Params
+from funcdl.nn.layer import OF_APPLY, Buffers, Params, as_pair
 from funcdl.tree import Tree
 
 Recurrence = Literal["rnn", "gru", "lstm"]
@@ -164,7 +164,7 @@ def at(entry: str, layer: Layer) -> Layer:
     def apply(
         params: Params, buffers: Buffers, x: dict[str, Tensor], *, key: Tensor | None = None, train: bool = False
     ) -> tuple[dict[str, Tree], Buffers]:
-        y, buffers = layer.apply(params, buffers, x[entry], key=key, train=train)
+        y, buffers = as_pair("at", OF_APPLY, layer.apply(params, buffers, x[entry], key=key, train=train))
         return {**x, entry: y}, buffers
 
     return Layer(init, apply)

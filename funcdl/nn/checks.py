@@ -34,11 +34,14 @@ def entry(layer: str, entries: Params, name: str, kind: str = "parameter") -> An
     funcdl.nn.checks.MissingEntry: linear(4): expected a parameter 'weight', got 'w'; pass what init() returned
     """
     try:
-        return entries[name]
+        found = entries[name]
     except (KeyError, IndexError, TypeError):
+        found = None
+    if found is None:
         given = ", ".join(map(repr, entries)) if isinstance(entries, Mapping) else type(entries).__name__
         message = f"{layer}: expected a {kind} {name!r}, got {given or 'none'}; pass what init() returned"
-        raise MissingEntry(message) from None
+        raise MissingEntry(message)
+    return found
 
 
 def check_dtype(layer: str, x: Tensor, weight: Tensor) -> None:

@@ -15,6 +15,8 @@ from funcdl.tree import Tree
 Params = dict[str, Any]  # nested dicts of tensors that are learned
 Buffers = dict[str, Any]  # nested dicts of tensors that are not: running statistics
 
+OF_INIT, OF_APPLY = "init() to return (params, buffers)", "apply() to return (y, buffers)"  # what errors say of them
+
 
 @dataclass(frozen=True, repr=False)
 class Layer(OfFunctions):
@@ -48,9 +50,7 @@ class Layer(OfFunctions):
     def __call__(self, params: Params, x: Tree, *, key: Tensor | None = None, train: bool = False) -> Tree:
         """Returns `y` of `apply`, for a layer without buffers."""
         try:
-            y, buffers = as_pair(
-                "layer(params, x)", "apply() to return (y, buffers)", self.apply(params, {}, x, key=key, train=train)
-            )
+            y, buffers = as_pair("layer(params, x)", OF_APPLY, self.apply(params, {}, x, key=key, train=train))
         except KeyError:
             buffers = self.init(random.key(0), x)[1]  # only now, to tell a missing buffer from a missing parameter
             if not buffers:
@@ -69,6 +69,8 @@ def as_pair(where: str, expected: str, result: Any) -> tuple[Any, Any]:
         got = f"{len(result)} results" if isinstance(result, (tuple, list)) else f"a {type(result).__name__}"
         raise TypeError(f"{where}: expected {expected}, got {got}")
     first, second = result
+    if isinstance(second, Tensor):
+        raise TypeError(f"{where}: expected {expected}, got a Tensor in place of the dict of buffers")
     return first, second
 
 

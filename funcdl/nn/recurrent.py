@@ -49,7 +49,7 @@ def rnn(
         - `input`, (time, batch, inputs), or (time, inputs) for one sequence;
         - `hx`, the initial state, (num_layers * directions, batch, hidden_size), or for one sequence without the batch;
           zeros by default;
-        - `lengths`, int64 (batch,), or () for one sequence, or a list of ints: how many of the time steps belong to
+        - `lengths`, int64 (batch,), or () for one sequence, or a list or array of ints: how many time steps belong to
           each. The outputs beyond are zero, the last state is the one at the sequence's own end, and there the reverse
           direction starts.
 
@@ -217,8 +217,8 @@ def _recurrent(
             raise ValueError(f"{name}: expected ({order}, inputs) or (time, inputs), got shape {tuple(x.shape)}")
         lengths = inputs.get("lengths")
         if lengths is not None and not isinstance(lengths, Tensor):
-            dtype = None if lengths else torch.int64
-            lengths = torch.tensor(lengths, dtype=dtype, device=x.device)
+            lengths = torch.as_tensor(lengths, device=x.device)
+            lengths = lengths if lengths.numel() else lengths.long()
         return x, inputs.get("hx"), lengths
 
     def check_input(x: Tensor, weight: Tensor) -> None:

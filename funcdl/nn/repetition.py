@@ -12,7 +12,7 @@ from torch import Tensor
 from funcdl import tree
 from funcdl.nn.checks import check_whole
 from funcdl.nn.combinators import serial
-from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.nn.layer import OF_APPLY, Buffers, Layer, Params, as_pair
 from funcdl.nn.slots import as_layer, init_slot, on_meta, slot_keys
 from funcdl.tree import Tree
 
@@ -89,7 +89,7 @@ def tied(layer: Layer | Callable[[Any], Any], n: int, *, times: Callable[..., In
         shapes_only = any(leaf.is_meta for leaf in tree.leaves(x))  # in `init`, where there is no key
         count = None if times is None or shapes_only else times(x, key=keys[n], train=train)
         for i in range(n):
-            y, after = layer.apply(params, buffers, x, key=keys[i], train=train)
+            y, after = as_pair("tied", OF_APPLY, layer.apply(params, buffers, x, key=keys[i], train=train))
             if count is None:
                 x, buffers = y, after
             else:

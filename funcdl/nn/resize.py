@@ -83,6 +83,9 @@ def upsample(
         values = given if isinstance(value, Sequence) else given * rank
         if 0 in sizes or (size is None and any(int(n * scale) < 1 for n, scale in zip(sizes, values, strict=True))):
             raise ValueError(f"{name}: expected an image that leaves a point of each axis, got shape {tuple(x.shape)}")
+        if 0 in x.shape:  # which torch's nearest mode does not compile, and not each mode takes
+            ends = [int(n * scale) for n, scale in zip(sizes, values, strict=True)] if size is None else values
+            return x.reshape(*x.shape[:2], *ends)
         if size is not None:
             return F.interpolate(x, values, None, mode, align_corners)
         return F.interpolate(x, None, [float(scale) for scale in values], mode, align_corners, recompute_scale_factor)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from funcdl import random, tree
-from funcdl.nn.layer import Buffers, Layer, Params, as_pair, stateless
+from funcdl.nn.layer import OF_APPLY, OF_INIT, Buffers, Layer, Params, as_pair, stateless
 from funcdl.tree import Tree
 
 Slots = list[tuple[str, Layer]]
@@ -40,9 +40,9 @@ def init_slot(
     watch = None if torch.compiler.is_dynamo_compiling() else observer.get()
     try:
         if watch is None:
-            mine = as_pair(f"slot {name}", "init() to return (params, buffers)", layer.init(key, x))
+            mine = as_pair(_where(name), OF_INIT, layer.init(key, x))
             applied = layer.apply(on_meta(mine[0]), on_meta(mine[1]), x)
-            y, _ = as_pair(f"slot {name}", "apply() to return (y, buffers)", applied)
+            y, _ = as_pair(_where(name), OF_APPLY, applied)
         else:
             mine, y = watch(name, layer, key, x)
     except Exception as error:
@@ -67,10 +67,10 @@ def apply_slot(
     levels: tuple[str, ...] = (),
 ) -> Tree:
     """Applies one slot to its part of the dicts, and adds its buffers to `changed` if they are new."""
-    mine, before = _part(params, name, levels), _part(buffers, name, levels)
+    mine, before = _part("parameters", params, name, levels), _part("buffers", buffers, name, levels)
     try:
         applied = layer.apply(mine, before, x, key=key, train=train)
-        y, after = as_pair(f"slot {name}", "apply() to return (y, buffers)", applied)
+        y, after = as_pair(_where(name), OF_APPLY, applied)
     except Exception as error:
         _locate(error, name)
         raise
@@ -80,8 +80,15 @@ def apply_slot(
     return y
 
 
-def _part(entries: Mapping[str, Any], name: str, levels: tuple[str, ...]) -> dict[str, Any]:
+def _where(name: str) -> str:
+    return f"slot {name}" if name else "the body"
+
+
+def _part(what: str, entries: Mapping[str, Any], name: str, levels: tuple[str, ...]) -> dict[str, Any]:
     """The slot's level; for the slot without one, everything but the `levels` of the others."""
+    if not isinstance(entries, Mapping):
+        got = "None" if entries is None else f"a {type(entries).__name__}"
+        raise TypeError(f"{_where(name)}: expected the {what} in a dict, got {got}; pass what init() returned")
     return entries.get(name, {}) if name else {key: value for key, value in entries.items() if key not in levels}
 
 

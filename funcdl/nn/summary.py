@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from funcdl import random, tree
-from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.nn.layer import OF_APPLY, OF_INIT, Buffers, Layer, Params, as_pair
 from funcdl.nn.slots import observer, on_meta
 from funcdl.tree import Tree
 
@@ -66,9 +66,9 @@ def summary(layer: Layer, x: Tree) -> list[SummaryRow]:
         if has_row:
             rows.append(SummaryRow("", "", (), 0, 0, 0))
             levels.append(name)
-        params, buffers = layer.init(key, x)
+        params, buffers = as_pair(_kind(layer), OF_INIT, layer.init(key, x))
         with FlopCounterMode(display=False) as counter:
-            y, _ = layer.apply(on_meta(params), on_meta(buffers), x)
+            y, _ = as_pair(_kind(layer), OF_APPLY, layer.apply(on_meta(params), on_meta(buffers), x))
         if has_row:
             rows[index] = SummaryRow(
                 path=".".join(filter(None, levels)),

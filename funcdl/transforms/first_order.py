@@ -35,7 +35,8 @@ def gradient_and_value(
     closes over (in its forward pass: nobody can see what a hook closes over), and for trees or errors of torch's own.
     """
     positions = (argnums,) if isinstance(argnums, int) else argnums
-    everything = [leaf for leaf in tree.leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    values, whole = tree.flatten((args, kwargs))
+    everything = [leaf for leaf in values if isinstance(leaf, Tensor)]
     if _others_differentiate(everything) or not are_places(positions, len(args)):
         return None
     leaves, structure = tree.flatten([args[position] for position in positions])
@@ -46,11 +47,13 @@ def gradient_and_value(
     plain = [leaf for leaf in everything if not leaf.requires_grad]
     with torch.enable_grad(), _under_way(), _without_cached_casts():
         inputs = [leaf.detach().requires_grad_() for leaf in leaves]
-        arguments = list(args)
+        # In containers of its own, as in `jit`: what `f` puts into a dict or a list stays there.
+        others, keywords = tree.unflatten(whole, values)
+        arguments = list(others)
         for position, part in zip(positions, tree.unflatten(structure, inputs), strict=True):
             arguments[position] = part
         try:
-            result = call(f, arguments, kwargs, everything)
+            result = call(f, arguments, keywords, everything)
         except RuntimeError as error:
             if "Inference tensors" in str(error):  # which `torch.func` can read, where `f` closes over them
                 return None

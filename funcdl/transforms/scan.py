@@ -170,7 +170,8 @@ def _length(xs: Tree, length: int | None) -> int:
 
 
 def _step(f: Body, carry: Tree, x: Tree) -> tuple[Tree, Tree]:
-    result = f(carry, x)
+    leaves, structure = tree.flatten((carry, x))
+    result = f(*tree.unflatten(structure, leaves))  # in containers of its own, which it may write into
     if not isinstance(result, tuple) or len(result) != 2:
         raise TypeError(
             f"scan: f returned a {type(result).__name__}, expected the pair (carry, y); without a y return (carry, ())"
@@ -178,11 +179,8 @@ def _step(f: Body, carry: Tree, x: Tree) -> tuple[Tree, Tree]:
     new, y = result
     _require_tensors("the new carry", new)
     _require_tensors("y", y)
-    old_paths, new_paths = tree.paths(carry), tree.paths(new)
-    if old_paths != new_paths:
-        changed = sorted(set(old_paths) ^ set(new_paths))
-        raise ValueError(f"scan: f must return a carry of the structure it was given; it differs at {changed[:3]}")
-    for path, old, leaf in zip(old_paths, tree.leaves(carry), tree.leaves(new), strict=True):
+    new = _like(carry, new)
+    for (path, old), leaf in zip(tree.leaves_with_paths(carry), tree.leaves(new), strict=True):
         if old.shape != leaf.shape or old.dtype != leaf.dtype:
             raise ValueError(
                 f"scan: f changed the carry's leaf '{path}' from {tuple(old.shape)} {old.dtype} to "
@@ -190,13 +188,20 @@ def _step(f: Body, carry: Tree, x: Tree) -> tuple[Tree, Tree]:
             )
     if _has_namedtuple(y):
         raise ValueError("scan: f returned a NamedTuple as y; return a dict, tuple or list of tensors there")
-    return _like(carry, new), y
+    return new, y
 
 
 def _like(carry: Tree, new: Tree) -> Tree:
     """The new carry with the keys of its dicts in the order of the old one's, as f is to see them in each iteration."""
-    leaves, places = _places(carry)
-    return tree.rebuild(places, tree.leaves(new)) if leaves else new
+    leaves, structure = tree.flatten(carry)
+    found = tree.flatten_as(structure, new)
+    if found is None and tree.paths(carry) == tree.paths(new):  # a list for a tuple
+        found = tree.leaves(new)
+    if found is None:
+        raise ValueError(
+            f"scan: f must return a carry of the structure it was given; the new one has {tree.difference(carry, new)}"
+        )
+    return tree.unflatten(structure, found) if leaves else new
 
 
 def _require_tensors(what: str, part: Tree) -> None:

@@ -243,3 +243,12 @@ def test_a_column_without_a_value_in_the_training_part(tmp_path):
         2,
         "funcdl: no passenger of the training part has a value in column 'Age'",
     )
+
+
+def test_a_photograph_beside_the_classes_is_not_dropped(folder):
+    (folder / "set" / "val" / "._x.png").write_bytes(b"")
+    (folder / "set" / "val" / "readme.txt").write_text("")
+    read(folder)
+    paint(folder / "set" / "val" / "x.png", 5)
+    with pytest.raises(DataError, match=r"val.x\.png is in no class; move it to the folder of one, such as .*ants"):
+        read(folder)
