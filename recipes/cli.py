@@ -151,8 +151,7 @@ def _run(name: str, words: Sequence[str]) -> None:
             if new:
                 results.clear(run_dir)
             if runtime.is_out_of_memory(error):
-                why = str(error).splitlines()[0]
-                raise SettingsError(f"the run needs more memory than there is ({why}); ask for less of it") from error
+                raise SettingsError("the run needs more memory than there is; ask for less of it") from error
             raise
         finally:
             report.close()

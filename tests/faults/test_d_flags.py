@@ -206,7 +206,7 @@ def test_no_number_is_too_large_for_a_sentence(recipe, tmp_path):
     [
         MemoryError("Unable to allocate 7.3 TiB for an array"),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7 TiB"),
-        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you ..."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried ..."),
     ],
 )
 def test_too_little_memory_is_a_sentence(error, tmp_path, monkeypatch):
@@ -215,8 +215,7 @@ def test_too_little_memory_is_a_sentence(error, tmp_path, monkeypatch):
 
     monkeypatch.setattr(train, "descend", refuse)
     code, _, err = call("run", "blobs", "--out", tmp_path / "run")
-    assert code == 2
-    assert re.fullmatch(r"funcdl: the run needs more memory than there is \(.*allocate.*\); ask for less of it", err[-1])
+    assert (code, err[-1]) == (2, "funcdl: the run needs more memory than there is; ask for less of it")
     assert not (tmp_path / "run").exists()
 
 
