@@ -90,6 +90,8 @@ def _command(arguments: Sequence[str]) -> None:
             raise SettingsError("run: name a recipe, before its flags; see them with: python -m recipes list")
         else:
             _run(known.id, arguments[2:])
+    elif known.command == "predict" and unknown and not unknown[0].startswith("-"):
+        parser.error(f"{unknown[0]}: stands apart from the other inputs; name them side by side")
     elif unknown:
         parser.error(f"{unknown[0]}: '{known.command}' takes no such argument; {flags.nearest(unknown[0], ['--json'])}")
     elif known.command == "list":

@@ -155,6 +155,12 @@ def test_a_wrong_flag_of_another_command(command):
     assert "did you mean --json?" in err[0]
 
 
+def test_inputs_on_both_sides_of_a_flag_are_told_where_to_stand(tmp_path):
+    code, out, err = call("predict", tmp_path, "a.png", "--json", "b.png")
+    assert (code, out) == (2, [])
+    assert err == ["funcdl: b.png: stands apart from the other inputs; name them side by side; see funcdl --help"]
+
+
 def test_flags_may_be_repeated_joined_and_underscored():
     settings_class = registry.find("digits-convnet").load().Settings
     words = [
