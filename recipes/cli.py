@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from recipes import flags, registry, terminal
 from recipes.settings import SESSION_ONLY, Settings, SettingsError, flag
-from recipes.terminal import escaped
+from recipes.terminal import escaped, sentence
 
 if TYPE_CHECKING:
     from recipes.lesson import Lesson
@@ -39,12 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with _signals_as_ctrl_c():
                 _command(sys.argv[1:] if arguments is None else arguments)
         except KeyboardInterrupt as interrupt:
-            print(f"funcdl: {escaped(str(interrupt)) or 'interrupted'}", file=sys.stderr)
+            print(f"funcdl: {sentence(str(interrupt)) or 'interrupted'}", file=sys.stderr)
             return INTERRUPTED
         except Exception as error:
             if not _is_for_the_user(error):
                 raise
-            print(f"funcdl: {escaped(str(error))}", file=sys.stderr)
+            print(f"funcdl: {sentence(str(error))}", file=sys.stderr)
             return BAD_INPUT
     return DONE
 
@@ -90,6 +90,8 @@ def _command(arguments: Sequence[str]) -> None:
             raise SettingsError("run: name a recipe, before its flags; see them with: python -m recipes list")
         else:
             _run(known.id, arguments[2:])
+    elif known.command == "predict" and unknown and not unknown[0].startswith("-"):
+        parser.error(f"{unknown[0]}: stands apart from the other inputs; name them side by side")
     elif unknown:
         parser.error(f"{unknown[0]}: '{known.command}' takes no such argument; {flags.nearest(unknown[0], ['--json'])}")
     elif known.command == "list":
@@ -147,9 +149,11 @@ def _run(name: str, words: Sequence[str]) -> None:
             raise KeyboardInterrupt(f"{str(interrupt) or 'interrupted'}; {again}") from None
         except OSError as error:
             raise SettingsError(f"{results.told(error, run_dir)}; then {again}") from error
-        except Exception:
+        except Exception as error:
             if new:
                 results.clear(run_dir)
+            if runtime.is_out_of_memory(error):
+                raise SettingsError("the run needs more memory than there is; ask for less of it") from error
             raise
         finally:
             report.close()

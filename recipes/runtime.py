@@ -64,6 +64,11 @@ def choose_compile(wanted: Compile, device: torch.device, steps: int, report: Re
     return wanted == "on"
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that there is not so much memory; torch has no class of its own for a processor's."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
 def environment(device: torch.device, compiled: bool, **settings: Any) -> dict[str, Any]:
     """What decides the bits of a run beside its settings: saved in its checkpoints, and required to resume it."""
     return {"device": device.type, "compiled": compiled, "threads": torch.get_num_threads(), **settings}

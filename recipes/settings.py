@@ -50,7 +50,8 @@ class SeedSettings(Settings):
     def check(self) -> None:
         """Raises SettingsError for a value that no run could use."""
         super().check()
-        at_least(0, seed=self.seed)
+        if self.seed < 0:
+            raise SettingsError(f"--seed {self.seed}: must be 0 or more")
         if self.seed >= 2**64:
             raise SettingsError(f"--seed {self.seed}: must be below 2**64")
 
@@ -71,6 +72,12 @@ class DataSettings(Settings):
     """Which data: "sample" comes with the package and needs no download."""
     data_dir: Path | None = None
     """The folder with the other data sets; $FUNCDL_DATA, or else ~/.cache/funcdl."""
+
+    def check(self) -> None:
+        """Raises SettingsError for a value that no run could use."""
+        super().check()
+        if self.dataset == "sample":
+            meant_for(self, "another --dataset than the sample", "data_dir")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,11 +118,14 @@ class BatchSettings(DataSettings, TrainingSettings):
         at_least(1, batch_size=self.batch_size)
 
 
+MOST = 10**12  # of anything that is counted; what comes of more does not fit into 64 bits
+
+
 def at_least(least: int, **values: int | None) -> None:
-    """Refuses settings below `least`; None stands for a default.
+    """Refuses settings below `least`, and above what can be counted; None stands for a default.
 
     Raises:
-        SettingsError: one of the values is lower.
+        SettingsError: one of the values is lower, or higher.
 
     >>> at_least(1, epochs=3, batch_size=0)
     Traceback (most recent call last):
@@ -124,6 +134,8 @@ def at_least(least: int, **values: int | None) -> None:
     for name, value in values.items():
         if value is not None and value < least:
             raise SettingsError(f"{flag(name)} {value}: must be {least} or more")
+        if value is not None and value > MOST:
+            raise SettingsError(f"{flag(name)} {value}: must be at most {MOST:,}")
 
 
 def meant_for(settings: Settings, where: str, *names: str) -> None:

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
+LONGEST = 2000
 PLAIN = {"…": "...", "─": "-", "━": "-", "│": "|", "┃": "|", "²": "^2", "“": '"', "”": '"'}
 PLAIN |= dict.fromkeys("╭╮╰╯┌┐└┘├┤┬┴┼┏┓┗┛┡┩┳┻╇", "+")
 
@@ -28,6 +29,16 @@ def escaped(text: str) -> str:
         one if one.isprintable() or unicodedata.category(one) == "Zs" else one.encode("unicode_escape").decode()
         for one in text
     )
+
+
+def sentence(text: str) -> str:
+    """Returns a message as one line of `LONGEST` characters at most: what it cites may have many more.
+
+    >>> sentence("there is no file 'a\\x1b'")
+    "there is no file 'a\\\\x1b'"
+    """
+    text = escaped(text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2 - 3]} ... {text[-(LONGEST // 2 - 2) :]}"
 
 
 def approximated(error: UnicodeError) -> tuple[str, int]:

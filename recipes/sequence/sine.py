@@ -74,6 +74,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     for epoch, value in enumerate(values.tolist(), 1):
         if not math.isfinite(value):
             raise train.NonFiniteLossError(f"the loss of window {epoch} is {value}, not finite; try a lower --lr")
+    if not all(torch.isfinite(leaf).all() for leaf in tree.leaves(carry[0])):
+        raise train.NonFiniteLossError("the parameters are not finite after the last window; try a lower --lr")
     run = runtime.environment(device, compiled)
     report.save({"params": carry[0], "hidden": carry[2]}, {"windows": steps, "run": run})  # then it can be resumed
     report.restore_rows(0)

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import re
 import shlex
 import typing
+from pathlib import Path
 
 import pytest
 import torch
@@ -153,6 +155,12 @@ def test_a_wrong_flag_of_another_command(command):
     assert "did you mean --json?" in err[0]
 
 
+def test_inputs_on_both_sides_of_a_flag_are_told_where_to_stand(tmp_path):
+    code, out, err = call("predict", tmp_path, "a.png", "--json", "b.png")
+    assert (code, out) == (2, [])
+    assert err == ["funcdl: b.png: stands apart from the other inputs; name them side by side; see funcdl --help"]
+
+
 def test_flags_may_be_repeated_joined_and_underscored():
     settings_class = registry.find("digits-convnet").load().Settings
     words = [
@@ -176,6 +184,9 @@ def test_flags_may_be_repeated_joined_and_underscored():
     [
         ("thermometer-network", {"model": "linear", "hidden": 20}, "--hidden 20: is for --model network"),
         ("overfitting", {"only": "plain,l1", "l2": 1.0}, "--l2 1.0: is for --only l2"),
+        *[(n, {"data_dir": Path("x")}, "--data-dir x: is for another --dataset") for n in ("names", "digits-cnn-deep")],
+        ("batching", {"data_dir": Path("x")}, "--data-dir x: is for another --dataset"),
+        ("finetune", {"data_dir": Path("x")}, "--data-dir x: is for another --dataset"),
         ("finetune", {"backbone": "resnet50"}, "--backbone resnet50: is for --dataset hymenoptera"),
         ("finetune", {"dataset": "mnist", "size": 64}, "--size 64: is for --dataset hymenoptera"),
         ("finetune", {"dataset": "hymenoptera", "images": 3}, "--images 3: is for digits"),
@@ -184,6 +195,34 @@ def test_flags_may_be_repeated_joined_and_underscored():
 def test_a_flag_that_the_others_make_idle_is_refused(name, settings, said):
     with pytest.raises(SettingsError, match=said):
         registry.find(name).load().Settings(**settings).check()
+
+
+@pytest.mark.parametrize("recipe", registry.RECIPES.values(), ids=registry.RECIPES)
+def test_no_number_is_too_large_for_a_sentence(recipe, tmp_path):
+    kinds = typing.get_type_hints(recipe.load().Settings)
+    for name in (name for name, kind in kinds.items() if int in (kind, *typing.get_args(kind))):
+        code, out, err = call("run", recipe.id, flag(name), 10**25, "--out", tmp_path / "run")
+        assert (code, out) == (2, [])
+        assert re.fullmatch(rf"funcdl: {flag(name)} 1(0{{25}}): must be .*", err[-1]), err
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 7.3 TiB for an array"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7 TiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+    ],
+)
+def test_too_little_memory_is_a_sentence(error, tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(train, "descend", refuse)
+    code, _, err = call("run", "blobs", "--out", tmp_path / "run")
+    assert (code, err[-1]) == (2, "funcdl: the run needs more memory than there is; ask for less of it")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("lr", [0.01, 0.002])

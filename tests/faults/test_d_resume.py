@@ -27,6 +27,16 @@ SINE = ("run", "sine", "--epochs", 3, "--hidden", 2, "--device", "cpu")
 HELLO = ("run", "hello", "--epochs", 3, "--device", "cpu")
 
 
+@pytest.fixture(autouse=True)
+def signals():
+    """Those of a program in the foreground: nohup, and a script's &, have others ignored."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 SCENARIOS = ("descend", "sine", "fit", "best", "comparison")
 
 
@@ -319,6 +329,12 @@ def test_hanging_up_is_ignored_under_nohup(tmp_path, monkeypatch):
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_last_step_to_infinity_is_no_result(tmp_path):
+    code, _, err = call("run", "sine", "--epochs", 1, "--lr", 1e39, "--hidden", 2, "--out", tmp_path / "run")
+    assert (code, "not finite" in err[-1]) == (2, True), err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_terminal_that_is_gone_does_not_end_a_run(tmp_path, monkeypatch):

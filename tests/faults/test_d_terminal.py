@@ -167,6 +167,30 @@ def test_no_message_obeys_what_it_cites(words, tmp_path, monkeypatch):
     assert r"\x1b[31mred" in said(*words)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["{}"],
+        ["list", "{}"],
+        ["run", "{}"],
+        ["run", "tensors", "{}"],
+        ["run", "tensors", "--{}"],
+        ["run", "tensors", "--seed", "{}"],
+        ["run", "tensors", "--device", "{}"],
+        ["run", "tensors", "--out", "{}"],
+        ["run", "tensors", "--out", "~{}"],
+        ["predict", "{}", "x"],
+    ],
+)
+def test_a_message_cites_no_100_000_letters(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call(*(word.format("a" * 100_000) for word in words))
+    assert code == 2
+    assert len(err) == 1
+    assert len(err[0]) <= 2100
+    assert err[0].startswith("funcdl: ")
+
+
 def test_a_message_about_a_cell_does_not_obey_it(tmp_path):
     (tmp_path / "otto").mkdir()
     header = ",".join(["id", *(f"feat_{n}" for n in range(1, 94)), "target"])
