@@ -147,6 +147,10 @@ def _run(name: str, words: Sequence[str]) -> None:
             outcome = module.run(settings, report)
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(f"{str(interrupt) or 'interrupted'}; {again}") from None
+        except FileNotFoundError as error:  # one that it was told to read
+            if new:
+                results.clear(run_dir)
+            raise SettingsError(results.told(error, run_dir)) from error
         except OSError as error:
             raise SettingsError(f"{results.told(error, run_dir)}; then {again}") from error
         except Exception as error:

@@ -92,7 +92,7 @@ def clear(run_dir: Path) -> None:
 
 def told(error: OSError, run_dir: Path) -> str:
     """What an error of the operating system says to the person whose run it ended."""
-    if isinstance(error, files.WriteError):
+    if isinstance(error, files.WriteError) or error.errno is None:  # what it says is a sentence
         return str(error)
     advice = files.ADVICE.get(error.errno or 0)
     return f"{error.filename or run_dir}: {error.strerror or error}{f'; {advice}' if advice else ''}"

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from funcdl.losses.reduction import Reduction, reduce
-from funcdl.nn.checks import values_are_known
+from funcdl.random.arguments import values_are_known
 
 _IMPOSSIBLE = -1e30  # a log probability; minus infinity would have NaN for its derivative
 

@@ -289,7 +289,10 @@ def test_donation_and_compilation_change_nothing():
         (lambda: optim.prodigy(beta3=1.0), "beta3=1.0 is out of range"),
         (lambda: optim.schedule_free_sgd(momentum=0.0), "momentum=0.0 is out of range; expected a number in (0, 1)"),
         (lambda: optim.schedule_free_adamw(betas=(1.0, 0.9)), "momentum=1.0 is out of range"),
-        (lambda: optim.sam(optim.sgd(), sync_period=1), "sam: sync_period=1 is out of range; expected at least 2"),
+        (
+            lambda: optim.sam(optim.sgd(), sync_period=1),
+            "sam: sync_period=1 is out of range; expected a whole number, at least 2",
+        ),
         (lambda: optim.sam(optim.sgd(), rho=-1.0), "sam: rho=-1.0 is out of range"),
         (lambda: optim.noisy_sgd(0), "the key is 0, expected one key of shape (2,); pass random.key(seed)"),
         (lambda: optim.add_noise(random.split(random.key(0), 3)), "the key is a tensor of shape (3, 2), expected"),
