@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
-LONGEST = 2000
+LONGEST = 10_000
 PLAIN = {"…": "...", "─": "-", "━": "-", "│": "|", "┃": "|", "²": "^2", "“": '"', "”": '"'}
 PLAIN |= dict.fromkeys("╭╮╰╯┌┐└┘├┤┬┴┼┏┓┗┛┡┩┳┻╇", "+")
 
