@@ -96,7 +96,9 @@ def refuse_shared_memory(leaves: list[Tensor], donated: list[int], paths: list[s
 
 
 def _view(t: Tensor) -> Any:
-    return t.untyped_storage()._cdata, t.storage_offset(), t.stride(), t.is_conj(), t.is_neg(), _form(t)
+    offset = t.storage_offset()
+    known = offset if isinstance(offset, int) else None  # x[i] with a tensor i is where no leaf is known to be
+    return t.untyped_storage()._cdata, known, t.stride(), t.is_conj(), t.is_neg(), _form(t)
 
 
 def _form(t: Tensor) -> Any:

@@ -209,6 +209,17 @@ def test_a_view_that_should_follow_what_is_written(without_inductor):
         fd.jit(f)(X, number(2))
 
 
+def test_an_element_of_what_is_donated(without_inductor):
+    def f(state, i):
+        return {"x": state["x"].add(X, alpha=state["lr"]), "lr": state["lr"]}, state["x"][i]
+
+    compiled = fd.jit(f, donate_argnums=0)
+    for i, lr in ((1, 0.5), (3, 0.25)):
+        (state, element), expected = compiled({"x": X.clone(), "lr": real(lr)}, number(i)), X + lr * X
+        assert_equal(state["x"], expected)
+        assert_equal(element, X[i])
+
+
 def test_what_is_written_by_other_means_below_a_derivative(without_inductor):
     def f(x, i):
         return (written(x * 2, lambda y: y[i].add_(x[0])) * x).sum()
