@@ -131,7 +131,7 @@ def _run(name: str, words: Sequence[str]) -> None:
         report = train.Report(run_dir, progress=True)
     except train.WriteError as error:
         raise SettingsError(f"--out {run_dir}: cannot be written ({error.strerror}); {error.advice}") from None
-    with results.locked(run_dir, report.say):
+    with results.locked(run_dir, report.log):
         if new and (run_dir / "config.json").exists():  # it began a moment ago
             raise SettingsError(taken)
         try:

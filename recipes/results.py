@@ -99,12 +99,12 @@ def told(error: OSError, run_dir: Path) -> str:
 
 
 @contextlib.contextmanager
-def locked(run_dir: Path, say: Callable[[str], None]) -> Iterator[None]:
+def locked(run_dir: Path, log: Callable[[str], None]) -> Iterator[None]:
     """Keeps other processes from working in the folder of a run; a process that dies, however, lets it go.
 
     Args:
         run_dir: a folder that is there.
-        say: is told if the file system knows no locks.
+        log: is told if the file system knows no locks.
 
     Raises:
         SettingsError: another one works in it.
@@ -112,7 +112,7 @@ def locked(run_dir: Path, say: Callable[[str], None]) -> Iterator[None]:
     try:
         import fcntl
     except ImportError:  # not on Windows
-        say(f"warning: {run_dir} cannot be locked here; see that no other process works in it")
+        log(f"warning: {run_dir} cannot be locked here; see that no other process works in it")
         yield
         return
     descriptor = None
@@ -126,7 +126,7 @@ def locked(run_dir: Path, say: Callable[[str], None]) -> Iterator[None]:
                 f"{run_dir}: another process works in it; wait until it has ended, or choose another folder by --out"
             ) from None
         except OSError as error:
-            say(f"warning: {run_dir} cannot be locked ({error.strerror}); see that no other process works in it")
+            log(f"warning: {run_dir} cannot be locked ({error.strerror}); see that no other process works in it")
         yield
     finally:
         if descriptor is not None:

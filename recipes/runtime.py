@@ -53,14 +53,14 @@ def choose_compile(wanted: Compile, device: torch.device, steps: int, report: Re
         raise SettingsError(f"--compile {wanted}: must be {', '.join(get_args(Compile))}")
     missing = missing_compiler() if wanted != "off" and device.type == "cpu" else None
     if missing:
-        report.say(f"warning: compile: off, {missing}; the run takes longer")
+        report.log(f"warning: compile: off, {missing}; the run takes longer")
         return False
     if wanted == "auto":
         compiled = steps >= repay
         relation = "enough" if compiled else "too few"
-        report.say(f"compile: {'on' if compiled else 'off'} ({steps} steps are {relation} to repay it, from {repay})")
+        report.log(f"compile: {'on' if compiled else 'off'} ({steps} steps are {relation} to repay it, from {repay})")
         return compiled
-    report.say(f"compile: {wanted}")
+    report.log(f"compile: {wanted}")
     return wanted == "on"
 
 

@@ -19,10 +19,10 @@ def test_accuracy_is_the_share_of_hits(device):
 def test_average_of_a_loss_is_its_mean(device):
     logits, targets = data(device)
     torch.testing.assert_close(
-        metrics.average(losses.cross_entropy)(logits, targets), losses.cross_entropy(logits, targets)
+        metrics.mean_loss(losses.cross_entropy)(logits, targets), losses.cross_entropy(logits, targets)
     )
     a, b = logits, logits.flip(0)
-    torch.testing.assert_close(metrics.average(losses.mse)(a, b), losses.mse(a, b))
+    torch.testing.assert_close(metrics.mean_loss(losses.mse)(a, b), losses.mse(a, b))
 
 
 def test_numbers_at_many_positions_are_averaged():
@@ -32,7 +32,7 @@ def test_numbers_at_many_positions_are_averaged():
     torch.testing.assert_close(metrics.accuracy(logits, targets), expected)
 
 
-@pytest.mark.parametrize("metric", [metrics.accuracy, metrics.average(losses.cross_entropy)])
+@pytest.mark.parametrize("metric", [metrics.accuracy, metrics.mean_loss(losses.cross_entropy)])
 @pytest.mark.parametrize("padding", [float("nan"), float("inf"), 0.0])
 def test_padded_batches_add_up_to_the_whole(metric, padding):
     logits, targets = data()
@@ -68,7 +68,7 @@ def test_sums_are_exact_beyond_float32():
 
 def test_transforms(device):
     logits, targets = data(device)
-    metric = metrics.average(losses.cross_entropy)
+    metric = metrics.mean_loss(losses.cross_entropy)
     members = logits.view(4, 25, 5), targets.view(4, 25)
     looped = torch.stack([metric(*member) for member in zip(*members, strict=True)])
     torch.testing.assert_close(transforms.vmap(metric)(*members), looped)

@@ -19,22 +19,22 @@ from funcdl.metrics.classification import (
     recall,
     top_k,
 )
-from funcdl.metrics.metric import Metric, average, mean
+from funcdl.metrics.metric import Metric, mean_loss, sample_mean
 from funcdl.metrics.regression import mean_absolute_error, mean_squared_error, r2
 
 __all__ = [
     "Metric",
     "accuracy",
-    "average",
     "binary_accuracy",
     "confusion_matrix",
     "f1",
-    "mean",
     "mean_absolute_error",
+    "mean_loss",
     "mean_squared_error",
     "perplexity",
     "precision",
     "r2",
     "recall",
+    "sample_mean",
     "top_k",
 ]

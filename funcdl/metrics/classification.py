@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from funcdl.metrics.metric import Metric, mean
+from funcdl.metrics.metric import Metric, sample_mean
 
 Average = Literal["macro", "micro", "weighted", "binary", "none"]
 Ratio = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -20,7 +20,7 @@ def _are_right(outputs: Tensor, targets: Tensor) -> Tensor:
     return outputs.argmax(1) == targets
 
 
-accuracy: Metric = mean(_are_right)
+accuracy: Metric = sample_mean(_are_right)
 """The share of samples whose largest output, along dimension 1, is the target class.
 
 Outputs (batch, classes) and targets (batch,), or (batch, classes, d1, ...) and (batch, d1, ...); scores, logits or
@@ -40,7 +40,7 @@ def binary_accuracy(threshold: float = 0.0) -> Metric:
     >>> binary_accuracy()(torch.tensor([[2.0], [-1.0], [0.5]]), torch.tensor([[1.0], [0.0], [0.0]]))
     tensor(0.6667)
     """
-    return mean(lambda outputs, targets: (outputs > threshold) == (targets > 0.5))
+    return sample_mean(lambda outputs, targets: (outputs > threshold) == (targets > 0.5))
 
 
 def top_k(k: int) -> Metric:
@@ -70,7 +70,7 @@ def top_k(k: int) -> Metric:
             raise ValueError(f"top_k({k}): expected at least {k} classes, got outputs of shape {tuple(outputs.shape)}")
         return (outputs.topk(k, 1).indices == targets.unsqueeze(1)).any(1)
 
-    return mean(hits)
+    return sample_mean(hits)
 
 
 def confusion_matrix(classes: int) -> Metric:

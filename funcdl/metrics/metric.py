@@ -36,14 +36,14 @@ class Metric(OfFunctions):
         return self.compute(self.accumulate(outputs, targets, torch.ones(first.shape[0], device=first.device)))
 
 
-def mean(values: Callable[[Tree, Tree], Float[Tensor, " batch *rest"]]) -> Metric:
+def sample_mean(values: Callable[[Tree, Tree], Float[Tensor, " batch *rest"]]) -> Metric:
     """Makes the metric that averages `values(outputs, targets)`, numbers for each sample, over the data set.
 
     A sample with several numbers, of shape (batch, ...), counts as their average. The sums are kept in float64, so
     that they do not depend on how the data set is cut into batches.
 
     >>> import torch
-    >>> largest = mean(lambda outputs, targets: outputs.amax(-1))
+    >>> largest = sample_mean(lambda outputs, targets: outputs.amax(-1))
     >>> import torch
     >>> largest(torch.tensor([[1.0, 2.0], [5.0, 4.0]]), torch.zeros(2))
     tensor(3.5000)
@@ -62,7 +62,7 @@ def mean(values: Callable[[Tree, Tree], Float[Tensor, " batch *rest"]]) -> Metri
     return Metric(accumulate, compute)
 
 
-def average(loss: Callable[..., Tensor]) -> Metric:
+def mean_loss(loss: Callable[..., Tensor]) -> Metric:
     """Makes a metric of a loss: its average over the samples of the data set.
 
     Args:
@@ -73,7 +73,7 @@ def average(loss: Callable[..., Tensor]) -> Metric:
 
     >>> import torch
     >>> from funcdl import losses
-    >>> average(losses.mse)(torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [4.0]]))
+    >>> mean_loss(losses.mse)(torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [4.0]]))
     tensor(2.)
     """
-    return mean(lambda outputs, targets: loss(outputs, targets, reduction="none"))
+    return sample_mean(lambda outputs, targets: loss(outputs, targets, reduction="none"))

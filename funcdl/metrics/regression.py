@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl.metrics.metric import Metric, mean
+from funcdl.metrics.metric import Metric, sample_mean
 
 
 def _difference(outputs: Float[Tensor, " batch *rest"], targets: Float[Tensor, " batch *rest"]) -> Tensor:
@@ -26,10 +26,10 @@ def _squared_difference(outputs: Tensor, targets: Tensor) -> Tensor:
     return _difference(outputs, targets) ** 2
 
 
-mean_absolute_error: Metric = mean(_absolute_difference)
+mean_absolute_error: Metric = sample_mean(_absolute_difference)
 """The average of `|output - target|` over the data set; outputs and targets of one shape, (batch, ...)."""
 
-mean_squared_error: Metric = mean(_squared_difference)
+mean_squared_error: Metric = sample_mean(_squared_difference)
 """The average of `(output - target) ** 2` over the data set; outputs and targets of one shape, (batch, ...)."""
 
 

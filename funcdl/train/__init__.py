@@ -1,9 +1,9 @@
 """Training: the state, one step, evaluation, the loop over epochs, checkpoints, and what a run leaves behind."""
 
 from funcdl.train.checkpoint import load, read_info, save
-from funcdl.train.descent import descend
 from funcdl.train.files import CheckpointError, WriteError
 from funcdl.train.loop import Interrupted, NonFiniteLossError, fit
+from funcdl.train.minimization import minimize
 from funcdl.train.report import Report
 from funcdl.train.state import TrainState, make_state
 from funcdl.train.step import Precision, make_evaluate, make_step
@@ -16,12 +16,12 @@ __all__ = [
     "Report",
     "TrainState",
     "WriteError",
-    "descend",
     "fit",
     "load",
     "make_evaluate",
     "make_state",
     "make_step",
+    "minimize",
     "read_info",
     "save",
 ]

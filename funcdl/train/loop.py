@@ -128,7 +128,7 @@ def fit(
                 "resume it as it was made, or start a new one"
             )
         _check_loaded(report, state)
-        report.say(f"resuming at step {int(state.step)} of {steps * epochs}")
+        report.log(f"resuming at step {int(state.step)} of {steps * epochs}")
         report.restore_rows(progress.epoch - 1, saved["rows"], saved["names"])
         kept = report.load(state, BEST)[0] if sought and any(_is_number(row, sought) for row in report.rows) else None
     else:
@@ -170,7 +170,7 @@ def fit(
             else:
                 progress.started, progress.saved = done.started, done.saved
     if sought and kept is None:
-        report.say(f"warning: '{sought[0]}' was never a number; the last state is returned, not the best")
+        report.log(f"warning: '{sought[0]}' was never a number; the last state is returned, not the best")
     return state if kept is None else kept
 
 

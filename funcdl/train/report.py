@@ -49,7 +49,7 @@ class Report:
         if self.directory is not None:
             files.make_folder(self.directory)
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Tells the person who waits, on stderr."""
         if self._progress and sys.stderr is not None:
             with contextlib.suppress(OSError):  # the terminal may be gone, which is no reason to stop
@@ -72,7 +72,7 @@ class Report:
         """
         self.rows.append(values)
         names = [name for name in values if name != "epoch"]
-        self.say(f"epoch {values['epoch']:g}  " + "  ".join(f"{name} {written(values[name])}" for name in names))
+        self.log(f"epoch {values['epoch']:g}  " + "  ".join(f"{name} {written(values[name])}" for name in names))
         if self.directory is None:
             return
         files.append(self.directory / METRICS, _line(values))
@@ -180,7 +180,7 @@ class Report:
                 values = files.parse(line)
             except ValueError:
                 if number == len(lines):  # without a line's end
-                    self.say(f"{path}: its last line is unfinished, and dropped")
+                    self.log(f"{path}: its last line is unfinished, and dropped")
                     break
                 values = None
             wrong = files.difference(values, {"epoch": int}) or files.difference(values, {str: float})

@@ -103,7 +103,7 @@ def make_evaluate(
 
     >>> from funcdl import data, losses, metrics, nn
     >>> model = nn.linear(1)
-    >>> evaluate = make_evaluate(model, {"loss": metrics.average(losses.mse)})
+    >>> evaluate = make_evaluate(model, {"loss": metrics.mean_loss(losses.mse)})
     >>> batches = data.stacked_batches((torch.ones(5, 3), torch.ones(5, 1)), batch_size=2)
     >>> evaluate({"weight": torch.ones(1, 3), "bias": torch.zeros(1)}, {}, batches)
     {'loss': tensor(4.)}

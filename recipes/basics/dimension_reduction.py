@@ -54,12 +54,12 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     start = losses.mse(model(params, pixels), pixels)
     slope = fd.value_and_grad(lambda params: losses.mse(model(params, pixels), pixels))
     compiled = runtime.choose_compile(settings.compile, device, epochs, report)
-    params, _ = train.descend(
+    params, _ = train.minimize(
         lambda params, _: slope(params),
         params,
         optim.adam(lr=settings.lr),
         steps=epochs,
-        compiled=compiled,
+        compile=compiled,
         report=report,
         info=runtime.environment(device, compiled),
     )

@@ -55,13 +55,13 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     def measure(params: tree.Tree, _: tree.Tree) -> dict[str, Tensor]:
         return {"accuracy": metrics.accuracy(model(params, points), classes)}
 
-    params, _ = train.descend(
+    params, _ = train.minimize(
         fd.value_and_grad(loss),
         params,
         optim.sgd(lr=settings.lr),
         steps=settings.epochs,
         measure=measure,
-        compiled=compiled,
+        compile=compiled,
         report=report,
         info=runtime.environment(device, compiled),
     )

@@ -60,7 +60,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     step = train.make_step(model, losses.cross_entropy, optimizer, metrics={"accuracy": metrics.accuracy})
     if compiled:
         step = fd.jit(step, donate_argnums=0)
-    measured = {"test_loss": metrics.average(losses.cross_entropy), "test_accuracy": metrics.accuracy}
+    measured = {"test_loss": metrics.mean_loss(losses.cross_entropy), "test_accuracy": metrics.accuracy}
     evaluate = train.make_evaluate(model, measured)
     batches = data.stacked_batches(test, len(test[0]))
     state = train.fit(

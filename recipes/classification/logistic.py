@@ -54,20 +54,20 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         return {"w": params["linear"]["weight"].squeeze(), "b": params["linear"]["bias"].squeeze()}
 
     optimizer = optim.sgd(lr=settings.lr)
-    params, course = train.descend(
+    params, history = train.minimize(
         fd.value_and_grad(loss),
         params,
         optimizer,
         steps=settings.epochs,
         measure=line,
-        compiled=compiled,
+        compile=compiled,
         report=report,
         info=runtime.environment(device, compiled),
     )
 
     lesson = Lesson()
     w, b = (value.item() for value in line(params, ()).values())
-    lesson.show("first_loss", "loss before the first step", course["loss"][0], "3 ln 2 = 2.0794 from zero")
+    lesson.show("first_loss", "loss before the first step", history["loss"][0], "3 ln 2 = 2.0794 from zero")
     lesson.show("loss", "loss(params)", loss(params, ()))
     lesson.show("w", "w", w)
     lesson.show("b", "b", b)

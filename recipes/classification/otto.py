@@ -70,7 +70,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     if compiled:
         step = fd.jit(step, donate_argnums=0)
     evaluate = train.make_evaluate(
-        model, {"val_loss": metrics.average(losses.cross_entropy), "val_accuracy": metrics.accuracy}
+        model, {"val_loss": metrics.mean_loss(losses.cross_entropy), "val_accuracy": metrics.accuracy}
     )
     batches = data.stacked_batches(validation, min(EVALUATION_BATCH, len(validation[0])))
     state = train.fit(

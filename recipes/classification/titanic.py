@@ -90,7 +90,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     step = train.make_step(model, loss, optimizer, metrics={"accuracy": accuracy})
     if compiled:
         step = fd.jit(step, donate_argnums=0)
-    evaluate = train.make_evaluate(model, {"val_loss": metrics.average(loss), "val_accuracy": accuracy})
+    evaluate = train.make_evaluate(model, {"val_loss": metrics.mean_loss(loss), "val_accuracy": accuracy})
     batches = data.stacked_batches(validation, len(validation[0]))
     state = train.fit(
         state,

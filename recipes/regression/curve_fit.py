@@ -65,12 +65,12 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     model = sequential(settings.hidden)
     epochs = settings.epochs
     compiled = runtime.choose_compile(settings.compile, device, epochs, report, runtime.REPAY_SMALL_STEPS)
-    params, course = train.descend(
+    params, history = train.minimize(
         fd.value_and_grad(lambda params, _: losses.mse(model(params, x), y)),
         model.init(init_key, x)[0],
         optim.sgd(lr=settings.lr),
         steps=epochs,
-        compiled=compiled,
+        compile=compiled,
         report=report,
         info=runtime.environment(device, compiled),
     )
@@ -78,8 +78,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson, first = Lesson(), model(params, x)
     lesson.show("parameters", "tree.size(params)", tree.size(params), "31" if settings.hidden == 10 else "")
     if epochs >= 90:
-        lesson.show("loss_90", "loss in epoch 90", course["loss"][89], "about 0.0115 (one seed)")
-    lesson.show("loss", f"loss in epoch {epochs}", course["loss"][-1])
+        lesson.show("loss_90", "loss in epoch 90", history["loss"][89], "about 0.0115 (one seed)")
+    lesson.show("loss", f"loss in epoch {epochs}", history["loss"][-1])
     lesson.show("floor", "variance of the noise: 0.2^2 / 12", 0.2**2 / 12, "0.0033")
     other_way(lesson, settings.hidden, params, x, first)
     with tempfile.TemporaryDirectory() as scratch:
@@ -92,7 +92,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lines = {"trained": (x, first), **{name: (x, curve) for name, curve in curves.items()}}
     report.picture("fit", pictures.fitted({"points": (x, y)}, lines, "x² and noise: one curve, trained and restored"))
     report.picture(
-        "losses", pictures.descents({"training": course["loss"].tolist()}, f"curve-fit, rate {settings.lr:g}")
+        "losses", pictures.descents({"training": history["loss"].tolist()}, f"curve-fit, rate {settings.lr:g}")
     )
     return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)
 

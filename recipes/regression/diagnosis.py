@@ -13,19 +13,19 @@ from recipes.lesson import Lesson
 FRAME = 400  # the step whose losses the lesson's picture shows
 
 
-def show(lesson: Lesson, way: str, what: str, course: Mapping[str, Tensor]) -> None:
+def show(lesson: Lesson, way: str, what: str, history: Mapping[str, Tensor]) -> None:
     """The losses at the end and at the lesson's frame, and when the test loss was least."""
-    test = course["test_loss"]
+    test = history["test_loss"]
     figures = {"plain": "0.2902", "dropout": "0.2452"}
     if len(test) >= FRAME:
         lesson.show(
             f"test_loss_{FRAME}_{way}", f"{what}: test loss in step {FRAME}", test[FRAME - 1], figures.get(way, "")
         )
-    lesson.show(f"loss_{way}", f"{what}: training loss at the end", course["training"][-1])
+    lesson.show(f"loss_{way}", f"{what}: training loss at the end", history["training"][-1])
     lesson.show(f"test_loss_{way}", f"{what}: test loss at the end", test[-1])
     lesson.show(f"best_epoch_{way}", f"{what}: step of the least test loss", int(test.argmin()) + 1)
     lesson.show(f"best_test_loss_{way}", f"{what}: least test loss", test.min())
-    lesson.show(f"diagnosis_{way}", f"{what}: so it is", diagnosis(course["training"], test))
+    lesson.show(f"diagnosis_{way}", f"{what}: so it is", diagnosis(history["training"], test))
 
 
 def diagnosis(training: Tensor, test: Tensor) -> str:
@@ -44,9 +44,9 @@ def training_and_test(courses: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     """The losses on both sets by step, a panel for each way, with the least test loss marked."""
     figure = Figure(figsize=(1 + 3 * len(courses), 3.4), layout="constrained")
     panels = figure.subplots(1, len(courses), sharey=True, squeeze=False)[0]
-    for axes, (way, course) in zip(panels, courses.items(), strict=True):
-        steps, test = range(1, len(course["test_loss"]) + 1), course["test_loss"].tolist()
-        axes.plot(steps, course["training"].tolist(), color=pictures.BLUE, label="training")
+    for axes, (way, history) in zip(panels, courses.items(), strict=True):
+        steps, test = range(1, len(history["test_loss"]) + 1), history["test_loss"].tolist()
+        axes.plot(steps, history["training"].tolist(), color=pictures.BLUE, label="training")
         axes.plot(steps, test, color=pictures.ORANGE, ls="--", label="test")
         least = min(steps, key=lambda step: test[step - 1])
         axes.axvline(least, color=pictures.GREY, ls=":")

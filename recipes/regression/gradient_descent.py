@@ -71,7 +71,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     courses = {}
     for name, way in ways.items():
         lesson.show(f"gradient_{name}", f"{expressions[name]}, at w = 1", way(start, x, y)[1])
-        last, course = train.descend(
+        last, history = train.minimize(
             _at(way, x, y),
             start,
             optim.sgd(lr=settings.lr),
@@ -81,7 +81,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
             report=report if name == "hand" else None,
             info=runtime.environment(device, False),
         )
-        courses[name] = torch.cat([course["w"], last[None]]), course["loss"]
+        courses[name] = torch.cat([history["w"], last[None]]), history["loss"]
     path, losses = courses["hand"]
     count = rates.finite_updates(path, losses)
     rates.log(lesson, settings.lr, path[: count + 1], losses[:count], epochs)

@@ -65,7 +65,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     start = tree.map(lambda value: torch.tensor(value, dtype=x.dtype, device=device), START)
     slope = fd.value_and_grad(cost)
     epochs = settings.epochs or 300
-    end, course = train.descend(
+    end, history = train.minimize(
         lambda params, _: slope(params, x, y),
         start,
         optim.sgd(lr=settings.lr),
@@ -74,7 +74,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         report=report,
         info=runtime.environment(device, False),
     )
-    path = torch.cat([course["place"], _place(end, ())["place"][None]])
+    path = torch.cat([history["place"], _place(end, ())["place"][None]])
     lesson.show("descended", f"w, b after {epochs} updates from (0.5, -2)", path[-1])
     lesson.show("evaluations", "costs on the grid, gradients of the descent", [surface.numel(), epochs])
     report.picture("curve", costs.curve(w, curve))

@@ -67,18 +67,18 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     for name in names:
         optimizer = OPTIMIZERS[name](lr=settings.lr)
         for start, params in starts.items():
-            end, course = train.descend(
+            end, history = train.minimize(
                 slope,
                 params,
                 optimizer,
                 steps=epochs,
-                compiled=compiled,
+                compile=compiled,
                 report=report,
                 rows=name == names[0] and start == "random start",
                 info=runtime.environment(device, compiled),
             )
             title = f"{name}, {start}"
-            courses[title] = course["loss"].tolist()
+            courses[title] = history["loss"].tolist()
             suffix = ("_zero" if start == "zero start" else "") + (f"_{name}" if settings.optimizer == "all" else "")
             show(lesson, settings, suffix, title, courses[title], end)
             if start == "random start":
@@ -99,16 +99,16 @@ def hessian(x: Tensor, reduction: str) -> Tensor:
     return 2 * columns.T @ columns / (len(x) if reduction == "mean" else 1)
 
 
-def show(lesson: Lesson, settings: Settings, suffix: str, title: str, course: list[float], params: tree.Tree) -> None:
+def show(lesson: Lesson, settings: Settings, suffix: str, title: str, history: list[float], params: tree.Tree) -> None:
     """What the lecture prints: the losses on the way, and w, b and the prediction at the end."""
     known = suffix == "" and (settings.dataset == "noisy" or settings.optimizer == "sgd")
     figures = FIGURES[settings.dataset] if known else {}
     w, b = params["weight"].squeeze(), params["bias"].squeeze()
-    rows = [("first_loss", "first loss", course[0])]
-    if len(course) >= 100 and settings.optimizer != "all":
-        rows.append(("loss_100", "loss in epoch 100", course[99]))
-    rows += [("loss", "loss", course[-1]), ("w", "w", w), ("b", "b", b), ("prediction", "prediction", 4 * w + b)]
-    if len(course) > 1 and course[-2] > 0 and settings.optimizer != "all":
-        rows.append(("factor", "last loss / the one before", course[-1] / course[-2]))
+    rows = [("first_loss", "first loss", history[0])]
+    if len(history) >= 100 and settings.optimizer != "all":
+        rows.append(("loss_100", "loss in epoch 100", history[99]))
+    rows += [("loss", "loss", history[-1]), ("w", "w", w), ("b", "b", b), ("prediction", "prediction", 4 * w + b)]
+    if len(history) > 1 and history[-2] > 0 and settings.optimizer != "all":
+        rows.append(("factor", "last loss / the one before", history[-1] / history[-2]))
     for name, said, value in rows:
         lesson.show(f"{name}{suffix}", f"{title}: {said}", value, figures.get(name, ""))

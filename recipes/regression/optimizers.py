@@ -80,29 +80,29 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         sweep = rates(settings.lr) or [1.0 if sharing == ("adadelta",) else 0.01]
         members = [(name, rate) for name in names for rate in sweep]
         full = sharing == ("gd",)
-        _, course = train.descend(
+        _, history = train.minimize(
             fd.vmap(fd.value_and_grad(whole if full else loss), in_dims=(0, None)),
             tree.map(lambda leaf: leaf.expand(len(members), *leaf.shape).clone(), start),  # noqa: B023 (called at once)
             ensemble(optimizer, members),
             () if full else batches,
             steps=steps,
             measure=lambda params, _: {"whole": fd.vmap(whole, in_dims=(0, None))(params, ())},
-            compiled=compiled,
+            compile=compiled,
             report=report,
             rows=False,
             info=runtime.environment(device, compiled),
         )
         for index, (name, rate) in enumerate(members):
-            courses[name, rate] = course["whole"][:, index].tolist()
+            courses[name, rate] = history["whole"][:, index].tolist()
         for name in names:
             ends = [courses[name, rate][-1] for rate in sweep]
             title = f"{name}, rate {' '.join(f'{rate:g}' for rate in sweep)}: loss on all points"
             lesson.show(f"loss_{name}", title, ends if len(ends) > 1 else ends[0], "" if settings.lr else FIGURES[name])
-    curves = {f"{name} {rate:g}": course for (name, rate), course in courses.items()}
+    curves = {f"{name} {rate:g}": history for (name, rate), history in courses.items()}
     report.restore_rows(0)
     for epoch in range(1, epochs + 1):
         step = epoch * steps // epochs - 1
-        report.row({"epoch": epoch, **{name: course[step] for name, course in curves.items()}})
+        report.row({"epoch": epoch, **{name: history[step] for name, history in curves.items()}})
     paths, differences = surface.walk(walk_key)
     for name, difference in differences.items():
         lesson.show(f"difference_{name}", f"{name}: farthest from torch.optim's path", difference, "0")

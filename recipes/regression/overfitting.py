@@ -94,13 +94,13 @@ def run(settings: Settings, report: train.Report) -> Outcome:
             y_now = model(params, x)  # as it is used: without dropout, noise and penalty
             return {"training": losses.mse(y_now, y), "test_loss": losses.mse(y_now, test_y)}
 
-        params, courses[way] = train.descend(
+        params, courses[way] = train.minimize(
             fd.value_and_grad(objective),
             start,
             optim.adam(lr=settings.lr),
             step_keys,
             measure=measure,
-            compiled=compiled,
+            compile=compiled,
             report=report,
             rows=way == trained[0],
             info=runtime.environment(device, compiled),

@@ -77,7 +77,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     def descend(way: ValueAndGrad, start: tree.Tree, to: train.Report | None = None) -> tree.Tree:
         samples = (x.repeat(epochs), y.repeat(epochs))
         optimizer = optim.sgd(lr=settings.lr)
-        return train.descend(
+        return train.minimize(
             lambda params, sample: way(params, *sample),
             start,
             optimizer,
@@ -87,7 +87,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
             info=runtime.environment(device, False),
         )
 
-    bent, course = descend(by_grad(parabola), second, report)  # at a rate too high the first to diverge
+    bent, history = descend(by_grad(parabola), second, report)  # at a rate too high the first to diverge
     fitted, _ = descend(by_backward(line), first)
     lesson.show("w", "y = w x: w, by backward()", fitted["w"], "1.9999996423721313" if lecture else "", 17)
     figure = "7.999998569488525" if lecture else ""
@@ -101,7 +101,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     for name, way in ways.items():
         values = torch.stack(list(descend(way, second)[0].values()))
         lesson.show(f"params_{name}", f"w1, w2, b after {epochs} epochs, by {name}", values)
-    lesson.metrics |= {key: value.item() for key, value in bent.items()} | {"loss": course["loss"][-1].item()}
+    lesson.metrics |= {key: value.item() for key, value in bent.items()} | {"loss": history["loss"][-1].item()}
     figure = "well above 8" if lecture else ""
     lesson.show("prediction_parabola", "prediction for x = 4", parabola(bent, torch.tensor(4.0)), figure)
     _slow_direction(lesson, x, settings.lr)

@@ -62,10 +62,10 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     steps = len(batches[0]) // epochs
     lecture = settings.batch_size == 1 and settings.lr == 0.01
 
-    w, course = _descend(by_hand, start, batches, settings.lr, steps, report)
-    path = torch.cat([course["w"], w[None]])
+    w, history = _descend(by_hand, start, batches, settings.lr, steps, report)
+    path = torch.cat([history["w"], w[None]])
     gradients = "-2.0 -7.84 -16.2288" if lecture else ""
-    lesson.show("first_gradients", "gradients of the first epoch", course["gradient"][:steps], gradients, 17)
+    lesson.show("first_gradients", "gradients of the first epoch", history["gradient"][:steps], gradients, 17)
     after = torch.stack([loss(w, *(leaf[i] for leaf in batches)) for i, w in enumerate(path[1:])])
     for epoch in sorted({0, 1, 2, epochs - 1} & set(range(epochs))):
         last = steps * (epoch + 1)
@@ -73,7 +73,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         figure = "1.260688 4.919240100095999" if lecture and epoch == 0 else ""
         lesson.show(f"epoch_{epoch}", f"epoch {epoch}: w, loss of its last batch", line, figure, 17)
     lesson.metrics |= {"loss": after[-1].item(), "loss_log": after[steps - 1 :: steps].tolist()}
-    lesson.metrics |= {"w_log": path[steps::steps].tolist(), "gradient_log": course["gradient"].tolist()}
+    lesson.metrics |= {"w_log": path[steps::steps].tolist(), "gradient_log": history["gradient"].tolist()}
     lesson.show("w", f"w after {epochs} epochs", w, "", 17)
     lesson.show("prediction", "prediction for x = 4", 4 * w, "", 17)
     same, _ = _descend(fd.value_and_grad(loss), start, batches, settings.lr)
@@ -97,7 +97,7 @@ def _descend(
     steps_per_epoch: int = 1,
     report: train.Report | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    return train.descend(
+    return train.minimize(
         lambda w, batch: value_and_grad(w, *batch),
         start,
         optim.sgd(lr=lr),
@@ -112,10 +112,10 @@ def _descend(
 def _trade(lesson: Lesson, x: Tensor, y: Tensor, start: Tensor, lr: float) -> None:
     """One epoch by batches of 1, 2 and 3: how many updates, where they lead, and how their first gradients scatter."""
     for size in range(1, len(x) + 1):
-        w, course = _descend(by_hand, start, _batches(x, y, size, 1), lr)
+        w, history = _descend(by_hand, start, _batches(x, y, size, 1), lr)
         choices = [list(rows) for rows in itertools.combinations(range(len(x)), size)]
         gradients = torch.stack([by_hand(start, x[rows], y[rows], torch.ones_like(x[rows]))[1] for rows in choices])
-        row = [len(course["loss"]), w.item(), gradients.std(correction=0).item()]
+        row = [len(history["loss"]), w.item(), gradients.std(correction=0).item()]
         lesson.show(f"batch_{size}", f"batches of {size}, one epoch: updates, w, deviation of a gradient", row)
     lesson.remark(
         "Small batches make more updates of an epoch, but they wait for each other; large ones have steadier gradients "

@@ -42,10 +42,10 @@ def walk(key: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
     for name, (ours, theirs, arguments) in WALKERS.items():
         extras = noise * (name == "sgd")
-        end, course = train.descend(
+        end, history = train.minimize(
             slope, BEGIN, ours(**arguments), extras, measure=lambda place, _: {"place": place.clone()}
         )
-        paths[name] = torch.cat([course["place"], end[None]])
+        paths[name] = torch.cat([history["place"], end[None]])
 
         weight = BEGIN.clone().requires_grad_()
         optimizer, places = theirs([weight], **arguments), [BEGIN]

@@ -53,7 +53,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         start = tree.map(lambda leaf: leaf.to(device), START)
         at_the_start(lesson, readings, celsius, start)
         closed_form(lesson)
-        params, course, compiled = descend(settings, report, lesson, readings, celsius, start)
+        params, history, compiled = descend(settings, report, lesson, readings, celsius, start)
     scale = 0.1 if settings.inputs == "scaled" else 1.0
     line = torch.stack([readings.min(), readings.max()])
     lines = {
@@ -61,12 +61,12 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         "Fahrenheit's": (line, (line - 32) / 1.8),
     }
     names = {"loss": "training", "val_loss": "validation"}
-    curves = {names[name]: values.tolist() for name, values in course.items()}
+    curves = {names[name]: values.tolist() for name, values in history.items()}
     report.picture(
         "fit", pictures.fitted({"measured": (readings, celsius)}, lines, "thermometer", "reading", "temperature (°C)")
     )
     report.picture("losses", pictures.descents(curves, f"thermometer by {settings.method}, rate {settings.lr:g}"))
-    return Outcome(lesson.metrics, len(course["loss"]), device.type, compiled, lesson)
+    return Outcome(lesson.metrics, len(history["loss"]), device.type, compiled, lesson)
 
 
 def descend(
@@ -85,27 +85,27 @@ def descend(
     optimizer = optimizers.get(settings.method, rate_times_gradient)(lr=settings.lr)
     epochs = settings.epochs or (3000 if held_out else 5000)
     compiled = runtime.choose_compile(settings.compile, x.device, epochs, report, runtime.REPAY_SMALL_STEPS)
-    params, course = train.descend(
+    params, history = train.minimize(
         way,
         start,
         optimizer,
         steps=epochs,
         measure=(lambda params, _: {"val_loss": loss(params, x[held_out], celsius[held_out])}) if held_out else None,
-        compiled=compiled,
+        compile=compiled,
         report=report,
         info=runtime.environment(x.device, compiled),
     )
     marks = [mark for mark in MARKS if mark < epochs] + [epochs]
     lesson.show("epochs", f"{settings.method}, {settings.inputs} readings, rate {settings.lr:g}: epochs", marks)
-    for name, values in course.items():
+    for name, values in history.items():
         lesson.show(f"{name}_at", f"{name} before these steps", [values[mark - 1].item() for mark in marks], digits=8)
     for name, value in params.items():
         lesson.show(name, name, value)
-    lesson.show("loss", "loss", course["loss"][-1], digits=8)
+    lesson.show("loss", "loss", history["loss"][-1], digits=8)
     if held_out:
-        best = course["val_loss"].argmin().item() + 1
-        lesson.show("val_loss", "validation loss", course["val_loss"][-1], digits=8)
+        best = history["val_loss"].argmin().item() + 1
+        lesson.show("val_loss", "validation loss", history["val_loss"][-1], digits=8)
         lesson.show("best_epoch", "epoch of the least validation loss", best)
         lesson.remark("A gap between training and validation loss is normal; over-fitting is when they drift apart.")
     lesson.remark("The scale is Fahrenheit's: w should be 0.5556 of a raw reading, 5.556 of a tenth, and b -17.78.")
-    return params, course, compiled
+    return params, history, compiled

@@ -29,10 +29,10 @@ def at_the_start(lesson: Lesson, readings: Tensor, celsius: Tensor, start: tree.
         (1e-2, 11, "diverging", "1763.884644 5802485.5 19408035840 ... inf"),
         (1e-4, 100, "crawling", "1763.884644 323.090546 78.929634 29.105242 29.022669"),
     ):
-        w_b, course = train.descend(
+        w_b, history = train.minimize(
             manual(readings, celsius), start, rate_times_gradient(lr), steps=epochs, may_diverge=True
         )
-        losses = course["loss"].tolist()
+        losses = history["loss"].tolist()
         shown = [losses[mark - 1] for mark in MARKS if mark <= epochs and losses[mark - 1] < float("inf")]
         lesson.show(f"losses_{name}", f"raw readings, rate {lr:g}: losses", shown, figure, digits=8)
         if name == "diverging":

@@ -63,20 +63,20 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     def error(params: tree.Tree, rows: Tensor) -> Tensor:
         return losses.mse(model(params, x[rows]), celsius[rows])
 
-    params, course = train.descend(
+    params, history = train.minimize(
         fd.value_and_grad(lambda params, _: error(params, rows)),
         model.init(init_key, x)[0],
         optim.sgd(lr=lr),
         steps=epochs,
         measure=lambda params, _: {"val_loss": error(params, held_out)},
-        compiled=compiled,
+        compile=compiled,
         report=report,
         info=runtime.environment(device, compiled),
     )
     book = settings.model == "network" and settings.hidden == 8
-    lesson.show("first_loss", "training loss before the first step", course["loss"][0], "182.97" if book else "")
-    lesson.show("loss", f"training loss in epoch {epochs}", course["loss"][-1], "2.1141" if book else "")
-    lesson.show("val_loss", "validation loss", course["val_loss"][-1], "2.0215" if book else "")
+    lesson.show("first_loss", "training loss before the first step", history["loss"][0], "182.97" if book else "")
+    lesson.show("loss", f"training loss in epoch {epochs}", history["loss"][-1], "2.1141" if book else "")
+    lesson.show("val_loss", "validation loss", history["val_loss"][-1], "2.0215" if book else "")
     if settings.model == "linear":
         lesson.show("w", "w", params["weight"].squeeze(), "5.43")
         lesson.show("b", "b", params["bias"].squeeze(), "-17.96")
@@ -88,6 +88,6 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lines = {settings.model: (line, model(params, 0.1 * line)), "Fahrenheit's": (line, (line - 32) / 1.8)}
     title = f"thermometer by a {settings.model}"
     report.picture("fit", pictures.fitted(points, lines, title, "reading", "temperature (°C)"))
-    curves = {"training": course["loss"].tolist(), "validation": course["val_loss"].tolist()}
+    curves = {"training": history["loss"].tolist(), "validation": history["val_loss"].tolist()}
     report.picture("losses", pictures.descents(curves, title))
     return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)

@@ -57,7 +57,7 @@ def fit(
     device = targets.device
     steps = runtime.count_steps(settings, epochs, len(targets))
     widths = data.choose_widths(torch.cat([sequences["lengths"], held_out[0]["lengths"]]), WIDTHS)
-    report.say(f"{len(targets)} sequences to train on, cut to {', '.join(map(str, widths))} steps: a graph for each")
+    report.log(f"{len(targets)} sequences to train on, cut to {', '.join(map(str, widths))} steps: a graph for each")
     compiled = runtime.choose_compile(settings.compile, device, steps, report)
 
     optimizer = optim.adam(lr=settings.lr)
@@ -65,7 +65,7 @@ def fit(
     state = train.make_state(model, optimizer, state_key, data.take(sequences, torch.tensor([0])))
     step = train.make_step(model, losses.cross_entropy, optimizer, metrics={"accuracy": metrics.accuracy})
     evaluate = train.make_evaluate(
-        model, {f"{prefix}_loss": metrics.average(losses.cross_entropy), f"{prefix}_accuracy": metrics.accuracy}
+        model, {f"{prefix}_loss": metrics.mean_loss(losses.cross_entropy), f"{prefix}_accuracy": metrics.accuracy}
     )
     if compiled:
         step = fd.jit(step, donate_argnums=0)  # evaluation would not repay graphs of its own

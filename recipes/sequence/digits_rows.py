@@ -56,7 +56,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     )
     evaluate = train.make_evaluate(
         model,
-        {"test_loss": metrics.average(losses.cross_entropy), "test_accuracy": metrics.accuracy},
+        {"test_loss": metrics.mean_loss(losses.cross_entropy), "test_accuracy": metrics.accuracy},
         prepare=rows_of,
     )
     if compiled:

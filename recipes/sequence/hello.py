@@ -78,7 +78,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
 
     def evaluate(params: tree.Tree, buffers: tree.Tree) -> dict[str, Tensor]:
         decoded = decode(params)
-        report.say(f"{word} -> {spell(decoded, letters)}")
+        report.log(f"{word} -> {spell(decoded, letters)}")
         return {"accuracy": (decoded == targets).float().mean()}
 
     state = train.fit(
@@ -93,8 +93,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         resume=settings.resume,
         info=runtime.environment(device, compiled),
     )
-    course: dict[str, list[float]] = {settings.model: [row["loss"] for row in report.rows]}
-    report.picture("loss", pictures.descents(course, f"{word} to {target}"))
+    history: dict[str, list[float]] = {settings.model: [row["loss"] for row in report.rows]}
+    report.picture("loss", pictures.descents(history, f"{word} to {target}"))
     solved = [int(row["epoch"]) for row in report.rows if row["accuracy"] == 1]
     measured = {name: report.rows[-1][name] for name in ("loss", "accuracy")}
     prediction = spell(decode(state.params), letters)

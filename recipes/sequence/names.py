@@ -58,7 +58,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     split = data.invented_names() if settings.dataset == "sample" else data.names(settings.data_dir)
     pairs = set(zip(split.train.texts, split.train.labels.tolist(), strict=True))
     new = torch.tensor([pair not in pairs for pair in zip(split.test.texts, split.test.labels.tolist(), strict=True)])
-    report.say(f"{1 - new.float().mean():.1%} of the test pairs are in the training data")
+    report.log(f"{1 - new.float().mean():.1%} of the test pairs are in the training data")
     known, test = tree.map(
         lambda leaf: leaf.to(device),
         [(data.letter_numbers(part.texts), part.labels) for part in (split.train, split.test)],

@@ -60,7 +60,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         lambda leaf: leaf.to(device),
         [data.take(samples, rows.nonzero().squeeze(1)) for rows in (~held_out, held_out)],
     )
-    report.say(
+    report.log(
         f"{len(ids) - len(unknown_ids)} sentences to train on, {len(unknown_ids)} held out; {len(numbers)} words"
     )
 

@@ -83,8 +83,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         if epoch % max(1, steps // 10) == 0 or epoch == steps:
             report.row({"epoch": epoch, "loss": value})
     report.picture("curves", picture(time.cpu(), predicted.cpu()))
-    course = {f"RNN of {settings.hidden}": values.tolist()}
-    report.picture("loss", pictures.descents(course, "sine to cosine", "window"))
+    history = {f"RNN of {settings.hidden}": values.tolist()}
+    report.picture("loss", pictures.descents(history, "sine to cosine", "window"))
     first, last = values[0].item(), values[-1].item()
     return Outcome({"first_loss": first, "loss": last}, steps, device.type, compiled)
 

@@ -45,7 +45,7 @@ def run(
         report.save({}, {"run": runtime.environment(device, compiled)})  # from here on it can be resumed
     lesson = Lesson()
     for name, network in networks.items():
-        report.say(f"network: {name}")
+        report.log(f"network: {name}")
         part = report.part(name)
         begun = part.directory is not None and checkpoint.exists(part.directory / "checkpoint")
         trained = digits.fit(dataclasses.replace(settings, resume=settings.resume and begun), part, network)

@@ -140,7 +140,7 @@ def fit(settings: Settings, report: train.Report, network: Network) -> Trained:
     step = train.make_step(
         network.model, network.loss, network.optimizer, metrics={"accuracy": metrics.accuracy}, **computed
     )
-    measured = {"test_loss": metrics.average(network.loss), "test_accuracy": metrics.accuracy}
+    measured = {"test_loss": metrics.mean_loss(network.loss), "test_accuracy": metrics.accuracy}
     evaluate = train.make_evaluate(network.model, measured, **computed)
     if compiled:
         step = fd.jit(step, donate_argnums=0)  # a few evaluations do not repay compiling

@@ -101,7 +101,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     heads: dict[str, Tensor] = {}
     courses: dict[str, Sequence[train.report.Row]] = {}
     for name in chosen("--only", settings.only, WAYS):
-        report.say(f"way: {name}")
+        report.log(f"way: {name}")
         way, this, part, started = WAYS[name], task, report.part(name), time.perf_counter()
         if way.drawn:
             params, buffers = task.model.init(new_key, task.prepare(task.split.train[0][:1]))
@@ -147,7 +147,7 @@ def begin(settings: Settings, report: train.Report, old_key: Tensor, new_key: Te
             skip_unreadable=settings.skip_unreadable,
         )
         for reason in read.skipped:
-            report.say(f"warning: skipped: {escaped(reason)}")
+            report.log(f"warning: skipped: {escaped(reason)}")
         lesson.show("classes", f"classes of {len(read.split.test[1])} test photographs", " ".join(read.classes))
         lesson.show("skipped", "photographs that cannot be read", len(read.skipped))
         split = Split(*tree.map(lambda leaf: leaf.to(new_key.device), read.split))

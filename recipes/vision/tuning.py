@@ -50,7 +50,7 @@ def tune(task: Task, way: Way, plan: Plan, report: train.Report, key: Tensor, co
     state = train.TrainState(task.params, task.buffers, optimizer.init(task.params), step_key.clone(), zero)
     accuracy = {"accuracy": metrics.accuracy}
     step = train.make_step(model, losses.cross_entropy, optimizer, metrics=accuracy, prepare=task.prepare)
-    measured = {"test_loss": metrics.average(losses.cross_entropy), "test_accuracy": metrics.accuracy}
+    measured = {"test_loss": metrics.mean_loss(losses.cross_entropy), "test_accuracy": metrics.accuracy}
     evaluate = train.make_evaluate(model, measured, prepare=task.prepare)
     test = data.stacked_batches(task.split.test, min(EVALUATION_BATCH, len(task.split.test[0])))
     begun = report.directory is not None and checkpoint.exists(report.directory / "checkpoint")

@@ -70,7 +70,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     accuracy = {"accuracy": metrics.accuracy}
     step = train.make_step(model, losses.nll, optimizer, metrics=accuracy, prepare=digits.normalise)
     step = fd.jit(step) if compiled else step
-    measured = {"test_loss": metrics.average(losses.nll), "test_accuracy": metrics.accuracy}
+    measured = {"test_loss": metrics.mean_loss(losses.nll), "test_accuracy": metrics.accuracy}
     evaluate = train.make_evaluate(model, measured, prepare=digits.normalise)
     test = data.stacked_batches(split.test, min(digits.EVALUATION_BATCH, len(split.test[0])))
     slope = fd.grad(lambda params: losses.nll(model(params, inputs), labels))

@@ -111,7 +111,7 @@ def test_the_best_of_both_sittings(tmp_path, stop):
 def test_a_precision_that_there_is_none_of(precision):
     for make in (
         lambda: train.make_step(MODEL, losses.mse, OPTIMIZER, precision=precision),
-        lambda: train.make_evaluate(MODEL, {"loss": metrics.average(losses.mse)}, precision=precision),
+        lambda: train.make_evaluate(MODEL, {"loss": metrics.mean_loss(losses.mse)}, precision=precision),
     ):
         with pytest.raises(ValueError, match=r"precision=.*\): must be 'fp32' or 'bf16'"):
             make()

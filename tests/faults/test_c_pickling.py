@@ -63,7 +63,7 @@ def test_models_are_pickled(name):
 
 def test_every_metric_is_pickled():
     outputs, targets = torch.randn(9, 3, generator=torch.Generator().manual_seed(0)), torch.arange(9) % 3
-    of_classes = (metrics.accuracy, metrics.mean(losses_of), metrics.precision(3), metrics.confusion_matrix(3))
+    of_classes = (metrics.accuracy, metrics.sample_mean(losses_of), metrics.precision(3), metrics.confusion_matrix(3))
     for metric in of_classes:
         other = pickle.loads(pickle.dumps(metric))
         assert torch.equal(other(outputs, targets), metric(outputs, targets))

@@ -219,7 +219,7 @@ def test_too_little_memory_is_a_sentence(error, tmp_path, monkeypatch):
     def refuse(*arguments, **options):
         raise error
 
-    monkeypatch.setattr(train, "descend", refuse)
+    monkeypatch.setattr(train, "minimize", refuse)
     code, _, err = call("run", "blobs", "--out", tmp_path / "run")
     assert (code, err[-1]) == (2, "funcdl: the run needs more memory than there is; ask for less of it")
     assert not (tmp_path / "run").exists()

@@ -306,13 +306,13 @@ def test_a_signal_to_end_is_taken_as_ctrl_c(tmp_path, monkeypatch, number):
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_ends_what_saves_nothing_too_and_where_ctrl_c_is_ignored(tmp_path, monkeypatch, number):
-    descend = train.descend
+    minimize = train.minimize
 
     def ended(*arguments, **options):
         os.kill(os.getpid(), number)
-        return descend(*arguments, **options)
+        return minimize(*arguments, **options)
 
-    monkeypatch.setattr(train, "descend", ended)
+    monkeypatch.setattr(train, "minimize", ended)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as for a job that a script starts by &
     try:
         code, _, err = call("run", "blobs", "--epochs", 3, "--out", tmp_path / "run")
@@ -346,10 +346,10 @@ def test_a_terminal_that_is_gone_does_not_end_a_run(tmp_path, monkeypatch):
 
     report = train.Report(tmp_path, progress=True)
     monkeypatch.setattr(sys, "stderr", Gone())
-    report.say("hello")
+    report.log("hello")
     report.row({"epoch": 1, "loss": 0.5})
     monkeypatch.setattr(sys, "stderr", None)
-    report.say("hello")
+    report.log("hello")
     with report.bar("epoch", 1) as bar:
         bar.update(1)
     report.close()

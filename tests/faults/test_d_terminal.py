@@ -219,7 +219,7 @@ def test_a_warning_about_data_is_shown_escaped(tmp_path):
 
     warned = []
     report = train.Report()
-    report.say = warned.append
+    report.log = warned.append
     key = torch.tensor([0, 0])
     with pytest.raises(AttributeError, match="'NoneType'"):  # there are no images to go on with
         finetune.begin(finetune.Settings(dataset="hymenoptera", weights="x"), report, key, key)

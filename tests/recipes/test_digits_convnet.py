@@ -161,7 +161,7 @@ def test_auto_compiles_long_runs_only():
     said = []
 
     class Listening(train.Report):
-        def say(self, text):
+        def log(self, text):
             said.append(text)
 
     from recipes import runtime

@@ -131,11 +131,11 @@ def test_dropout_over_fits_less(fits):
     ],
 )
 def test_the_diagnosis_of_curves(training, test, said):
-    course = [
+    history = [
         torch.cat([torch.linspace(start, middle, 50), torch.linspace(middle, end, 50)])
         for start, middle, end in (training, test)
     ]
-    assert diagnosis(*course).startswith(said)
+    assert diagnosis(*history).startswith(said)
 
 
 def test_all_ways_start_alike_and_keep_the_training_loss_up():

@@ -77,7 +77,7 @@ def test_it_says_the_word_after_each_epoch_and_draws_the_loss(tmp_path):
     said = []
 
     class Listening(train.Report):
-        def say(self, text):
+        def log(self, text):
             said.append(text)
 
     report = Listening(tmp_path)

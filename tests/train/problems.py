@@ -22,4 +22,4 @@ def problem(optimizer=None, seed=0, dtype=torch.float32, **options):
 
 
 def evaluation():
-    return train.make_evaluate(MODEL, {"val_loss": metrics.average(losses.nll), "val_accuracy": metrics.accuracy})
+    return train.make_evaluate(MODEL, {"val_loss": metrics.mean_loss(losses.nll), "val_accuracy": metrics.accuracy})

@@ -86,7 +86,7 @@ def test_an_order_of_its_own_decides_the_batches():
 def test_a_list_of_stacks_is_evaluated_as_one_data_set():
     model = nn.linear(1)
     params, _ = model.init(random.key(0), X)
-    evaluate = train.make_evaluate(model, {"loss": metrics.average(losses.mse)})
+    evaluate = train.make_evaluate(model, {"loss": metrics.mean_loss(losses.mse)})
     whole = evaluate(params, {}, data.stacked_batches((X, Y), 8))
     parts = [data.stacked_batches((X[:5], Y[:5]), 2), data.stacked_batches((X[5:], Y[5:]), 7)]
     torch.testing.assert_close(evaluate(params, {}, parts), whole)

@@ -15,7 +15,7 @@ def row(epoch, loss):
 def test_without_a_directory_and_progress_it_leaves_and_says_nothing(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     report = train.Report()
-    report.say("hello")
+    report.log("hello")
     report.row(row(1, 0.5))
     report.scalar("x", 1.0, 1)
     report.picture("figure", Figure())
@@ -32,7 +32,7 @@ def test_without_a_directory_and_progress_it_leaves_and_says_nothing(tmp_path, m
 
 def test_progress_goes_to_stderr_only(capfd):
     report = train.Report(progress=True)
-    report.say("hello")
+    report.log("hello")
     report.row(row(2, 0.123456))
     with report.bar("epoch", 2) as bar:  # no terminal here, so no bar
         bar.update(1)

@@ -158,6 +158,6 @@ def test_evaluation_compiles_to_one_graph_with_the_same_result():
 
 def test_evaluation_prepares_its_inputs():
     model = nn.linear(1, bias=False)
-    evaluate = train.make_evaluate(model, {"loss": metrics.average(losses.mse)}, prepare=lambda x: x.float() / 255)
+    evaluate = train.make_evaluate(model, {"loss": metrics.mean_loss(losses.mse)}, prepare=lambda x: x.float() / 255)
     batches = data.stacked_batches((torch.full((3, 1), 255, dtype=torch.uint8), torch.zeros(3, 1)), 2)
     assert evaluate({"weight": torch.tensor([[2.0]])}, {}, batches) == {"loss": torch.tensor(4.0)}

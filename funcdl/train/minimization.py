@@ -1,4 +1,4 @@
-"""Small problems: descent on a loss as one scan, the whole course of it returned."""
+"""Small problems: descent on a loss as one scan, its whole history returned."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from funcdl.tree import Tree
 ROWS = 10  # of a report, spread over the steps
 
 
-def descend(
+def minimize(
     value_and_grad: Callable[[Tree, Tree], tuple[Tensor, Tree]],
     params: Tree,
     optimizer: Transformation,
@@ -27,7 +27,7 @@ def descend(
     steps: int | None = None,
     steps_per_epoch: int = 1,
     measure: Callable[[Tree, Tree], dict[str, Tensor]] | None = None,
-    compiled: bool = False,
+    compile: bool = False,
     may_diverge: bool = False,
     report: Report | None = None,
     rows: bool = True,
@@ -47,8 +47,8 @@ def descend(
         steps: how many, needed only if `xs` is empty.
         steps_per_epoch: how many go through the data once; the report has the means of what they measured.
         measure: `(params, x) -> measured`, more to record of the parameters before each step.
-        compiled: whether to compile the loop, as one program.
-        may_diverge: whether to return a course with infinite and undefined losses instead of refusing it.
+        compile: whether to compile the loop, as one program.
+        may_diverge: whether to return a history with infinite and undefined losses instead of refusing it.
         report: receives the last parameters as its checkpoint, and a row for about ten of the epochs.
         rows: whether it receives the rows.
         info: kept in the checkpoint as `run`.
@@ -64,8 +64,8 @@ def descend(
     >>> from funcdl import optim
     >>> from funcdl.transforms import value_and_grad
     >>> slope = value_and_grad(lambda w, x: (w - 3.0) ** 2)
-    >>> w, course = descend(slope, torch.tensor(1.0), optim.sgd(lr=0.25), steps=3)
-    >>> w, course["loss"]
+    >>> w, history = minimize(slope, torch.tensor(1.0), optim.sgd(lr=0.25), steps=3)
+    >>> w, history["loss"]
     (tensor(2.7500), tensor([4.0000, 1.0000, 0.2500]))
     """
 
@@ -81,25 +81,25 @@ def descend(
     def run(params: Tree, state: Tree, xs: Tree) -> tuple[Tree, dict[str, Tensor]]:
         return scan(step, (params, state, params), xs, steps)
 
-    (params, _, last), course = (jit(run) if compiled else run)(params, optimizer.init(params), xs)
-    losses = course["loss"].reshape(len(course["loss"]), -1)
+    (params, _, last), history = (jit(run) if compile else run)(params, optimizer.init(params), xs)
+    losses = history["loss"].reshape(len(history["loss"]), -1)
     bad = (~torch.isfinite(losses).all(1)).nonzero().flatten().tolist()
     if not bad and not all(torch.isfinite(leaf).all() for leaf in tree.leaves(params)):
         bad = [len(losses)]
     if report:
         report.save(last if bad else params, {"run": dict(info or {})})  # before the rows: only then it can be resumed
         if rows:
-            _report(report, course, bad[0] if bad else len(losses), steps_per_epoch)
+            _report(report, history, bad[0] if bad else len(losses), steps_per_epoch)
     if bad and not may_diverge:
         kept = f"; the last finite state is in {report.directory / 'checkpoint'}" if report and report.directory else ""
         raise NonFiniteLossError(f"the loss is not finite after step {bad[0]}; try a lower learning rate{kept}")
-    return params, course
+    return params, history
 
 
-def _report(report: Report, course: dict[str, Tensor], finite: int, steps_per_epoch: int) -> None:
+def _report(report: Report, history: dict[str, Tensor], finite: int, steps_per_epoch: int) -> None:
     report.restore_rows(0)
-    total = len(course["loss"]) // steps_per_epoch
-    epochs = {name: values.unflatten(0, (total, steps_per_epoch)) for name, values in course.items()}
+    total = len(history["loss"]) // steps_per_epoch
+    epochs = {name: values.unflatten(0, (total, steps_per_epoch)) for name, values in history.items()}
     numbers = {name: values.mean(1).tolist() for name, values in epochs.items() if values.ndim == 2}
     for epoch in sorted({1, *(round(total * part / ROWS) for part in range(1, ROWS + 1))}):
         if 1 <= epoch <= finite // steps_per_epoch:
