@@ -5,8 +5,8 @@ import os
 import sys
 from typing import NoReturn
 
-from recipes import terminal
-from recipes.cli import BAD_INPUT, main
+from . import terminal
+from .cli import BAD_INPUT, main
 
 
 def command() -> NoReturn:

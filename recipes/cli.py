@@ -15,12 +15,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from recipes import flags, registry, terminal
-from recipes.settings import SESSION_ONLY, Settings, SettingsError, flag
-from recipes.terminal import escaped, sentence
+from . import flags, registry, terminal
+from .settings import SESSION_ONLY, Settings, SettingsError, flag
+from .terminal import escaped, sentence
 
 if TYPE_CHECKING:
-    from recipes.lesson import Lesson
+    from .lesson import Lesson
 
 DONE, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -123,7 +123,8 @@ def _run(name: str, words: Sequence[str]) -> None:
     settings.check()
 
     from funcdl import train
-    from recipes import results, runtime
+
+    from . import results, runtime
 
     started = time.perf_counter()
     again = f"go on with: python -m recipes run {recipe.id} --resume --out {run_dir}"
@@ -179,7 +180,7 @@ def _run(name: str, words: Sequence[str]) -> None:
 
 
 def _predict(run_dir: Path, inputs: list[str], as_json: bool) -> None:
-    from recipes import results
+    from . import results
 
     config = results.read_config(run_dir)
     recipe = registry.find(config["recipe"])
@@ -203,7 +204,7 @@ def _predict(run_dir: Path, inputs: list[str], as_json: bool) -> None:
 
 def _resumed(settings_class: type[Settings], name: str, words: Sequence[str], run_dir: Path) -> Settings:
     """The settings of the run in `run_dir`, which flags may repeat but not change."""
-    from recipes import results
+    from . import results
 
     config = results.read_config(run_dir)
     if config["recipe"] != name:

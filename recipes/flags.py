@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
-from recipes.settings import SESSION_ONLY, BatchSettings, Settings, SettingsError, flag
+from .settings import SESSION_ONLY, BatchSettings, Settings, SettingsError, flag
 
 S = TypeVar("S", bound=Settings)
 

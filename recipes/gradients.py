@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 import funcdl as fd
-from recipes.lesson import Lesson
+
+from .lesson import Lesson
 
 
 def three_ways(

@@ -10,7 +10,8 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl.train.report import Row
-from recipes.terminal import escaped
+
+from .terminal import escaped
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"  # Okabe and Ito's colours, told apart by the colour-blind
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", GREY)  # for lines, with their styles

@@ -7,7 +7,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from recipes.settings import SettingsError
+from .settings import SettingsError
 
 LONGEST = 60  # characters of a name that are looked at
 
@@ -26,7 +26,7 @@ class Recipe:
 
     def load(self) -> Any:
         """Imports the recipe's module."""
-        return importlib.import_module(f"recipes.{self.folder}.{self.id.replace('-', '_')}")
+        return importlib.import_module(f".{self.folder}.{self.id.replace('-', '_')}", __package__)
 
 
 RECIPES = {

@@ -13,7 +13,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from funcdl.train import checkpoint, files
 from funcdl.train.report import METRICS
-from recipes.settings import SESSION_ONLY, Settings, SettingsError
+
+from .settings import SESSION_ONLY, Settings, SettingsError
 
 CONFIG = "config.json"
 

@@ -11,7 +11,8 @@ import torch
 from funcdl import data, train, tree
 from funcdl.train import Report, files
 from funcdl.transforms.inductor import missing_compiler
-from recipes.settings import BatchSettings, Compile, Device, Settings, SettingsError
+
+from .settings import BatchSettings, Compile, Device, Settings, SettingsError
 
 REPAY_STEPS = 2000  # on 2 cores compiling the convnet's step takes about as long as this many steps gain
 REPAY_SMALL_STEPS = 20_000  # the same for a step of a few operations, where the compiled loop gains half a millisecond

@@ -8,8 +8,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from funcdl import metrics, train
-from recipes import pictures
-from recipes.lesson import Lesson
+
+from . import pictures
+from .lesson import Lesson
 
 
 def show_classes(

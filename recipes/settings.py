@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from recipes.lesson import Lesson
+    from .lesson import Lesson
 
 Device = Literal["auto", "cpu", "cuda"]
 Compile = Literal["auto", "on", "off"]

@@ -11,9 +11,10 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import nn, train
-from recipes import pictures, runtime, settings
-from recipes.lesson import Lesson
-from recipes.settings import Outcome
+
+from .. import pictures, runtime, settings
+from ..lesson import Lesson
+from ..settings import Outcome
 
 COURSE = {"relu": nn.relu(), "sigmoid": nn.sigmoid(), "tanh": nn.tanh(), "softplus": nn.softplus()}
 LIMITS = {"relu": (-1, 5), "sigmoid": (-0.2, 1.2), "tanh": (-1.2, 1.2), "softplus": (-0.2, 6)}  # of the course's plots

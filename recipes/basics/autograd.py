@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from funcdl import data, losses, random, train
-from recipes import runtime, settings
-from recipes.basics import chain_rule
-from recipes.gradients import three_ways
-from recipes.lesson import Lesson
-from recipes.settings import Outcome
+
+from .. import runtime, settings
+from ..gradients import three_ways
+from ..lesson import Lesson
+from ..settings import Outcome
+from . import chain_rule
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from funcdl import random
-from recipes.gradients import three_ways
-from recipes.lesson import Lesson
+
+from ..gradients import three_ways
+from ..lesson import Lesson
 
 
 def r(x: Tensor | float, y: float, w: Tensor, b: Tensor | float = 0.0) -> Tensor:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from funcdl import nn, random
-from recipes.basics.parameters import make
-from recipes.lesson import Lesson
+
+from ..lesson import Lesson
+from .parameters import make
 
 IMAGE = [[3, 4, 6, 5, 7], [2, 4, 6, 8, 2], [1, 6, 7, 8, 4], [9, 7, 4, 6, 2], [3, 7, 5, 4, 1]]
 POOLED = [row[:4] for row in IMAGE[:4]]

@@ -12,9 +12,10 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
-from recipes import pictures, runtime, settings
-from recipes.lesson import Lesson
-from recipes.settings import Outcome
+
+from .. import pictures, runtime, settings
+from ..lesson import Lesson
+from ..settings import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)

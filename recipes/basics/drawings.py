@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from funcdl import data, losses
-from recipes.pictures import BLUE, ORANGE, label
+
+from ..pictures import BLUE, ORANGE, label
 
 
 def losses_of_two_classes() -> Figure:

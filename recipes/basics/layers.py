@@ -9,11 +9,12 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
-from recipes import runtime, settings
-from recipes.basics import convolutions, recurrence
-from recipes.basics.parameters import make
-from recipes.lesson import Lesson
-from recipes.settings import Outcome
+
+from .. import runtime, settings
+from ..lesson import Lesson
+from ..settings import Outcome
+from . import convolutions, recurrence
+from .parameters import make
 
 
 @dataclass(frozen=True, kw_only=True)

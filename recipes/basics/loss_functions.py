@@ -10,10 +10,11 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import losses, nn, random, train
-from recipes import runtime, settings
-from recipes.basics import drawings
-from recipes.lesson import Lesson
-from recipes.settings import Outcome
+
+from .. import runtime, settings
+from ..lesson import Lesson
+from ..settings import Outcome
+from . import drawings
 
 CORRECT = [[0.1, 0.2, 0.9], [1.1, 0.1, 0.2], [0.2, 2.1, 0.1]]  # logits that are largest at classes 2, 0, 1
 WRONG = [[0.8, 0.2, 0.3], [0.2, 0.3, 0.5], [0.2, 0.2, 0.5]]

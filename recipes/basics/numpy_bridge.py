@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from funcdl import train
-from recipes import settings
-from recipes.lesson import Lesson, raised
-from recipes.settings import Outcome
+
+from .. import settings
+from ..lesson import Lesson, raised
+from ..settings import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from funcdl import data, train
-from recipes import settings
-from recipes.basics import drawings, sources, tables
-from recipes.basics.sources import Sources
-from recipes.lesson import Lesson
-from recipes.settings import Outcome
+
+from .. import settings
+from ..lesson import Lesson
+from ..settings import Outcome
+from . import drawings, sources, tables
+from .sources import Sources
 
 NAMES = ("Maclean", "Vajnichy", "Nasikovsky", "Usami", "Fionin", "Sharkey", "Balagul", "Pakhrin", "Tansho")
 PUNCTUATION = '.,;:"!?”“_-'

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from funcdl import nn, random
-from recipes.basics.parameters import make
-from recipes.lesson import Lesson
+
+from ..lesson import Lesson
+from .parameters import make
 
 
 def recurrent(lesson: Lesson, key: Tensor) -> None:

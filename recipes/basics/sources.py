@@ -13,7 +13,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from funcdl import data
-from recipes.basics.hours import HOURS, made_up_hours
+
+from .hours import HOURS, made_up_hours
 
 REPOSITORY = "https://raw.githubusercontent.com/deep-learning-with-pytorch/dlwpt-code/master/data/p1ch4"
 PUBLISHED = {  # where, and its SHA-256

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from funcdl import train
-from recipes import runtime, settings
-from recipes.lesson import Lesson
-from recipes.settings import Outcome
+
+from .. import runtime, settings
+from ..lesson import Lesson
+from ..settings import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)

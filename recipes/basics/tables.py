@@ -7,9 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from funcdl import data
-from recipes.basics.hours import HOURS
-from recipes.basics.sources import Sources
-from recipes.lesson import Lesson
+
+from ..lesson import Lesson
+from .hours import HOURS
+from .sources import Sources
 
 
 def wines(lesson: Lesson, source: Sources) -> None:

@@ -11,9 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from funcdl import random, train
-from recipes import runtime, settings
-from recipes.lesson import Lesson, raised
-from recipes.settings import Outcome
+
+from .. import runtime, settings
+from ..lesson import Lesson, raised
+from ..settings import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)

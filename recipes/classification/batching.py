@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from funcdl import data, random, train
-from recipes import settings
-from recipes.lesson import Lesson
-from recipes.settings import Outcome, at_least
+
+from .. import settings
+from ..lesson import Lesson
+from ..settings import Outcome, at_least
 
 ARITHMETIC = ((80, 8, "10"), (87, 8, "11"), (759, 32, "24"), (60_000, 32, ""))  # rows, batch, iterations
 NAMED = (

@@ -9,9 +9,10 @@ import torch
 
 import funcdl as fd
 from funcdl import data, losses, metrics, nn, optim, random, train, tree
-from recipes import pictures, runtime, scores, settings
-from recipes.lesson import Lesson
-from recipes.settings import Outcome
+
+from .. import pictures, runtime, scores, settings
+from ..lesson import Lesson
+from ..settings import Outcome
 
 ROWS = 10
 

@@ -11,9 +11,10 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import data, losses, metrics, models, nn, optim, random, train, tree
-from recipes import pictures, runtime, scores, settings
-from recipes.lesson import Lesson
-from recipes.settings import Outcome
+
+from .. import pictures, runtime, scores, settings
+from ..lesson import Lesson
+from ..settings import Outcome
 
 ACTIVATIONS = {
     "sigmoid": nn.sigmoid(),

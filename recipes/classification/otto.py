@@ -10,9 +10,10 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import data, losses, metrics, models, optim, random, train, tree
-from recipes import pictures, runtime, scores, settings
-from recipes.lesson import Lesson
-from recipes.settings import Outcome
+
+from .. import pictures, runtime, scores, settings
+from ..lesson import Lesson
+from ..settings import Outcome
 
 EPOCHS = {"sample": 12, "otto": 50}
 HIDDEN = {"wide": (256, 128, 64), "narrow": (64, 32, 16)}

@@ -11,9 +11,10 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import data, losses, metrics, models, optim, random, train, tree
 from funcdl.data.titanic import COLUMNS
-from recipes import pictures, runtime, scores, settings
-from recipes.lesson import Lesson
-from recipes.settings import Outcome, at_least
+
+from .. import pictures, runtime, scores, settings
+from ..lesson import Lesson
+from ..settings import Outcome, at_least
 
 EPOCHS = {"sample": 40, "titanic": 500}
 ROWS = 10

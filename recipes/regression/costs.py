@@ -6,7 +6,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from recipes.pictures import BLUE, GREY, ORANGE
+from ..pictures import BLUE, GREY, ORANGE
 
 
 def curve(w: Float[Tensor, " n"], costs: Float[Tensor, " n"]) -> Figure:

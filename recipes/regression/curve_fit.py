@@ -11,10 +11,11 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import interop, losses, nn, optim, random, train, tree
-from recipes import pictures, runtime, settings
-from recipes.lesson import Lesson
-from recipes.regression.saving import saved_and_restored
-from recipes.settings import Outcome, at_least
+
+from .. import pictures, runtime, settings
+from ..lesson import Lesson
+from ..settings import Outcome, at_least
+from .saving import saved_and_restored
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from recipes import pictures
-from recipes.lesson import Lesson
+from .. import pictures
+from ..lesson import Lesson
 
 FRAME = 400  # the step whose losses the lesson's picture shows
 

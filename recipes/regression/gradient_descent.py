@@ -10,11 +10,12 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import optim, train
-from recipes import runtime, settings
-from recipes.lesson import Lesson
-from recipes.regression import rates
-from recipes.regression.points import descent, points
-from recipes.settings import Outcome
+
+from .. import runtime, settings
+from ..lesson import Lesson
+from ..settings import Outcome
+from . import rates
+from .points import descent, points
 
 ValueAndGrad = Callable[..., tuple[Tensor, Tensor]]
 

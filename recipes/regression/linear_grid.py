@@ -10,11 +10,12 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import optim, train, tree
-from recipes import runtime, settings
-from recipes.lesson import Lesson
-from recipes.regression import costs
-from recipes.regression.points import points
-from recipes.settings import Outcome
+
+from .. import runtime, settings
+from ..lesson import Lesson
+from ..settings import Outcome
+from . import costs
+from .points import points
 
 START = {"w": 0.5, "b": -2.0}  # of the descent that the pictures show
 

@@ -11,10 +11,11 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
-from recipes import pictures, runtime, settings
-from recipes.lesson import Lesson
-from recipes.regression.points import lecture_line, noisy_line
-from recipes.settings import Outcome
+
+from .. import pictures, runtime, settings
+from ..lesson import Lesson
+from ..settings import Outcome
+from .points import lecture_line, noisy_line
 
 ALL = (optim.sgd, optim.adagrad, optim.adam, optim.adamax, optim.asgd, optim.lbfgs, optim.rmsprop, optim.rprop)
 OPTIMIZERS: dict[str, Callable[..., optim.Transformation]] = {optimizer.__name__: optimizer for optimizer in ALL}

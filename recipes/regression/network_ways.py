@@ -9,7 +9,8 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import nn, random, tree
-from recipes.lesson import Lesson
+
+from ..lesson import Lesson
 
 
 def network(hidden: int) -> nn.Layer:

@@ -9,11 +9,12 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import losses, nn, random, train, tree
-from recipes import pictures, runtime, settings
-from recipes.lesson import Lesson
-from recipes.regression import surface
-from recipes.regression.race import UPDATE_RULES, ensemble, rates, shuffled
-from recipes.settings import Outcome, SettingsError, at_least, chosen
+
+from .. import pictures, runtime, settings
+from ..lesson import Lesson
+from ..settings import Outcome, SettingsError, at_least, chosen
+from . import surface
+from .race import UPDATE_RULES, ensemble, rates, shuffled
 
 FIGURES = {"gd": "", "sgd": "0.03 to 0.09", "momentum": "about 0.012", "adagrad": "", "adadelta": ""}
 FIGURES |= {"rmsprop": "about 0.01", "adam": "about 0.01"}

@@ -9,10 +9,11 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
-from recipes import pictures, runtime, settings
-from recipes.lesson import Lesson
-from recipes.regression.diagnosis import show, training_and_test
-from recipes.settings import Outcome, SettingsError, at_least, chosen, meant_for
+
+from .. import pictures, runtime, settings
+from ..lesson import Lesson
+from ..settings import Outcome, SettingsError, at_least, chosen, meant_for
+from .diagnosis import show, training_and_test
 
 WAYS = {
     "plain": "nothing",

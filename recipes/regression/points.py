@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from funcdl import random
-from recipes.pictures import BLUE, GREY, ORANGE
+
+from ..pictures import BLUE, GREY, ORANGE
 
 SHOWN = 100.0  # how far from the least cost the path is drawn
 

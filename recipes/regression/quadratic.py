@@ -10,10 +10,11 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import optim, train, tree
-from recipes import pictures, runtime, settings
-from recipes.lesson import Lesson
-from recipes.regression.points import points
-from recipes.settings import Outcome
+
+from .. import pictures, runtime, settings
+from ..lesson import Lesson
+from ..settings import Outcome
+from .points import points
 
 ValueAndGrad = Callable[..., tuple[Tensor, tree.Tree]]
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import data, optim, random, tree
-from recipes.settings import SettingsError
+
+from ..settings import SettingsError
 
 MOMENTUM, ALPHA, BETAS = 0.8, 0.9, (0.9, 0.99)
 UPDATE_RULES = (  # the members of one line share its program

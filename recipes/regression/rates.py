@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recipes.lesson import Lesson
+from ..lesson import Lesson
 
 LECTURE = {  # by rate: the cost and w of some epochs, each before its update, then w and the prediction after the last
     0.01: (

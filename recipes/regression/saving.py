@@ -13,7 +13,8 @@ from torch import Tensor
 
 from funcdl import interop, nn, random, train, tree
 from funcdl.train import files
-from recipes.lesson import Lesson, raised
+
+from ..lesson import Lesson, raised
 
 
 def saved_and_restored(

@@ -11,10 +11,11 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import data, optim, train
-from recipes import runtime, settings
-from recipes.lesson import Lesson
-from recipes.regression.points import descent, points
-from recipes.settings import Outcome, SettingsError, at_least
+
+from .. import runtime, settings
+from ..lesson import Lesson
+from ..settings import Outcome, SettingsError, at_least
+from .points import descent, points
 
 START = 1.0
 

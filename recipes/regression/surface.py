@@ -11,7 +11,8 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import optim, random, train
-from recipes.pictures import COLOURS, GREY, STYLES
+
+from ..pictures import COLOURS, GREY, STYLES
 
 BEGIN, STEPS = torch.tensor([-5.0, -2.0], dtype=torch.float64), 40
 # ours, torch's, and what both are called with: rates at which the paths are worth looking at

@@ -10,10 +10,11 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import data, losses, nn, optim, random, train, tree
-from recipes import pictures, runtime, settings
-from recipes.lesson import Lesson
-from recipes.regression.network_ways import four_ways, network
-from recipes.settings import Outcome, at_least, meant_for
+
+from .. import pictures, runtime, settings
+from ..lesson import Lesson
+from ..settings import Outcome, at_least, meant_for
+from .network_ways import four_ways, network
 
 EPOCHS = {"linear": 3000, "network": 5000}
 RATES = {"linear": 0.01, "network": 0.001}

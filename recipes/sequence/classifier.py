@@ -15,8 +15,9 @@ import funcdl as fd
 from funcdl import data, losses, metrics, nn, optim, random, train
 from funcdl.data import Sequences
 from funcdl.train import CheckpointError, files
-from recipes import runtime
-from recipes.settings import BatchSettings
+
+from .. import runtime
+from ..settings import BatchSettings
 
 Part = tuple[Sequences, Tensor]  # sequences and the number of the class of each
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import data, losses, metrics, models, optim, random, train, tree
-from recipes import pictures, runtime, settings
-from recipes.settings import Outcome
+
+from .. import pictures, runtime, settings
+from ..settings import Outcome
 
 EPOCHS = {"sample": 6, "mnist": 1}
 EVALUATION_BATCH = 500

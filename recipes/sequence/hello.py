@@ -11,8 +11,9 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import losses, models, nn, optim, random, train, tree
-from recipes import pictures, runtime, settings
-from recipes.settings import Outcome
+
+from .. import pictures, runtime, settings
+from ..settings import Outcome
 
 Variant = Literal["rnn-cell", "rnn", "embedding", "lstm", "gru", "hihell"]
 RATES = {"rnn": 0.05, "embedding": 0.05}  # the others 0.1

@@ -12,9 +12,10 @@ import torch
 from funcdl import data, metrics, models, random, train, tree
 from funcdl.data.names import MAX_LETTERS
 from funcdl.data.source import shortened
-from recipes import pictures, runtime, settings
-from recipes.sequence import classifier
-from recipes.settings import Outcome, SettingsError
+
+from .. import pictures, runtime, settings
+from ..settings import Outcome, SettingsError
+from . import classifier
 
 EPOCHS = {"sample": 8, "names": 100}
 SHOWN = 5  # likeliest classes in a prediction

@@ -13,9 +13,10 @@ from funcdl import data, metrics, models, nn, random, train, tree
 from funcdl.data.sentiment import CLASSES, MAX_WORDS
 from funcdl.data.source import DataError, shortened
 from funcdl.data.text import UNKNOWN
-from recipes import pictures, runtime, settings
-from recipes.sequence import classifier
-from recipes.settings import Outcome, SettingsError
+
+from .. import pictures, runtime, settings
+from ..settings import Outcome, SettingsError
+from . import classifier
 
 EPOCHS = {"sample": 8, "sentiment": 10}
 

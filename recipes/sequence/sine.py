@@ -11,8 +11,9 @@ from torch import Tensor
 
 import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
-from recipes import pictures, runtime, settings
-from recipes.settings import Outcome, at_least
+
+from .. import pictures, runtime, settings
+from ..settings import Outcome, at_least
 
 POINTS = 10  # in a window
 

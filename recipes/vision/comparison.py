@@ -8,11 +8,12 @@ from collections.abc import Mapping
 
 from funcdl import nn, train
 from funcdl.train import checkpoint
-from recipes import pictures, runtime
-from recipes.lesson import Lesson, Line
-from recipes.settings import Outcome
-from recipes.vision import digits
-from recipes.vision.digits import Network, Settings
+
+from .. import pictures, runtime
+from ..lesson import Lesson, Line
+from ..settings import Outcome
+from . import digits
+from .digits import Network, Settings
 
 
 def run(

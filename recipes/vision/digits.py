@@ -13,9 +13,10 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import data, losses, metrics, nn, optim, random, train, tree
 from funcdl.data import Split
-from recipes import pictures, runtime, scores, settings
-from recipes.lesson import Lesson
-from recipes.settings import Outcome, SettingsError
+
+from .. import pictures, runtime, scores, settings
+from ..lesson import Lesson
+from ..settings import Outcome, SettingsError
 
 EVALUATION_BATCH = 100  # the activations of more images do not stay in the cache
 SHOWN = 12

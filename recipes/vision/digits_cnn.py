@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from funcdl import losses, models, optim, train
-from recipes.settings import Outcome
-from recipes.vision import digits
+
+from ..settings import Outcome
+from . import digits
 
 
 @dataclass(frozen=True, kw_only=True)

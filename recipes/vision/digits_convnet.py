@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from funcdl import losses, models, optim, train
-from recipes.settings import Outcome
-from recipes.vision import digits
+
+from ..settings import Outcome
+from . import digits
 
 normalise = digits.pixels(0.1302, 0.3069)
 

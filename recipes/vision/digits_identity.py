@@ -7,8 +7,9 @@ from typing import Literal
 
 from funcdl import models, train
 from funcdl.models.residual import VARIANTS, Variant
-from recipes.settings import Outcome
-from recipes.vision import comparison, digits
+
+from ..settings import Outcome
+from . import comparison, digits
 
 ERRORS = ("6.61", "12.35", "no", "8.70", "6.91", "12.22", "no", "8.17", "7.84", "6.71", "6.37")
 PAPER: dict[str, str] = {

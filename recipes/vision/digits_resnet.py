@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from funcdl import models, train
-from recipes.settings import Outcome
-from recipes.vision import digits
+
+from ..settings import Outcome
+from . import digits
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from funcdl import models, train
-from recipes.settings import Outcome
-from recipes.vision import digits
+
+from ..settings import Outcome
+from . import digits
 
 WIDTHS = {"lecture": (512, 256, 128, 64, 10), "wide": (520, 320, 240, 120, 10)}
 

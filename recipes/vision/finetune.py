@@ -13,13 +13,14 @@ from torch import Tensor
 
 from funcdl import data, nn, random, train, tree
 from funcdl.data import Split
-from recipes import pictures, runtime, settings
-from recipes.lesson import Lesson, Line, raised
-from recipes.settings import Outcome, at_least, chosen, meant_for
-from recipes.terminal import escaped
-from recipes.vision import pretrained
-from recipes.vision.pretrained import Task, from_backbone, from_digits, network, read_backbone
-from recipes.vision.tuning import Plan, Way, is_frozen, tune
+
+from .. import pictures, runtime, settings
+from ..lesson import Lesson, Line, raised
+from ..settings import Outcome, at_least, chosen, meant_for
+from ..terminal import escaped
+from . import pretrained
+from .pretrained import Task, from_backbone, from_digits, network, read_backbone
+from .tuning import Plan, Way, is_frozen, tune
 
 
 @dataclass(frozen=True, kw_only=True)

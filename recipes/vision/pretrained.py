@@ -13,8 +13,9 @@ from torch import Tensor
 
 from funcdl import data, interop, losses, metrics, models, nn, optim, random, train, tree
 from funcdl.data import DataError, Split
-from recipes.settings import SettingsError
-from recipes.vision import digits
+
+from ..settings import SettingsError
+from . import digits
 
 BACKBONES = {"resnet18": models.resnet18, "resnet34": models.resnet34, "resnet50": models.resnet50}
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels

@@ -11,8 +11,9 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import data, losses, metrics, nn, optim, random, train, tree
 from funcdl.train import checkpoint
-from recipes import runtime
-from recipes.vision.pretrained import EVALUATION_BATCH, Task
+
+from .. import runtime
+from .pretrained import EVALUATION_BATCH, Task
 
 ROWS = 10  # of each way, spread over its epochs
 

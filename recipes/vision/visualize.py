@@ -18,10 +18,11 @@ import funcdl as fd
 from funcdl import data, interop, losses, metrics, models, nn, optim, random, train, tree
 from funcdl.data import Split
 from funcdl.train import files
-from recipes import pictures, runtime, settings
-from recipes.lesson import Lesson
-from recipes.settings import Outcome
-from recipes.vision import digits
+
+from .. import pictures, runtime, settings
+from ..lesson import Lesson
+from ..settings import Outcome
+from . import digits
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
