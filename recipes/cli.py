@@ -15,6 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import funcdl
+
 from . import flags, registry, terminal
 from .settings import SESSION_ONLY, Settings, SettingsError, flag
 from .terminal import escaped, sentence
@@ -73,6 +75,7 @@ def _stop(number: int, frame: Any) -> None:
 
 def _command(arguments: Sequence[str]) -> None:
     parser = _Parser(prog="funcdl", description="Every task of five PyTorch tutorials, in functional form.")
+    parser.add_argument("--version", action="version", version=f"funcdl {funcdl.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="{list,run,predict}")
     listing = commands.add_parser("list", help="show all recipes")
     listing.add_argument("--json", action="store_true", help="print one line of JSON")
@@ -87,7 +90,7 @@ def _command(arguments: Sequence[str]) -> None:
         if known.id is None and {"-h", "--help"} & set(unknown):
             running.print_help()
         elif known.id is None or known.id != arguments[1]:
-            raise SettingsError("run: name a recipe, before its flags; see them with: python -m recipes list")
+            raise SettingsError("run: name a recipe, before its flags; see them with: funcdl list")
         else:
             _run(known.id, arguments[2:])
     elif known.command == "predict" and unknown and not unknown[0].startswith("-"):
@@ -127,7 +130,7 @@ def _run(name: str, words: Sequence[str]) -> None:
     from . import results, runtime
 
     started = time.perf_counter()
-    again = f"go on with: python -m recipes run {recipe.id} --resume --out {run_dir}"
+    again = f"go on with: funcdl run {recipe.id} --resume --out {run_dir}"
     try:
         report = train.Report(run_dir, progress=True)
     except train.WriteError as error:

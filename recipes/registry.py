@@ -91,5 +91,5 @@ def find(name: str) -> Recipe:
         return RECIPES[name]
     shown = name if name.isprintable() and len(name) <= LONGEST else f"{ascii(name[:LONGEST])[1:-1]} ..."
     near = difflib.get_close_matches(name[:LONGEST], RECIPES, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else "see them with: python -m recipes list"
+    hint = f"did you mean '{near[0]}'?" if near else "see them with: funcdl list"
     raise SettingsError(f"there is no recipe '{shown}'; {hint}")

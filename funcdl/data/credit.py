@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from funcdl._extras import require
 from funcdl.data.download import locate
 from funcdl.data.source import DataError
 from funcdl.data.tables import read_table
@@ -55,6 +56,7 @@ def malignant_tumours() -> tuple[Float[Tensor, "n 30"], Int[Tensor, " n"]]:
 
     Source: `sklearn.datasets.load_breast_cancer`.
     """
+    require("sklearn", "data.malignant_tumours")
     from sklearn.datasets import load_breast_cancer  # imported here as it takes a second
 
     bunch = load_breast_cancer()

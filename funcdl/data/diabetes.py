@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from funcdl._extras import require
 from funcdl.data.download import locate
 from funcdl.data.source import DataError, data_dir
 from funcdl.data.tables import read_table
@@ -64,6 +65,7 @@ def tumours() -> Table:
     Source: `sklearn.datasets.load_breast_cancer`; Street, Wolberg, Mangasarian, "Nuclear feature extraction for breast
     tumor diagnosis", 1993.
     """
+    require("sklearn", "data.tumours")
     from sklearn.datasets import load_breast_cancer  # imported here as it takes a second
 
     bunch = load_breast_cancer()

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from funcdl._extras import require
 from funcdl.data.images import BOX, centre
 from funcdl.data.source import Split
 
@@ -30,6 +31,7 @@ def digits() -> Split:
 
     Source: `sklearn.datasets.load_digits`; Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998.
     """
+    require("sklearn", "data.digits")
     from sklearn.datasets import load_digits  # imported here as it takes a second
 
     bunch = load_digits()

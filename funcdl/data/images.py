@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from funcdl._extras import require
 from funcdl.data.source import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # Pillow reads more, some of them by other programs
 MAX_PIXELS = 50_000_000  # a few kilobytes may claim more, and take minutes and gigabytes
@@ -44,6 +48,7 @@ def load_image(path: str | os.PathLike[str]) -> UInt8[Tensor, "channels height w
         DataError: the file is missing, too large, is not an image, or is damaged, also in what it says of the camera.
 
     >>> import tempfile
+    >>> from PIL import Image
     >>> path = Path(tempfile.mkdtemp()) / "night.png"
     >>> Image.new("RGB", (4, 2), "navy").save(path)
     >>> load_image(path).shape, load_image(path)[:, 0, 0]
@@ -74,7 +79,7 @@ def load_digit(path: str | os.PathLike[str]) -> UInt8[Tensor, "1 28 28"]:
         DataError: the file is missing, too large, is not an image, is damaged, or shows one even surface.
 
     >>> import tempfile
-    >>> from PIL import ImageDraw
+    >>> from PIL import Image, ImageDraw
     >>> picture = Image.new("RGB", (90, 60), "white")
     >>> ImageDraw.Draw(picture).line([(20, 10), (20, 49)], fill="navy", width=4)
     >>> path = Path(tempfile.mkdtemp()) / "one.png"
@@ -123,6 +128,9 @@ def centre(ink: Float[Tensor, "n 20 20"]) -> Float[Tensor, "n 28 28"]:
 
 def _open(path: Path) -> Image.Image:
     """The picture turned upright, in mode L, RGB or RGBA, or in F for grey of more than 8 bits, scaled to [0, 1]."""
+    require("PIL", "reading pictures")
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise OSError("it is a pipe or a device")
@@ -156,6 +164,8 @@ def _open(path: Path) -> Image.Image:
 
 def _plain(picture: Image.Image, file: Image.Image, stored: str, path: Path) -> Image.Image:
     """A picture in one of the modes that `_open` returns; `stored` is how its file has the pixels."""
+    from PIL import Image, ImageCms
+
     clear = picture.info.get("transparency")
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         grey = _scaled_grey(picture, file, stored, path)
@@ -231,6 +241,8 @@ def _on_paper(picture: Image.Image) -> np.ndarray:
 
 def _fit(ink: np.ndarray) -> np.ndarray:
     """The inked rectangle scaled to fill 20 x 20 by its longest side, in the middle, with full contrast again."""
+    from PIL import Image
+
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
     scale = BOX / max(digit.shape)

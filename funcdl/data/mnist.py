@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from funcdl._extras import require
 from funcdl.data.download import download
 from funcdl.data.source import DataError, Split, data_dir, read_bytes
 
@@ -98,6 +99,7 @@ def _file(folder: Path, name: str) -> Path:
     for path in candidates:
         if path.exists():
             return path
+    require("torchvision", "downloading MNIST")
     from torchvision.datasets import MNIST  # imported here as it takes a second, and only a download needs it
 
     checksum = dict(MNIST.resources)[f"{name}.gz"]

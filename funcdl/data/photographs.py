@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from funcdl._extras import require
 from funcdl.data.images import MAX_PIXELS, load_image
 from funcdl.data.source import DataError, Split, data_dir
 
@@ -107,6 +108,7 @@ class _Views(Dataset[tuple[Tensor | None, int, str]]):
     """The views of photographs: an image, its class, and why there is none."""
 
     def __init__(self, samples: Sequence[tuple[Path, int]], size: int, views: int, seed: int) -> None:
+        require("torchvision", "data.photographs")
         from torchvision.transforms import v2  # imported here as it takes a second
 
         self.samples, self.views, self.seed = samples, views, seed

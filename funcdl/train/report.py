@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image
 
+from funcdl._extras import require
 from funcdl.train import checkpoint, files
 from funcdl.train.events import Events
 from funcdl.train.files import CheckpointError
@@ -47,6 +47,7 @@ class Report:
         self._progress = progress
         self._events: Events | None = None
         if self.directory is not None:
+            require("tensorboard", "train.Report(directory)")
             files.make_folder(self.directory)
 
     def log(self, text: str) -> None:
@@ -124,6 +125,7 @@ class Report:
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=120)
         files.write_atomically(self.directory / f"{name}.png", png.getvalue())
+        from PIL import Image  # comes with matplotlib
         from torch.utils.tensorboard import summary
 
         pixels = np.asarray(Image.open(png).convert("RGB"))  # drawn once, and not again by add_figure

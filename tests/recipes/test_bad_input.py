@@ -31,7 +31,7 @@ def refused(*arguments, quiet=True):
     ("arguments", "parts"),
     [
         (["run", "digit-convnet"], ["'digit-convnet'", "did you mean 'digits-convnet'?"]),
-        (["run", "zzz"], ["'zzz'", "python -m recipes list"]),
+        (["run", "zzz"], ["'zzz'", "funcdl list"]),
         (["run"], ["name a recipe"]),
         (["run", "--epochs", "3", "digits-convnet"], ["name a recipe, before its flags"]),
         ([], ["required"]),

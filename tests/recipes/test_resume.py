@@ -72,7 +72,7 @@ def test_ctrl_c_saves_and_exits_130_and_it_resumes_to_the_same_bytes(tmp_path, w
     code, out, err = end(process)
     assert (code, out) == (130, "")
     assert "Traceback" not in err
-    assert f"go on with: python -m recipes run digits-convnet --resume --out {run}" in err.splitlines()[-1]
+    assert f"go on with: funcdl run digits-convnet --resume --out {run}" in err.splitlines()[-1]
     assert "and saved" in err.splitlines()[-1]
     process = start(run, "--resume", *FLAGS)  # repeating flags is allowed
     code, out, err = end(process)

@@ -1,0 +1,41 @@
+"""Packages that `pip install funcdl` does not bring, since only some functions need them."""
+
+from __future__ import annotations
+
+import importlib.util
+
+DISTRIBUTIONS = {  # by the name that is imported
+    "PIL": "pillow",
+    "matplotlib": "matplotlib",
+    "rich": "rich",
+    "sklearn": "scikit-learn",
+    "tensorboard": "tensorboard",
+    "torchvision": "torchvision",
+    "tyro": "tyro",
+}
+
+
+def require(module: str, user: str) -> None:
+    """Checks that an optional package is installed, without importing it.
+
+    Args:
+        module: the package's top-level module.
+        user: what needs it, as the caller knows it.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; the message has the command that installs it.
+
+    >>> require("sklearn", "data.digits")
+    """
+    if importlib.util.find_spec(module) is None:
+        raise ModuleNotFoundError(missing(module, user), name=module)
+
+
+def missing(module: str, user: str) -> str:
+    """Returns the sentence that says which package is missing, and how to install it.
+
+    >>> missing("sklearn", "data.digits")
+    "data.digits needs scikit-learn, which is not installed; install it with: pip install 'funcdl[recipes]'"
+    """
+    package = DISTRIBUTIONS[module]
+    return f"{user} needs {package}, which is not installed; install it with: pip install 'funcdl[recipes]'"
