@@ -20,7 +20,7 @@ def command() -> NoReturn:
         module = (error.name or "").partition(".")[0]
         if module not in _extras.DISTRIBUTIONS:
             raise
-        print(f"funcdl: {_extras.missing(module, 'a recipe')}", file=sys.stderr)
+        print(f"funcdl: {_extras.missing(module, 'this recipe')}", file=sys.stderr)
         code = BAD_INPUT
     # All is written and closed by now; Python would take a second more to dismantle what a compiler leaves behind.
     atexit._run_exitfuncs()

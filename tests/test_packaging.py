@@ -210,5 +210,5 @@ def test_the_command_without_the_packages_of_the_recipes_says_so_in_one_line(ins
     )
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]  # torch may have warned before
-    assert re.fullmatch(r"funcdl: a recipe needs \S+, which is not installed; install it with: .*", last)
+    assert re.fullmatch(r"funcdl: this recipe needs \S+, which is not installed; install it with: .*", last)
     assert "Traceback" not in done.stderr
