@@ -187,6 +187,10 @@ def _call(functions: list[FunctionType]) -> str:
     known = _closed_over(functions)
     if maker == "stateless" and callable(known.get("f")):
         return _of_plain_function(known["f"])
+    if maker == "parametric":
+        of_layer = [f for f in (known.get("init"), known.get("f")) if isinstance(f, FunctionType)]
+        if of_layer and "<locals>" in of_layer[-1].__qualname__:
+            return _call(of_layer)
     known, helpers = _with_helpers(known, maker)
     name = next((known[key] for key in ("combinator", "owner", "name") if isinstance(known.get(key), str)), maker)
     head, _, said = name.removesuffix(")").partition("(")
@@ -194,7 +198,7 @@ def _call(functions: list[FunctionType]) -> str:
     shown = [said] if said else []
     numbers = known.get("numbers")
     shown += [f"{key}={_shown(value)}" for key, value in numbers.items()] if isinstance(numbers, dict) else []
-    shown += _slots(known)
+    shown += _children(known)
     told = len([part for part in re.sub(r"\([^()]*\)|\[[^]]*\]", "_", said).split(", ") if part and "=" not in part])
     for key, parameter in list(_parameters([*functions, *helpers, *more], head).items())[told:]:
         if key not in known or f"{key}=" in said or _is_default(known[key], parameter):
@@ -231,14 +235,14 @@ def _parameters(functions: list[FunctionType], name: str) -> dict[str, inspect.P
     return {}
 
 
-def _slots(known: dict[str, Any]) -> list[str]:
+def _children(known: dict[str, Any]) -> list[str]:
     """The layers of a combinator, those without a name first."""
-    slots = known.get("slots")
-    if not isinstance(slots, list) or not all(isinstance(slot, tuple) and len(slot) == 2 for slot in slots):
+    children = known.get("children")
+    if not isinstance(children, list) or not all(isinstance(child, tuple) and len(child) == 2 for child in children):
         return []
-    bare = [_shown(part) for name, part in slots if not name or name.isdecimal()]
-    of_levels = known.get("levels") if any(not name for name, _ in slots) else None
-    named = [(name, part) for name, part in slots if name and not name.isdecimal()]
+    bare = [_shown(part) for name, part in children if not name or name.isdecimal()]
+    of_levels = known.get("levels") if any(not name for name, _ in children) else None
+    named = [(name, part) for name, part in children if name and not name.isdecimal()]
     return bare + [f"{name}={_shown(part)}" for name, part in named if of_levels is None or name in of_levels]
 
 

@@ -8,7 +8,6 @@
 tensor([0., 4.])
 """
 
-from funcdl.losses.alignment import ctc
 from funcdl.losses.binary import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -17,6 +16,7 @@ from funcdl.losses.binary import (
     soft_margin,
 )
 from funcdl.losses.classification import cross_entropy, kl_divergence, nll
+from funcdl.losses.ctc import ctc
 from funcdl.losses.ranking import cosine_embedding, hinge_embedding, margin_ranking, multi_margin, triplet_margin
 from funcdl.losses.regression import gaussian_nll, huber, l1, mse, poisson_nll, smooth_l1
 

@@ -5,12 +5,14 @@ Those of photographs have torchvision's names, so that its weights can be read: 
 
 from funcdl.models.alexnet import alexnet
 from funcdl.models.autoencoder import autoencoder
+from funcdl.models.cnn import cnn
 from funcdl.models.convnet import convnet
-from funcdl.models.densenet import dense_block, dense_transition, densenet, densenet121
+from funcdl.models.densenets import dense_block, dense_transition, densenet, densenet121
 from funcdl.models.ensemble import ensemble
 from funcdl.models.googlenet import googlenet
+from funcdl.models.handbook_cnn import handbook_cnn
 from funcdl.models.inception import inception_block, inception_net
-from funcdl.models.lenet import cnn, handbook_cnn, lenet
+from funcdl.models.lenet import lenet
 from funcdl.models.mlp import mlp
 from funcdl.models.residual import residual_block, residual_net
 from funcdl.models.resnet import resnet18, resnet34, resnet50

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from funcdl import random, tree
 from funcdl.nn import Layer
-from funcdl.nn.layer import OF_APPLY, OF_INIT, Buffers, Params, as_pair
+from funcdl.nn.layer import APPLY_CONTRACT, INIT_CONTRACT, Buffers, Params, as_pair
 from funcdl.transforms import vmap
 from funcdl.tree import Tree
 
@@ -42,14 +42,15 @@ def ensemble(layer: Layer, members: int) -> Layer:
     def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
         example = tree.map(lambda leaf: leaf.to("meta")[:, 0], x)
         keys = random.split(key, members).unbind()
-        made = [as_pair("ensemble", OF_INIT, layer.init(member_key, example)) for member_key in keys]
+        made = [as_pair("ensemble", INIT_CONTRACT, layer.init(member_key, example)) for member_key in keys]
         return tree.stack([params for params, _ in made]), tree.stack([buffers for _, buffers in made])
 
     def apply(
         params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Tree, Buffers]:
         def one(params: Params, buffers: Buffers, x: Tree, keys: dict[str, Tensor]) -> tuple[Tree, Buffers]:
-            return as_pair("ensemble", OF_APPLY, layer.apply(params, buffers, x, key=keys.get("key"), train=train))
+            applied = layer.apply(params, buffers, x, key=keys.get("key"), train=train)
+            return as_pair("ensemble", APPLY_CONTRACT, applied)
 
         keys = {} if key is None else {"key": random.split(key, members)}
         y, after = vmap(one, in_dims=(0, 0, 1, 0), out_dims=(1, 0))(params, buffers, x, keys)

@@ -6,9 +6,9 @@ from torch import Tensor
 
 from funcdl import nn
 from funcdl.nn import Layer
+from funcdl.nn.children import Children, apply_child, child_keys, init_child, on_meta
 from funcdl.nn.initializers import truncated_normal
 from funcdl.nn.layer import Buffers, Params
-from funcdl.nn.slots import Slots, apply_slot, init_slot, on_meta, slot_keys
 from funcdl.tree import Tree
 
 MODULES = {  # channels: 1x1; 3x3, reduced and after; twice 3x3 again, reduced and after; after the pool
@@ -77,18 +77,18 @@ def googlenet(
 
 def _with_auxiliary(layers: dict[str, Layer], classes: int) -> Layer:
     """The layers one after the other, and from two of them a way to a classifier of its own."""
-    slots: Slots = []
+    children: Children = []
     for name, layer in layers.items():
-        slots.append((name, layer))
+        children.append((name, layer))
         if name in AUXILIARY:
-            slots.append((AUXILIARY[name], _auxiliary(classes)))
+            children.append((AUXILIARY[name], _auxiliary(classes)))
 
     def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
         params: Params = {}
         buffers: Buffers = {}
         x = on_meta(x)
-        for (name, layer), slot_key in zip(slots, slot_keys(key, len(slots)), strict=True):
-            y = init_slot(name, layer, params, buffers, slot_key, x)
+        for (name, layer), child_key in zip(children, child_keys(key, len(children)), strict=True):
+            y = init_child(name, layer, params, buffers, child_key, x)
             x = x if name in AUXILIARY.values() else y
         return params, buffers
 
@@ -97,11 +97,11 @@ def _with_auxiliary(layers: dict[str, Layer], classes: int) -> Layer:
     ) -> tuple[Tree, Buffers]:
         changed: Buffers = {}
         auxiliary: list[Tensor] = []
-        for (name, layer), slot_key in zip(slots, slot_keys(key, len(slots)), strict=True):
+        for (name, layer), child_key in zip(children, child_keys(key, len(children)), strict=True):
             aside = name in AUXILIARY.values()
             if aside and not train:
                 continue
-            y = apply_slot(name, layer, params, buffers, changed, x, slot_key, train)
+            y = apply_child(name, layer, params, buffers, changed, x, child_key, train)
             if aside:
                 auxiliary.append(y)
             else:

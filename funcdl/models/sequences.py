@@ -10,7 +10,7 @@ from torch import Tensor
 
 from funcdl import nn
 from funcdl.nn import Layer
-from funcdl.nn.layer import OF_APPLY, Buffers, Params, as_pair
+from funcdl.nn.layer import APPLY_CONTRACT, Buffers, Params, as_pair
 from funcdl.tree import Tree
 
 Recurrence = Literal["rnn", "gru", "lstm"]
@@ -132,18 +132,16 @@ def unrolled(cell: Layer) -> Layer:
     torch.Size([1, 5, 4])
     """
 
-    def init(key: Tensor, x: Tensor) -> tuple[Params, Buffers]:
-        return cell.init(key, x[:, 0])
+    def init(key: Tensor, x: Tensor) -> Params:
+        return cell.init(key, x[:, 0])[0]
 
-    def apply(
-        params: Params, buffers: Buffers, x: Tensor, *, key: Tensor | None = None, train: bool = False
-    ) -> tuple[Tensor, Buffers]:
+    def f(params: Params, x: Tensor) -> Tensor:
         states = [cell(params, x[:, 0])]
         for step in range(1, x.shape[1]):
             states.append(cell(params, (x[:, step], states[-1])))
-        return torch.stack(states, 1), buffers
+        return torch.stack(states, 1)
 
-    return Layer(init, apply)
+    return nn.parametric(init, f)
 
 
 def at(entry: str, layer: Layer) -> Layer:
@@ -164,7 +162,7 @@ def at(entry: str, layer: Layer) -> Layer:
     def apply(
         params: Params, buffers: Buffers, x: dict[str, Tensor], *, key: Tensor | None = None, train: bool = False
     ) -> tuple[dict[str, Tree], Buffers]:
-        y, buffers = as_pair("at", OF_APPLY, layer.apply(params, buffers, x[entry], key=key, train=train))
+        y, buffers = as_pair("at", APPLY_CONTRACT, layer.apply(params, buffers, x[entry], key=key, train=train))
         return {**x, entry: y}, buffers
 
     return Layer(init, apply)

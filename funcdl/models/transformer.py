@@ -9,8 +9,8 @@ from torch import Tensor
 
 from funcdl import nn
 from funcdl.nn import Layer
+from funcdl.nn.children import Children, apply_child, child_keys, init_child, on_meta
 from funcdl.nn.layer import Buffers, Params
-from funcdl.nn.slots import Slots, apply_slot, init_slot, on_meta, slot_keys
 from funcdl.tree import Tree
 
 PADDING = 0
@@ -55,7 +55,7 @@ def transformer_classifier(
     torch.Size([2, 5])
     """
     block = nn.transformer_encoder_layer(nhead, dim_feedforward, dropout, batch_first=True)
-    slots: Slots = [
+    children: Children = [
         ("embedding", nn.embedding(vocabulary, d_model)),
         ("position", nn.embedding(max_length, d_model)),
         ("encoder", nn.transformer_encoder(block, num_layers)),
@@ -78,15 +78,15 @@ def transformer_classifier(
     def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
         params: Params = {}
         buffers: Buffers = {}
-        keys = slot_keys(key, len(slots))
-        through(on_meta(x), lambda i, part: init_slot(*slots[i], params, buffers, keys[i], part))
+        keys = child_keys(key, len(children))
+        through(on_meta(x), lambda i, part: init_child(*children[i], params, buffers, keys[i], part))
         return params, buffers
 
     def apply(
         params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Tensor, Buffers]:
-        keys = slot_keys(key, len(slots))
-        y = through(x, lambda i, part: apply_slot(*slots[i], params, buffers, {}, part, keys[i], train))
+        keys = child_keys(key, len(children))
+        y = through(x, lambda i, part: apply_child(*children[i], params, buffers, {}, part, keys[i], train))
         return y, buffers
 
     return Layer(init, apply)

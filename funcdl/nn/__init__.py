@@ -9,19 +9,35 @@
 torch.Size([8, 1])
 """
 
-from funcdl.nn.activation import (
+from funcdl.nn.activations import (
     celu,
     elu,
     gelu,
+    glu,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
     log_sigmoid,
+    log_softmax,
     mish,
+    prelu,
+    relu,
+    relu6,
+    rrelu,
     selu,
     sigmoid,
     silu,
+    softmax,
+    softmax2d,
+    softmin,
     softplus,
+    softshrink,
     softsign,
     tanh,
     tanhshrink,
+    threshold,
 )
 from funcdl.nn.adaptive_pooling import (
     adaptive_avg_pool1d,
@@ -31,18 +47,19 @@ from funcdl.nn.adaptive_pooling import (
     adaptive_max_pool2d,
     adaptive_max_pool3d,
 )
-from funcdl.nn.alpha_dropout import alpha_dropout, feature_alpha_dropout
 from funcdl.nn.attention import multihead_attention
 from funcdl.nn.average_pooling import avg_pool1d, avg_pool2d, avg_pool3d, lp_pool1d, lp_pool2d, lp_pool3d
 from funcdl.nn.batch_normalization import batch_norm1d, batch_norm2d, batch_norm3d
-from funcdl.nn.combinators import add, concatenate, parallel, residual, serial
+from funcdl.nn.combinators import add, concatenate, parallel, repeat, residual, serial
 from funcdl.nn.convolution import conv1d, conv2d, conv3d
 from funcdl.nn.convolution_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
-from funcdl.nn.dropout import dropout, dropout1d, dropout2d, dropout3d
-from funcdl.nn.embedding import embedding, embedding_bag
+from funcdl.nn.dropout_layers import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
+from funcdl.nn.embedding_layers import embedding, embedding_bag
 from funcdl.nn.instance_normalization import instance_norm1d, instance_norm2d, instance_norm3d
-from funcdl.nn.layer import Layer, stateless
-from funcdl.nn.linear import bilinear, linear
+from funcdl.nn.layer import Layer, parametric, stateless
+from funcdl.nn.linear_layers import bilinear, linear
+from funcdl.nn.max_pooling import max_pool1d, max_pool2d, max_pool3d, min_pool1d, min_pool2d, min_pool3d
+from funcdl.nn.model_summary import SummaryRow, summary
 from funcdl.nn.normalization import group_norm, layer_norm, local_response_norm, rms_norm
 from funcdl.nn.padding import (
     circular_pad1d,
@@ -61,29 +78,12 @@ from funcdl.nn.padding import (
     zero_pad2d,
     zero_pad3d,
 )
-from funcdl.nn.pooling import max_pool1d, max_pool2d, max_pool3d, min_pool1d, min_pool2d, min_pool3d
-from funcdl.nn.rectifier import (
-    hardshrink,
-    hardsigmoid,
-    hardswish,
-    hardtanh,
-    leaky_relu,
-    prelu,
-    relu,
-    relu6,
-    rrelu,
-    softshrink,
-    threshold,
-)
-from funcdl.nn.recurrent import gru, lstm, rnn
-from funcdl.nn.recurrent_cell import gru_cell, lstm_cell, rnn_cell
-from funcdl.nn.repetition import repeat, tied
+from funcdl.nn.recurrent import gru, gru_cell, lstm, lstm_cell, rnn, rnn_cell
+from funcdl.nn.reshaping import flatten, identity, rearrange, unflatten
 from funcdl.nn.resize import pixel_shuffle, pixel_unshuffle, upsample
-from funcdl.nn.shape import flatten, identity, rearrange, unflatten
-from funcdl.nn.softmax import glu, log_softmax, softmax, softmax2d, softmin
-from funcdl.nn.summary import SummaryRow, summary
-from funcdl.nn.transformer import transformer_decoder_layer, transformer_encoder_layer
-from funcdl.nn.transformer_stack import transformer, transformer_decoder, transformer_encoder
+from funcdl.nn.tied import tied
+from funcdl.nn.transformer_layers import transformer_decoder_layer, transformer_encoder_layer
+from funcdl.nn.transformer_stacks import transformer, transformer_decoder, transformer_encoder
 
 __all__ = [
     "Layer",
@@ -159,6 +159,7 @@ __all__ = [
     "mish",
     "multihead_attention",
     "parallel",
+    "parametric",
     "pixel_shuffle",
     "pixel_unshuffle",
     "prelu",

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, check_image, is_whole
 from funcdl.nn.layer import Layer, stateless
+from funcdl.nn.validation import IMAGE, LENGTH, VOLUME, check_image, is_whole
 
 Size = int | Sequence[int | None] | None
 

@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from funcdl import random
-from funcdl.nn.checks import check_dtype, check_whole, entry, first_order_only, is_recorded
-from funcdl.nn.dropout import dropout as dropout_layer
-from funcdl.nn.initializers import Initializer, weight_and_bias, xavier_normal, xavier_uniform, zeros
-from funcdl.nn.inputs import named_inputs
+from funcdl.nn.dropout_layers import dropout as dropout_layer
+from funcdl.nn.initializers import Initializer, xavier_normal, xavier_uniform, zeros
+from funcdl.nn.initializers.layer_parameters import weight_and_bias
 from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.nn.named_inputs import named_inputs
+from funcdl.nn.validation import check_dtype, check_whole, entry, first_order_only, is_recorded
 from funcdl.transforms.tracing import in_graph
 from funcdl.tree import Tree
 

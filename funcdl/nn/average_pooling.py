@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from funcdl.nn.checks import IMAGE, LENGTH, VOLUME
 from funcdl.nn.layer import Layer
-from funcdl.nn.pooling import window_pool
+from funcdl.nn.validation import IMAGE, LENGTH, VOLUME
+from funcdl.nn.window_pooling import window_pool
 
 
 def avg_pool1d(

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, backward_once, check_dtype, check_numbers, entry
-from funcdl.nn.initializers import Initializer, ones, weight_and_bias_of_norm, zeros
+from funcdl.nn.initializers import Initializer, ones, zeros
+from funcdl.nn.initializers.layer_parameters import norm_weight_and_bias
 from funcdl.nn.layer import Buffers, Layer, Params
-from funcdl.nn.standardization import standardize
+from funcdl.nn.standardize import standardize
+from funcdl.nn.validation import IMAGE, LENGTH, VOLUME, backward_once, check_dtype, check_numbers, entry
 
 
 def batch_norm1d(
@@ -144,7 +145,7 @@ def channel_norm(
         params: Params = {}
         buffers: Buffers = {}
         if affine:
-            params = weight_and_bias_of_norm(key, shape, dtype, bias=bias, weight_init=weight_init, bias_init=bias_init)
+            params = norm_weight_and_bias(key, shape, dtype, bias=bias, weight_init=weight_init, bias_init=bias_init)
         if track_running_stats:
             buffers = {
                 "running_mean": zeros(key, shape, dtype),

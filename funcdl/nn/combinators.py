@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from funcdl.nn.children import Children, apply_child, as_layer, child_keys, init_child, named_children, on_meta
 from funcdl.nn.layer import Buffers, Layer, Params, stateless
-from funcdl.nn.slots import Slots, apply_slot, as_layer, init_slot, named_slots, on_meta, slot_keys
+from funcdl.nn.validation import check_whole
 from funcdl.tree import Tree
 
 
@@ -39,22 +40,22 @@ def serial(*layers: Layer | Callable[[Any], Any], **named: Layer | Callable[[Any
     >>> model(params, torch.ones(8, 3)).shape
     torch.Size([8, 1])
     """
-    slots = named_slots("serial", layers, named)
+    children = named_children("serial", layers, named)
 
     def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
         params: Params = {}
         buffers: Buffers = {}
         x = on_meta(x)
-        for (name, layer), slot_key in zip(slots, slot_keys(key, len(slots)), strict=True):
-            x = init_slot(name, layer, params, buffers, slot_key, x)
+        for (name, layer), child_key in zip(children, child_keys(key, len(children)), strict=True):
+            x = init_child(name, layer, params, buffers, child_key, x)
         return params, buffers
 
     def apply(
         params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Tree, Buffers]:
         changed: Buffers = {}
-        for (name, layer), slot_key in zip(slots, slot_keys(key, len(slots)), strict=True):
-            x = apply_slot(name, layer, params, buffers, changed, x, slot_key, train)
+        for (name, layer), child_key in zip(children, child_keys(key, len(children)), strict=True):
+            x = apply_child(name, layer, params, buffers, changed, x, child_key, train)
         return x, {**buffers, **changed} if changed else buffers
 
     return Layer(init, apply)
@@ -88,7 +89,7 @@ def parallel(
     >>> block(params, torch.ones(1, 4, 7, 7)).shape
     torch.Size([1, 24, 7, 7])
     """
-    return _fan_out("parallel", named_slots("parallel", branches, named), combine)
+    return _fan_out("parallel", named_children("parallel", branches, named), combine)
 
 
 def residual(
@@ -125,9 +126,32 @@ def residual(
     """
     if len(shortcut) > 1:
         raise TypeError(f"residual: expected at most one shortcut, got {', '.join(shortcut)}; join them by parallel()")
-    slots = named_slots("residual", (), shortcut or {"identity": lambda x: x})
-    slots.append(("", as_layer("residual", "body", body)))
-    return _fan_out("residual", slots, combine or add(), levels=tuple(shortcut))
+    children = named_children("residual", (), shortcut or {"identity": lambda x: x})
+    children.append(("", as_layer("residual", "body", body)))
+    return _fan_out("residual", children, combine or add(), levels=tuple(shortcut))
+
+
+def repeat(layer: Layer | Callable[[Any], Any], n: int) -> Layer:
+    """Applies `n` layers made alike one after the other, each with parameters of its own: `serial(layer, layer, ...)`.
+
+    Args:
+        layer: a layer or a function of a tensor.
+        n: how many, at least 0. Their levels are "0" to "n-1".
+
+    For one set of parameters used `n` times, see `tied`.
+
+    Raises:
+        ValueError: `n` is negative.
+
+    >>> from funcdl import nn, random, tree
+    >>> params, buffers = repeat(nn.linear(3), 2).init(random.key(0), torch.empty(8, 3, device="meta"))
+    >>> tree.paths(params)
+    ['0.bias', '0.weight', '1.bias', '1.weight']
+    """
+    check_whole("repeat", n=n)
+    if n < 0:
+        raise ValueError(f"repeat: expected n >= 0, got {n}")
+    return serial(*[layer] * n)
 
 
 def concatenate(dim: int) -> Layer:
@@ -164,23 +188,23 @@ def add() -> Layer:
 
 
 def _fan_out(
-    combinator: str, slots: Slots, combine: Layer | Callable[[Any], Any] | None, levels: tuple[str, ...] = ()
+    combinator: str, children: Children, combine: Layer | Callable[[Any], Any] | None, levels: tuple[str, ...] = ()
 ) -> Layer:
-    """All slots applied to one input, then `combine` to the tuple. A slot named "" has everything but `levels`."""
+    """All children applied to one input, then `combine` to the tuple. A slot named "" has everything but `levels`."""
     combine = None if combine is None else as_layer(combinator, "combine", combine)
 
     def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
         params: Params = {}
         buffers: Buffers = {}
         x = on_meta(x)
-        keys = slot_keys(key, len(slots) + 1)
+        keys = child_keys(key, len(children) + 1)
         outputs = tuple(
-            init_slot(name, layer, params, buffers, slot_key, x, levels)
-            for (name, layer), slot_key in zip(slots, keys[:-1], strict=True)
+            init_child(name, layer, params, buffers, child_key, x, levels)
+            for (name, layer), child_key in zip(children, keys[:-1], strict=True)
         )
         of_join: Params = {}
         if combine is not None:
-            init_slot("combine", combine, of_join, of_join, keys[-1], outputs)
+            init_child("combine", combine, of_join, of_join, keys[-1], outputs)
         if of_join:
             raise ValueError(f"{combinator}: expected a combine without parameters; put it after, by serial()")
         return params, buffers
@@ -189,11 +213,11 @@ def _fan_out(
         params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Tree, Buffers]:
         changed: Buffers = {}
-        keys = slot_keys(key, len(slots) + 1)
+        keys = child_keys(key, len(children) + 1)
         y: Tree = tuple(
             [
-                apply_slot(name, layer, params, buffers, changed, x, slot_key, train, levels)
-                for (name, layer), slot_key in zip(slots, keys[:-1], strict=True)
+                apply_child(name, layer, params, buffers, changed, x, child_key, train, levels)
+                for (name, layer), child_key in zip(children, keys[:-1], strict=True)
             ]
         )
         if combine is not None:

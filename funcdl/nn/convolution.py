@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, check_dtype, check_image, check_sizes, entry, per_axis
-from funcdl.nn.initializers import Initializer, weight_and_bias
-from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.nn.initializers import Initializer
+from funcdl.nn.initializers.layer_parameters import weight_and_bias
+from funcdl.nn.layer import Layer, Params, parametric
 from funcdl.nn.padding import pad
+from funcdl.nn.validation import IMAGE, LENGTH, VOLUME, check_dtype, check_image, check_sizes, entry, per_axis
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
@@ -176,22 +177,15 @@ def _convolution(
     fill = padding_mode != "zeros"  # zeros are left to the convolution, where they cost nothing
     inner_padding = "valid" if fill else padding if isinstance(padding, str) else tuple(low for low, _ in pads)
 
-    def init(key: Tensor, x: Float[Tensor, "*image"]) -> tuple[Params, Buffers]:
+    def init(key: Tensor, x: Float[Tensor, "*image"]) -> Params:
         check(x)
         channels = x.shape[-rank - 1]
         if channels % groups:
             raise ValueError(f"{name}: expected a number of channels divisible by groups={groups}, got {channels}")
         shape = (out_channels, channels // groups, *kernel)
-        return weight_and_bias(key, shape, x.dtype, bias=bias, weight_init=weight_init, bias_init=bias_init), {}
+        return weight_and_bias(key, shape, x.dtype, bias=bias, weight_init=weight_init, bias_init=bias_init)
 
-    def apply(
-        params: Params,
-        buffers: Buffers,
-        x: Float[Tensor, "*image"],
-        *,
-        key: Tensor | None = None,
-        train: bool = False,
-    ) -> tuple[Float[Tensor, "*output"], Buffers]:
+    def f(params: Params, x: Float[Tensor, "*image"]) -> Float[Tensor, "*output"]:
         check(x)
         weight = entry(name, params, "weight")
         if x.shape[-rank - 1] != weight.shape[1] * groups:
@@ -199,9 +193,8 @@ def _convolution(
         check_dtype(name, x, weight)
         if fill:
             x = pad(name, x, pads, padding_mode)
-        return convolve(
-            x, weight, entry(name, params, "bias") if bias else None, strides, inner_padding, dilations, groups
-        ), buffers
+        offset = entry(name, params, "bias") if bias else None
+        return convolve(x, weight, offset, strides, inner_padding, dilations, groups)
 
     def check(x: Tensor) -> None:
         check_image(name, x, axes)
@@ -212,7 +205,7 @@ def _convolution(
                     f"kernel, got shape {tuple(x.shape)}; use a smaller kernel or more padding"
                 )
 
-    return Layer(init, apply)
+    return parametric(init, f)
 
 
 def _pads(name: str, padding: int | Sequence[int] | str, reach: list[int]) -> list[tuple[int, int]]:

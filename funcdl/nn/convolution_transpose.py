@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, check_dtype, check_image, check_sizes, entry, per_axis
-from funcdl.nn.initializers import Initializer, weight_and_bias
-from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.nn.initializers import Initializer
+from funcdl.nn.initializers.layer_parameters import weight_and_bias
+from funcdl.nn.layer import Layer, Params, parametric
+from funcdl.nn.validation import IMAGE, LENGTH, VOLUME, check_dtype, check_image, check_sizes, entry, per_axis
 
 
 def conv_transpose1d(
@@ -175,7 +176,7 @@ def _transposed(
         for k, s, p, extra, d in zip(kernel, strides, pads, extras, dilations, strict=True)
     ]
 
-    def init(key: Tensor, x: Float[Tensor, "*image"]) -> tuple[Params, Buffers]:
+    def init(key: Tensor, x: Float[Tensor, "*image"]) -> Params:
         check(x)
         channels = x.shape[-rank - 1]
         if channels % groups:
@@ -183,16 +184,9 @@ def _transposed(
         shape = (channels, out_channels // groups, *kernel)
         return weight_and_bias(
             key, shape, x.dtype, bias=bias, weight_init=weight_init, bias_init=bias_init, outputs=out_channels
-        ), {}
+        )
 
-    def apply(
-        params: Params,
-        buffers: Buffers,
-        x: Float[Tensor, "*image"],
-        *,
-        key: Tensor | None = None,
-        train: bool = False,
-    ) -> tuple[Float[Tensor, "*output"], Buffers]:
+    def f(params: Params, x: Float[Tensor, "*image"]) -> Float[Tensor, "*output"]:
         check(x)
         weight = entry(name, params, "weight")
         if x.shape[-rank - 1] != weight.shape[0]:
@@ -202,7 +196,7 @@ def _transposed(
         y = convolve(x, weight, inside, strides, pads, extras, groups, dilations)
         if bias and inside is None:
             y = y + entry(name, params, "bias").to(y.dtype).view(-1, *(1,) * rank)
-        return y, buffers
+        return y
 
     def forgets_bias(x: Tensor) -> bool:
         """The CPU kernel of torch 2.15 for bfloat16 adds no bias where no point of the kernel comes to lie."""
@@ -217,4 +211,4 @@ def _transposed(
                 f"{tuple(x.shape)}, which leaves {tuple(output)}"
             )
 
-    return Layer(init, apply)
+    return parametric(init, f)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from funcdl.nn.batch_normalization import channel_norm
-from funcdl.nn.checks import IMAGE, LENGTH, VOLUME
 from funcdl.nn.initializers import Initializer
 from funcdl.nn.layer import Layer
+from funcdl.nn.validation import IMAGE, LENGTH, VOLUME
 
 
 def instance_norm1d(

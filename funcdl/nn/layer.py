@@ -1,4 +1,4 @@
-"""The `Layer` contract, and the layer of a plain function."""
+"""The `Layer` contract, and layers of plain functions: `stateless(f)` and `parametric(init, f)`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from funcdl import random, tree
 from funcdl.closures import OfFunctions
 from funcdl.tree import Tree
 
-Params = dict[str, Any]  # nested dicts of tensors that are learned
-Buffers = dict[str, Any]  # nested dicts of tensors that are not: running statistics
+Params = dict[str, Any]  # nested dicts of learned tensors
+Buffers = dict[str, Any]  # nested dicts of tensors that are not learned, such as running statistics
 
-OF_INIT, OF_APPLY = "init() to return (params, buffers)", "apply() to return (y, buffers)"  # what errors say of them
+INIT_CONTRACT, APPLY_CONTRACT = "init() to return (params, buffers)", "apply() to return (y, buffers)"
 
 
 @dataclass(frozen=True, repr=False)
 class Layer(OfFunctions):
-    """A layer: the function that makes its parameters, and the pure function that applies them.
+    """A layer: a function that initializes its parameters, and a pure function that applies them.
 
     Attributes:
         init: `init(key, x) -> (params, buffers)`. Of the example input `x` (a tensor or a tree of them, on any device,
@@ -29,10 +29,10 @@ class Layer(OfFunctions):
         apply: `apply(params, buffers, x, *, key=None, train=False) -> (y, buffers)`. Changes none of its arguments;
             when no buffer has changed, it returns the dict it was given. `key` is for layers that draw random numbers.
 
-    A layer without buffers can be called: `layer(params, x)` is `apply` without the bookkeeping. It raises a TypeError
-    when the layer does have buffers.
+    A layer without buffers can be called: `layer(params, x)` returns the output of `apply` alone. It raises a TypeError
+    when the layer has buffers.
 
-    It prints as the call that makes it, and is pickled if its functions are made by functions at the top of a module.
+    It prints as the call of its constructor, and can be pickled if its functions are defined in module-level functions.
 
     >>> import torch
     >>> layer = Layer(
@@ -50,9 +50,9 @@ class Layer(OfFunctions):
     def __call__(self, params: Params, x: Tree, *, key: Tensor | None = None, train: bool = False) -> Tree:
         """Returns `y` of `apply`, for a layer without buffers."""
         try:
-            y, buffers = as_pair("layer(params, x)", OF_APPLY, self.apply(params, {}, x, key=key, train=train))
+            y, buffers = as_pair("layer(params, x)", APPLY_CONTRACT, self.apply(params, {}, x, key=key, train=train))
         except KeyError:
-            buffers = self.init(random.key(0), x)[1]  # only now, to tell a missing buffer from a missing parameter
+            buffers = self.init(random.key(0), x)[1]  # is a buffer missing, or a parameter?
             if not buffers:
                 raise
         if buffers:
@@ -64,7 +64,7 @@ class Layer(OfFunctions):
 
 
 def as_pair(where: str, expected: str, result: Any) -> tuple[Any, Any]:
-    """Returns `result`; raises a TypeError unless it is a pair. A tensor of two rows could be taken for one."""
+    """Returns `result` if it is a pair; else raises a TypeError, for a tensor of two rows as well."""
     if not isinstance(result, (tuple, list)) or len(result) != 2:
         got = f"{len(result)} results" if isinstance(result, (tuple, list)) else f"a {type(result).__name__}"
         raise TypeError(f"{where}: expected {expected}, got {got}")
@@ -75,12 +75,12 @@ def as_pair(where: str, expected: str, result: Any) -> tuple[Any, Any]:
 
 
 def stateless(f: Callable[[Any], Any]) -> Layer:
-    """Makes a layer without parameters of a function of a tensor (or of a tree of them).
+    """Makes a layer without parameters from a function of a tensor (or of a tree of tensors).
 
-    The function has to be pure and, for `init` to find the shapes that follow, to work on `meta` tensors.
+    The function must be pure, and work on `meta` tensors, by which `init` computes the shapes of later layers.
 
     Raises:
-        TypeError: by `apply`, when `f` returns a layer, as a constructor does that was passed but not called.
+        TypeError: by `apply`, when `f` returns a layer, as a constructor does that was passed without being called.
 
     >>> import torch
     >>> stateless(lambda x: x.float() / 255)({}, torch.tensor([0, 51], dtype=torch.uint8))
@@ -100,3 +100,28 @@ def stateless(f: Callable[[Any], Any]) -> Layer:
         return y, buffers
 
     return Layer(init, apply)
+
+
+def parametric(init: Callable[[Tensor, Tree], Params], f: Callable[[Params, Any], Any]) -> Layer:
+    """Makes a layer with parameters from two functions, for layers that neither draw random numbers nor have buffers.
+
+    Args:
+        init: `init(key, x) -> params`, as of `Layer`.
+        f: `f(params, x) -> y`, a pure function, the same for training and evaluation.
+
+    >>> import torch
+    >>> scale = parametric(lambda key, x: {"scale": torch.ones(x.shape[-1])}, lambda params, x: params["scale"] * x)
+    >>> params, buffers = scale.init(random.key(0), torch.empty(5, 3, device="meta"))
+    >>> scale(params, torch.arange(3.0))
+    tensor([0., 1., 2.])
+    """
+
+    def init_layer(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
+        return init(key, x), {}
+
+    def apply(
+        params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
+    ) -> tuple[Tree, Buffers]:
+        return f(params, x), buffers
+
+    return Layer(init_layer, apply)

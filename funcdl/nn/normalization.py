@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl.nn.checks import backward_once, check_dtype, check_numbers, check_sizes, check_whole, entry
-from funcdl.nn.initializers import Initializer, weight_and_bias_of_norm
-from funcdl.nn.layer import Buffers, Layer, Params, stateless
-from funcdl.nn.standardization import standardize
+from funcdl.nn.initializers import Initializer
+from funcdl.nn.initializers.layer_parameters import norm_weight_and_bias
+from funcdl.nn.layer import Layer, Params, parametric, stateless
+from funcdl.nn.standardize import standardize
+from funcdl.nn.validation import backward_once, check_dtype, check_numbers, check_sizes, check_whole, entry
 
 
 def layer_norm(
@@ -213,16 +214,14 @@ def _affine_norm(
     """A normalization whose weight and bias, where `affine` says that they exist, have the shape `shape_of(x)`."""
     has_weight, has_bias = affine
 
-    def init(key: Tensor, x: Float[Tensor, " ..."]) -> tuple[Params, Buffers]:
+    def init(key: Tensor, x: Float[Tensor, " ..."]) -> Params:
         shape = shape_of(x)
         if not has_weight:
-            return {}, {}
+            return {}
         inits = {"weight_init": weight_init, "bias_init": bias_init}
-        return weight_and_bias_of_norm(key, shape, x.dtype, bias=has_bias, **inits), {}
+        return norm_weight_and_bias(key, shape, x.dtype, bias=has_bias, **inits)
 
-    def apply(
-        params: Params, buffers: Buffers, x: Float[Tensor, " ..."], *, key: Tensor | None = None, train: bool = False
-    ) -> tuple[Float[Tensor, " ..."], Buffers]:
+    def f(params: Params, x: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
         shape = shape_of(x)
         weight = entry(name, params, "weight") if has_weight else None
         if weight is not None:
@@ -231,9 +230,9 @@ def _affine_norm(
                 raise ValueError(
                     f"{name}: expected {weight.shape[0]} channels, as in init(), got shape {tuple(x.shape)}"
                 )
-        return normalize(x, weight, entry(name, params, "bias") if has_bias else None), buffers
+        return normalize(x, weight, entry(name, params, "bias") if has_bias else None)
 
-    return Layer(init, apply)
+    return parametric(init, f)
 
 
 def _as_shape(constructor: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:

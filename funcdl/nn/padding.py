@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, check_image, is_whole
 from funcdl.nn.layer import Layer, stateless
+from funcdl.nn.validation import IMAGE, LENGTH, VOLUME, check_image, is_whole
 
 
 def zero_pad1d(padding: int | Sequence[int]) -> Layer:

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from funcdl.nn.checks import check_numbers, check_whole
 from funcdl.nn.layer import Layer, stateless
+from funcdl.nn.validation import check_numbers, check_whole
 
 Mode = Literal["nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area"]
 

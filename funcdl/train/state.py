@@ -10,7 +10,7 @@ from torch import Tensor
 
 from funcdl import random
 from funcdl.nn import Layer
-from funcdl.nn.layer import OF_INIT, as_pair
+from funcdl.nn.layer import INIT_CONTRACT, as_pair
 from funcdl.optim import Transformation
 from funcdl.tree import Tree
 
@@ -41,6 +41,6 @@ def make_state(model: Layer, optimizer: Transformation, key: Tensor, inputs: Tre
     (torch.Size([2, 3]), tensor(0))
     """
     init_key, step_key = random.split(key).unbind()
-    params, buffers = as_pair("the model", OF_INIT, model.init(init_key, inputs))
+    params, buffers = as_pair("the model", INIT_CONTRACT, model.init(init_key, inputs))
     step = torch.zeros((), dtype=torch.int64, device=key.device)
     return TrainState(params, buffers, optimizer.init(params), step_key.clone(), step)

@@ -11,7 +11,7 @@ from torch import Tensor
 from funcdl import random, tree
 from funcdl.metrics import Metric
 from funcdl.nn import Layer
-from funcdl.nn.layer import OF_APPLY, as_pair
+from funcdl.nn.layer import APPLY_CONTRACT, as_pair
 from funcdl.optim import Transformation, apply_updates
 from funcdl.train.state import TrainState
 from funcdl.transforms import scan, value_and_grad
@@ -140,9 +140,9 @@ def _apply(
     model: Layer, precision: Precision, params: Tree, buffers: Tree, inputs: Tree, **mode: Any
 ) -> tuple[Tree, Tree]:
     if precision == "fp32":
-        return as_pair("the model", OF_APPLY, model.apply(params, buffers, inputs, **mode))
+        return as_pair("the model", APPLY_CONTRACT, model.apply(params, buffers, inputs, **mode))
     params, inputs = _cast(params, torch.bfloat16), _cast(inputs, torch.bfloat16)
-    outputs, buffers = as_pair("the model", OF_APPLY, model.apply(params, buffers, inputs, **mode))
+    outputs, buffers = as_pair("the model", APPLY_CONTRACT, model.apply(params, buffers, inputs, **mode))
     return _cast(outputs, torch.float32), buffers
 
 

@@ -270,7 +270,7 @@ def test_missing_parameters_and_buffers():
         layer((torch.ones(2, 3),), torch.ones(3))
     with pytest.raises(KeyError, match="expected a parameter 'weight', got none") as caught:
         nn.serial(nn.relu(), nn.linear(2))({"0": {}}, torch.ones(3))
-    assert caught.value.__notes__ == ["in slot 1"]
+    assert caught.value.__notes__ == ["in layer 1"]
     with pytest.raises(KeyError, match=r"batch_norm1d\(\): expected a buffer 'running_mean', got none"):
         nn.batch_norm1d(affine=False).apply({}, {}, torch.ones(3, 2))
 
@@ -280,14 +280,14 @@ def test_apply_and_init_that_return_no_pair():
     x = torch.ones(2, 3)
     alone = nn.Layer(lambda key, x: ({}, {}), lambda params, buffers, x, *, key=None, train=False: x)
     for model in (nn.serial(torch.tanh, alone), nn.parallel(torch.tanh, alone), nn.residual(nn.serial(alone))):
-        with pytest.raises(TypeError, match=r"slot \d: expected apply\(\) to return \(y, buffers\), got a Tensor"):
+        with pytest.raises(TypeError, match=r"layer \d: expected apply\(\) to return \(y, buffers\), got a Tensor"):
             model.apply({}, {}, x)
-        with pytest.raises(TypeError, match=r"slot \d: expected apply\(\) to return \(y, buffers\), got a Tensor"):
+        with pytest.raises(TypeError, match=r"layer \d: expected apply\(\) to return \(y, buffers\), got a Tensor"):
             model.init(random.key(0), x)
     with pytest.raises(TypeError, match=r"expected apply\(\) to return \(y, buffers\), got a Tensor"):
         alone({}, x)
     lacking = nn.Layer(lambda key, x: {}, lambda params, buffers, x, *, key=None, train=False: (x, buffers))
-    with pytest.raises(TypeError, match=r"slot 0: expected init\(\) to return \(params, buffers\), got a dict"):
+    with pytest.raises(TypeError, match=r"layer 0: expected init\(\) to return \(params, buffers\), got a dict"):
         nn.serial(lacking).init(random.key(0), x)
 
 

@@ -65,7 +65,7 @@ def test_an_init_that_returns_no_pair(use):
 )
 def test_parameters_that_are_no_dict(params, got):
     model = nn.serial(nn.linear(3), nn.relu())
-    with pytest.raises(TypeError, match=f"slot 0: expected the parameters in a dict, got {got}"):
+    with pytest.raises(TypeError, match=f"layer 0: expected the parameters in a dict, got {got}"):
         model.apply(params, {}, X)
     with pytest.raises(TypeError, match=f"expected the buffers in a dict, got {got}"):
         model.apply({"0": {"weight": torch.ones(3, 3), "bias": torch.ones(3)}}, params, X)

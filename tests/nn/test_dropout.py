@@ -120,7 +120,7 @@ def test_training_without_a_key(constructor):
         constructor()({}, torch.ones(2, 3), train=True)
     with pytest.raises(ValueError, match="needs a key") as caught:
         nn.serial(nn.relu(), constructor())({}, torch.ones(2, 3), train=True)
-    assert caught.value.__notes__ == ["in slot 1"]
+    assert caught.value.__notes__ == ["in layer 1"]
 
 
 @pytest.mark.parametrize("constructor", EVERY)

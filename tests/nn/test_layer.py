@@ -218,10 +218,10 @@ def test_errors_tell_the_path_to_the_layer():
     params, _ = model.init(KEY, example(5, 1, 4, 4))
     with pytest.raises(ValueError, match=r"conv2d\(1, kernel_size=1\): expected 1 channels") as caught:
         model(params, torch.ones(5, 2, 4, 4))
-    assert caught.value.__notes__ == ["in slot features.1.cn2"]
+    assert caught.value.__notes__ == ["in layer features.1.cn2"]
     with pytest.raises(ValueError, match="expected") as caught:
         model.init(KEY, example(5, 4))
-    assert caught.value.__notes__ == ["in slot features.1.cn2"]
+    assert caught.value.__notes__ == ["in layer features.1.cn2"]
 
 
 def test_a_compiled_model_keeps_the_layers_message():
@@ -236,8 +236,8 @@ def test_a_compiled_model_keeps_the_layers_message():
     [
         (lambda: nn.serial(nn.relu(), fc=nn.linear(2)), "serial: expected all layers positional or all named"),
         (lambda: nn.parallel(nn.relu(), fc=nn.linear(2)), "parallel: expected all layers positional or all named"),
-        (lambda: nn.serial(nn.relu(), 3), "serial: expected a Layer or a function of a tensor in slot 1, got 3"),
-        (lambda: nn.serial(torch.nn.ReLU()), r"in slot 0, got ReLU\(\)"),
+        (lambda: nn.serial(nn.relu(), 3), "serial: expected a Layer or a function of a tensor as layer 1, got 3"),
+        (lambda: nn.serial(torch.nn.ReLU()), r"as layer 0, got ReLU\(\)"),
         (lambda: nn.serial(**{"a.b": nn.relu()}), "serial: expected names without a dot, got 'a.b'"),
         (lambda: nn.residual(nn.relu(), a=nn.relu(), b=nn.relu()), "residual: expected at most one shortcut, got a, b"),
         (lambda: nn.serial(nn.flatten)({}, torch.ones(2)), r"flatten: expected a layer, got .*write flatten\(\)"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from funcdl import interop, models, nn, random, tree
-from funcdl.nn.slots import observer
+from funcdl.nn.children import observer
 
 
 def rows_of(layer, x):

@@ -20,18 +20,16 @@ from funcdl.nn.initializers.basic import (
     ones,
     truncated_normal,
     uniform,
-    weight_and_bias,
-    weight_and_bias_of_norm,
     zeros,
 )
-from funcdl.nn.initializers.scaled import (
+from funcdl.nn.initializers.structured import dirac, identity, orthogonal, sparse
+from funcdl.nn.initializers.variance_scaling import (
     calculate_gain,
     kaiming_normal,
     kaiming_uniform,
     xavier_normal,
     xavier_uniform,
 )
-from funcdl.nn.initializers.structured import dirac, identity, orthogonal, sparse
 
 __all__ = [
     "Initializer",
@@ -47,8 +45,6 @@ __all__ = [
     "sparse",
     "truncated_normal",
     "uniform",
-    "weight_and_bias",
-    "weight_and_bias_of_norm",
     "xavier_normal",
     "xavier_uniform",
     "zeros",

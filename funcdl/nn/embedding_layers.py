@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from funcdl.nn.checks import backward_once, check_sizes, entry, first_order_only, is_mapped, is_recorded, is_whole
 from funcdl.nn.initializers import Initializer, normal
-from funcdl.nn.inputs import named_inputs
-from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.nn.layer import Layer, Params, parametric
+from funcdl.nn.named_inputs import named_inputs
+from funcdl.nn.validation import backward_once, check_sizes, entry, first_order_only, is_mapped, is_recorded, is_whole
 from funcdl.transforms.tracing import in_graph
 from funcdl.tree import Tree
 
@@ -54,18 +54,16 @@ def embedding(
     check_sizes(name, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
     padding = _row(name, padding_idx, num_embeddings)
 
-    def init(key: Tensor, x: Int[Tensor, " ..."]) -> tuple[Params, Buffers]:
+    def init(key: Tensor, x: Int[Tensor, " ..."]) -> Params:
         check_indices(name, x)
         dtype = torch.get_default_dtype()
-        return {"weight": _table(key, num_embeddings, embedding_dim, padding, weight_init, dtype)}, {}
+        return {"weight": _table(key, num_embeddings, embedding_dim, padding, weight_init, dtype)}
 
-    def apply(
-        params: Params, buffers: Buffers, x: Int[Tensor, " ..."], *, key: Tensor | None = None, train: bool = False
-    ) -> tuple[Float[Tensor, "... embedding_dim"], Buffers]:
+    def f(params: Params, x: Int[Tensor, " ..."]) -> Float[Tensor, "... embedding_dim"]:
         check_indices(name, x)
-        return _look_up(x, entry(name, params, "weight"), padding), buffers
+        return _look_up(x, entry(name, params, "weight"), padding)
 
-    return Layer(init, apply)
+    return parametric(init, f)
 
 
 def embedding_bag(
@@ -113,14 +111,12 @@ def embedding_bag(
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"{name}: expected mode sum, mean or max, got {mode!r}")
 
-    def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
+    def init(key: Tensor, x: Tree) -> Params:
         factors = read(x)[2]
         dtype = torch.get_default_dtype() if factors is None else factors.dtype
-        return {"weight": _table(key, num_embeddings, embedding_dim, padding, weight_init, dtype)}, {}
+        return {"weight": _table(key, num_embeddings, embedding_dim, padding, weight_init, dtype)}
 
-    def apply(
-        params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
-    ) -> tuple[Float[Tensor, "bags embedding_dim"], Buffers]:
+    def f(params: Params, x: Tree) -> Float[Tensor, "bags embedding_dim"]:
         indices, offsets, factors = read(x)
         if offsets is not None and include_last_offset:
             offsets = offsets[:-1]
@@ -128,17 +124,17 @@ def embedding_bag(
         weight = entry(name, params, "weight")
         if factors is None and indices.numel() and _has_kernel(weight):
             offsets = offsets if offsets is None else offsets.to(indices.dtype)
-            return F.embedding_bag(indices, weight, offsets, mode=mode, padding_idx=padding), buffers
+            return F.embedding_bag(indices, weight, offsets, mode=mode, padding_idx=padding)
         rows = _look_up(indices, weight, padding)
         counted = torch.ones_like(indices, dtype=torch.bool) if padding is None else indices != padding
         if factors is not None:
             rows = rows * factors.unsqueeze(-1)
         if offsets is None:
-            return _reduce_rows(rows, counted, mode), buffers
+            return _reduce_rows(rows, counted, mode)
         # How many bags start at each index, summed up: the number of those that have started, less one.
         starts = offsets.new_zeros(indices.shape[0] + 1).index_add(0, offsets, torch.ones_like(offsets))
         bag = starts.cumsum(0)[:-1] - 1
-        return _reduce_segments(rows, counted, bag, offsets.shape[0], mode), buffers
+        return _reduce_segments(rows, counted, bag, offsets.shape[0], mode)
 
     def read(x: Tree) -> tuple[Tensor, Tensor | None, Tensor | None]:
         inputs = named_inputs(name, x, ("input", "offsets", "per_sample_weights"))
@@ -160,7 +156,7 @@ def embedding_bag(
             )
         return indices, offsets, factors
 
-    return Layer(init, apply)
+    return parametric(init, f)
 
 
 def check_indices(layer: str, x: Tensor) -> None:

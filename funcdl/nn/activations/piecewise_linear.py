@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from funcdl import random
-from funcdl.nn.checks import backward_once, check_dtype, check_numbers, check_sizes, entry, is_whole
-from funcdl.nn.layer import Buffers, Layer, Params, stateless
+from funcdl.nn.layer import Buffers, Layer, Params, parametric, stateless
+from funcdl.nn.validation import backward_once, check_dtype, check_numbers, check_sizes, entry, is_whole
 
 
 def relu() -> Layer:
@@ -72,23 +72,21 @@ def prelu(num_parameters: int = 1, init: float = 0.25) -> Layer:
     check_sizes(name, 1, num_parameters=num_parameters)
     check_numbers(name, init=init)
 
-    def make(key: Tensor, x: Float[Tensor, " ..."]) -> tuple[Params, Buffers]:
+    def init_weight(key: Tensor, x: Float[Tensor, " ..."]) -> Params:
         check_channels(x)
         dtype = x.dtype if x.dtype.is_floating_point else torch.get_default_dtype()
-        return {"weight": torch.full((num_parameters,), init, dtype=dtype, device=key.device)}, {}
+        return {"weight": torch.full((num_parameters,), init, dtype=dtype, device=key.device)}
 
-    def apply(
-        params: Params, buffers: Buffers, x: Float[Tensor, " ..."], *, key: Tensor | None = None, train: bool = False
-    ) -> tuple[Float[Tensor, " ..."], Buffers]:
+    def f(params: Params, x: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:
         check_channels(x)
         check_dtype(name, x, entry(name, params, "weight"))
-        return F.prelu(x, entry(name, params, "weight")), buffers
+        return F.prelu(x, entry(name, params, "weight"))
 
     def check_channels(x: Tensor) -> None:
         if num_parameters > 1 and (x.ndim < 2 or x.shape[1] != num_parameters):
             raise ValueError(f"{name}: expected (batch, {num_parameters}, ...), got shape {tuple(x.shape)}")
 
-    return Layer(make, apply)
+    return parametric(init_weight, f)
 
 
 def rrelu(lower: float = 1 / 8, upper: float = 1 / 3) -> Layer:

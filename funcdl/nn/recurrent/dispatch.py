@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from funcdl.nn.checks import entry, first_order_only, is_recorded, values_are_known
 from funcdl.nn.layer import Params
-from funcdl.nn.recurrent_cell import Cell, input_bias
-from funcdl.nn.recurrent_kernels import State, has_whole, of_one_dtype, packed, whole, without_gradient
+from funcdl.nn.recurrent.cells import Cell, input_bias
+from funcdl.nn.recurrent.torch_operators import State, has_whole, of_one_dtype, packed, whole, without_gradient
+from funcdl.nn.validation import entry, first_order_only, is_recorded, values_are_known
 from funcdl.transforms.tracing import in_graph
 
 Biases = tuple[Tensor | None, Tensor | None]

@@ -1,4 +1,4 @@
-"""Affine and bilinear layers."""
+"""Linear and bilinear layers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl.nn.checks import check_dtype, check_sizes, entry
-from funcdl.nn.initializers import Initializer, weight_and_bias
-from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.nn.initializers import Initializer
+from funcdl.nn.initializers.layer_parameters import weight_and_bias
+from funcdl.nn.layer import Layer, Params, parametric
+from funcdl.nn.validation import check_dtype, check_sizes, entry
 
 
 def linear(
@@ -47,27 +48,20 @@ def linear(
     name = f"linear({out_features})"
     check_sizes(name, out_features=out_features)
 
-    def init(key: Tensor, x: Float[Tensor, "... inputs"]) -> tuple[Params, Buffers]:
+    def init(key: Tensor, x: Float[Tensor, "... inputs"]) -> Params:
         if x.ndim == 0:
             raise ValueError(f"{name}: expected (..., in_features), got shape ()")
         shape = (out_features, x.shape[-1])
-        return weight_and_bias(key, shape, x.dtype, bias=bias, weight_init=weight_init, bias_init=bias_init), {}
+        return weight_and_bias(key, shape, x.dtype, bias=bias, weight_init=weight_init, bias_init=bias_init)
 
-    def apply(
-        params: Params,
-        buffers: Buffers,
-        x: Float[Tensor, "... inputs"],
-        *,
-        key: Tensor | None = None,
-        train: bool = False,
-    ) -> tuple[Float[Tensor, "... outputs"], Buffers]:
+    def f(params: Params, x: Float[Tensor, "... inputs"]) -> Float[Tensor, "... outputs"]:
         weight = entry(name, params, "weight")
         if x.shape[-1:] != weight.shape[1:]:
             raise ValueError(f"{name}: expected (..., {weight.shape[1]}), as in init(), got shape {tuple(x.shape)}")
         check_dtype(name, x, weight)
-        return F.linear(x, weight, entry(name, params, "bias") if bias else None), buffers
+        return F.linear(x, weight, entry(name, params, "bias") if bias else None)
 
-    return Layer(init, apply)
+    return parametric(init, f)
 
 
 def bilinear(
@@ -107,21 +101,16 @@ def bilinear(
     name = f"bilinear({out_features})"
     check_sizes(name, out_features=out_features)
 
-    def init(key: Tensor, x: tuple[Tensor, Tensor]) -> tuple[Params, Buffers]:
+    def init(key: Tensor, x: tuple[Tensor, Tensor]) -> Params:
         check(x)
         shape = (out_features, x[0].shape[-1], x[1].shape[-1])
         return weight_and_bias(
             key, shape, x[0].dtype, bias=bias, weight_init=weight_init, bias_init=bias_init, fan_in=shape[1]
-        ), {}
+        )
 
-    def apply(
-        params: Params,
-        buffers: Buffers,
-        x: tuple[Float[Tensor, "... inputs1"], Float[Tensor, "... inputs2"]],
-        *,
-        key: Tensor | None = None,
-        train: bool = False,
-    ) -> tuple[Float[Tensor, "... outputs"], Buffers]:
+    def f(
+        params: Params, x: tuple[Float[Tensor, "... inputs1"], Float[Tensor, "... inputs2"]]
+    ) -> Float[Tensor, "... outputs"]:
         weight = entry(name, params, "weight")
         check(x)
         if (x[0].shape[-1], x[1].shape[-1]) != weight.shape[1:]:
@@ -132,7 +121,7 @@ def bilinear(
         for part in x:
             check_dtype(name, part, weight)
         y = torch.einsum("...i,kij,...j->...k", x[0], weight, x[1])
-        return y + entry(name, params, "bias") if bias else y, buffers
+        return y + entry(name, params, "bias") if bias else y
 
     def check(x: tuple[Tensor, Tensor]) -> None:
         shapes = [tuple(part.shape) for part in x]
@@ -142,4 +131,4 @@ def bilinear(
                 f"{' and '.join(map(str, shapes))}"
             )
 
-    return Layer(init, apply)
+    return parametric(init, f)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
-from funcdl.nn.recurrence.steps import backwards, before_each, empty, forwards, like, once, zeros
-from funcdl.nn.recurrent_kernels import State
+from funcdl.nn.recurrent.loop_helpers import backwards, before_each, empty, forwards, like, once, zeros
+from funcdl.nn.recurrent.torch_operators import State
 
 _aten = torch.ops.aten
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from funcdl.nn.recurrent_kernels import State
+from funcdl.nn.recurrent.torch_operators import State
 
 Loop = Callable[[Tensor, Tensor, Tensor, tuple[Tensor, Tensor], State, Tensor | None], State]
 Part = Tensor | tuple[Tensor, ...] | None

@@ -14,12 +14,15 @@ from torch import Tensor
 
 from funcdl import random
 from funcdl.closures import OfFunctions
-from funcdl.nn.checks import check_dtype, check_whole, entry
 from funcdl.nn.initializers import Initializer, uniform
-from funcdl.nn.inputs import named_inputs
-from funcdl.nn.layer import Buffers, Layer, Params
-from funcdl.nn.recurrence import Loop, gru_loop, lstm_loop, simple_loop
-from funcdl.nn.recurrent_kernels import Operator, State
+from funcdl.nn.layer import Layer, Params, parametric
+from funcdl.nn.named_inputs import named_inputs
+from funcdl.nn.recurrent.gru_loop import gru_loop
+from funcdl.nn.recurrent.loop_helpers import Loop
+from funcdl.nn.recurrent.lstm_loop import lstm_loop
+from funcdl.nn.recurrent.rnn_loop import rnn_loop
+from funcdl.nn.recurrent.torch_operators import Operator, State
+from funcdl.nn.validation import check_dtype, check_whole, entry
 from funcdl.tree import Tree
 
 Nonlinearity = Literal["tanh", "relu"]
@@ -81,7 +84,7 @@ def _lstm_step(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, st
 
 
 def _simple(name: str, activation: Callable[[Tensor], Tensor]) -> Cell:
-    step, loop = _simple_step(activation), simple_loop(relu=name == "relu")
+    step, loop = _simple_step(activation), rnn_loop(relu=name == "relu")
     operator = {"tanh": torch.rnn_tanh, "relu": torch.rnn_relu}[name]
     return Cell(1, _sum_of_biases, step, loop, operator)
 
@@ -200,15 +203,13 @@ def _cell(
     if hidden_size < 1:
         raise ValueError(f"{name}: expected a hidden_size of at least 1")
 
-    def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
+    def init(key: Tensor, x: Tree) -> Params:
         x = read(x)[0]
         if x.ndim not in (1, 2):
             raise ValueError(f"{name}: expected (batch, inputs) or (inputs,), got shape {tuple(x.shape)}")
-        return recurrent_weights(key, cell, "", x.shape[-1], hidden_size, x.dtype, bias, weight_init, bias_init), {}
+        return recurrent_weights(key, cell, "", x.shape[-1], hidden_size, x.dtype, bias, weight_init, bias_init)
 
-    def apply(
-        params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
-    ) -> tuple[Tree, Buffers]:
+    def f(params: Params, x: Tree) -> Tree:
         x, hx = read(x)
         weight = entry(name, params, "weight_ih")
         if x.ndim not in (1, 2) or x.shape[-1] != weight.shape[1]:
@@ -219,13 +220,13 @@ def _cell(
         biases = (entry(name, params, "bias_ih"), entry(name, params, "bias_hh")) if bias else (None, None)
         from_input = F.linear(x, weight, input_bias(cell, *biases))
         state = cell.step(from_input, entry(name, params, "weight_hh"), biases[1], state)
-        return state if cell == LSTM else state[0], buffers
+        return state if cell == LSTM else state[0]
 
     def read(x: Tree) -> tuple[Float[Tensor, "*batch inputs"], Tree | None]:
         inputs = named_inputs(name, x, ("input", "hx"))
         return inputs["input"], inputs.get("hx")
 
-    return Layer(init, apply)
+    return parametric(init, f)
 
 
 def state_tuple(name: str, hx: Tree | None, shapes: list[tuple[int, ...]], weight: Tensor) -> State:

@@ -9,13 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from funcdl.nn.attention import multihead_attention
-from funcdl.nn.checks import check_numbers, check_sizes, entry
-from funcdl.nn.dropout import dropout as dropout_layer
-from funcdl.nn.initializers import Initializer, weight_and_bias, weight_and_bias_of_norm
-from funcdl.nn.inputs import named_inputs
+from funcdl.nn.children import child_keys
+from funcdl.nn.dropout_layers import dropout as dropout_layer
+from funcdl.nn.initializers import Initializer
+from funcdl.nn.initializers.layer_parameters import norm_weight_and_bias, weight_and_bias
 from funcdl.nn.layer import Buffers, Layer, Params
+from funcdl.nn.named_inputs import named_inputs
 from funcdl.nn.normalization import normalize_last
-from funcdl.nn.slots import slot_keys
+from funcdl.nn.validation import check_numbers, check_sizes, entry
 from funcdl.tree import Tree
 
 Activation = Literal["relu", "gelu"] | Callable[[Tensor], Tensor]
@@ -231,7 +232,7 @@ def _block(
     branches = [*attentions, "feedforward"]
 
     def init(key: Tensor, inputs: Sequence[Tree]) -> Params:
-        keys = slot_keys(key, 2 * len(branches) + 1)
+        keys = child_keys(key, 2 * len(branches) + 1)
         x = inputs[0]
         params = {
             slot: layer.init(keys.pop(), example)[0]
@@ -243,11 +244,11 @@ def _block(
                 keys.pop(), shape, x.dtype, bias=bias, weight_init=weight_init, bias_init=bias_init
             )
         for number in range(1, len(branches) + 1):
-            params[f"norm{number}"] = weight_and_bias_of_norm(keys.pop(), (size,), x.dtype, bias=bias)
+            params[f"norm{number}"] = norm_weight_and_bias(keys.pop(), (size,), x.dtype, bias=bias)
         return params
 
     def apply(params: Params, x: Tensor, attend: Attend, key: Tensor | None, train: bool) -> Tensor:
-        inner_keys, outer_keys = (slot_keys(k, len(branches)) for k in slot_keys(key, 2))
+        inner_keys, outer_keys = (child_keys(k, len(branches)) for k in child_keys(key, 2))
         for number, branch in enumerate(branches):
             norm = entry(name, params, f"norm{number + 1}")
             y = normalize(name, x, norm, eps, bias) if norm_first else x

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from funcdl.nn.checks import backward_once, check_numbers
 from funcdl.nn.layer import Layer, stateless
+from funcdl.nn.validation import backward_once, check_numbers
 
 
 def elu(alpha: float = 1.0) -> Layer:
@@ -164,3 +164,26 @@ def tanhshrink() -> Layer:
     tensor([-0.2384,  1.0360])
     """
     return stateless(F.tanhshrink)
+
+
+def glu(dim: int = -1) -> Layer:
+    """Splits into halves `a` and `b` along `dim` and gates the first by the second: `a * sigmoid(b)`.
+
+    Raises:
+        ValueError: by `apply`, when the size along `dim` is odd.
+
+    Source: Dauphin et al., "Language modeling with gated convolutional networks", 2016. Equals `torch.nn.GLU`.
+
+    >>> glu()({}, torch.tensor([1.0, 2.0, 0.0, 0.0]))
+    tensor([0.5000, 1.0000])
+    """
+
+    def f(x: Tensor) -> Tensor:
+        if x.shape[dim] % 2:
+            raise ValueError(f"glu(dim={dim}): expected an even size along it, got shape {tuple(x.shape)}")
+        if backward_once(x):
+            return F.glu(x, dim)
+        a, b = x.chunk(2, dim)
+        return a * torch.sigmoid(b)  # the kernel's forward derivative has none
+
+    return stateless(f)

@@ -1,4 +1,4 @@
-"""Pooling by the largest or the smallest value, and what all pooling over windows has in common."""
+"""Maximum and minimum pooling."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from funcdl.nn.checks import IMAGE, LENGTH, VOLUME, check_image, per_axis
-from funcdl.nn.layer import Layer, stateless
+from funcdl.nn.layer import Layer
+from funcdl.nn.validation import IMAGE, LENGTH, VOLUME
+from funcdl.nn.window_pooling import window_pool
 
 
 def max_pool1d(
@@ -144,49 +145,6 @@ def min_pool3d(
     tensor([0., 4.])
     """
     return window_pool("min_pool3d", VOLUME, kernel_size, stride, padding, ceil_mode, _least(F.max_pool3d), dilation)
-
-
-def window_pool(
-    constructor: str,
-    axes: tuple[str, ...],
-    kernel_size: int | Sequence[int],
-    stride: int | Sequence[int] | None,
-    padding: int | Sequence[int],
-    ceil_mode: bool,
-    pool: Callable[..., Tensor],
-    dilation: int | Sequence[int] | None = None,
-    description: str = "",
-) -> Layer:
-    """Pooling over windows of the spatial `axes`: `pool(x, kernel, strides, pads, [dilations,] ceil_mode)`, checked.
-
-    In errors the layer appears as `constructor(description)`, by default with the kernel size.
-    """
-    name = f"{constructor}({description or kernel_size})"
-    rank = len(axes)
-    kernel = per_axis(name, "kernel_size", kernel_size, rank)
-    strides = kernel if stride is None else per_axis(name, "stride", stride, rank)
-    pads = per_axis(name, "padding", padding, rank)
-    dilations = (1,) * rank if dilation is None else per_axis(name, "dilation", dilation, rank)
-    for argument, values in (("kernel_size", kernel), ("stride", strides), ("dilation", dilations)):
-        if min(values) < 1:
-            raise ValueError(f"{name}: expected {argument} of at least 1, got {values}")
-    extents = tuple(d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True))
-    if any(not 0 <= p <= extent // 2 for p, extent in zip(pads, extents, strict=True)):
-        raise ValueError(f"{name}: expected padding from 0 to half the window, {extents}, got {padding}")
-    spacing = () if dilation is None else (dilations,)
-
-    def f(x: Tensor) -> Tensor:
-        check_image(name, x, axes)
-        for size, pad, extent, step in zip(x.shape[-rank:], pads, extents, strides, strict=True):
-            out_by = extent - size - 2 * pad  # how far the first window sticks out
-            if size == 0 or out_by >= (step if ceil_mode else 1):
-                raise ValueError(
-                    f"{name}: expected a padded image of at least {extents}, the extent of the window, "
-                    f"got shape {tuple(x.shape)}; use a smaller window or fewer pooling layers"
-                )
-        return pool(x, kernel, strides, pads, *spacing, ceil_mode)
-
-    return stateless(f)
 
 
 def _least(max_pool: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -1,4 +1,4 @@
-"""Combinators that apply a layer several times: with parameters for each time, or with the same ones."""
+"""Weight tying: one layer applied several times with the same parameters."""
 
 from __future__ import annotations
 
@@ -10,34 +10,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.nn.checks import check_whole
-from funcdl.nn.combinators import serial
-from funcdl.nn.layer import OF_APPLY, Buffers, Layer, Params, as_pair
-from funcdl.nn.slots import as_layer, init_slot, on_meta, slot_keys
+from funcdl.nn.children import as_layer, child_keys, init_child, on_meta
+from funcdl.nn.layer import APPLY_CONTRACT, Buffers, Layer, Params, as_pair
+from funcdl.nn.validation import check_whole
 from funcdl.tree import Tree
-
-
-def repeat(layer: Layer | Callable[[Any], Any], n: int) -> Layer:
-    """Applies `n` layers made alike one after the other, each with parameters of its own: `serial(layer, layer, ...)`.
-
-    Args:
-        layer: a layer or a function of a tensor.
-        n: how many, at least 0. Their levels are "0" to "n-1".
-
-    For one set of parameters used `n` times, see `tied`.
-
-    Raises:
-        ValueError: `n` is negative.
-
-    >>> from funcdl import nn, random
-    >>> params, buffers = repeat(nn.linear(3), 2).init(random.key(0), torch.empty(8, 3, device="meta"))
-    >>> tree.paths(params)
-    ['0.bias', '0.weight', '1.bias', '1.weight']
-    """
-    check_whole("repeat", n=n)
-    if n < 0:
-        raise ValueError(f"repeat: expected n >= 0, got {n}")
-    return serial(*[layer] * n)
 
 
 def tied(layer: Layer | Callable[[Any], Any], n: int, *, times: Callable[..., Int[Tensor, ""]] | None = None) -> Layer:
@@ -73,7 +49,7 @@ def tied(layer: Layer | Callable[[Any], Any], n: int, *, times: Callable[..., In
         params: Params = {}
         buffers: Buffers = {}
         x = on_meta(x)
-        y = init_slot("", layer, params, buffers, key, x)
+        y = init_child("", layer, params, buffers, key, x)
         before, after = ([(leaf.shape, leaf.dtype) for leaf in tree.leaves(value)] for value in (x, y))
         if before != after:
             raise ValueError(
@@ -85,11 +61,11 @@ def tied(layer: Layer | Callable[[Any], Any], n: int, *, times: Callable[..., In
     def apply(
         params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Tree, Buffers]:
-        keys = slot_keys(key, n + 1)
+        keys = child_keys(key, n + 1)
         shapes_only = any(leaf.is_meta for leaf in tree.leaves(x))  # in `init`, where there is no key
         count = None if times is None or shapes_only else times(x, key=keys[n], train=train)
         for i in range(n):
-            y, after = as_pair("tied", OF_APPLY, layer.apply(params, buffers, x, key=keys[i], train=train))
+            y, after = as_pair("tied", APPLY_CONTRACT, layer.apply(params, buffers, x, key=keys[i], train=train))
             if count is None:
                 x, buffers = y, after
             else:

@@ -31,7 +31,7 @@ def entry(layer: str, entries: Params, name: str, kind: str = "parameter") -> An
 
     >>> entry("linear(4)", {"w": 0}, "weight")
     Traceback (most recent call last):
-    funcdl.nn.checks.MissingEntry: linear(4): expected a parameter 'weight', got 'w'; pass what init() returned
+    funcdl.nn.validation.MissingEntry: linear(4): expected a parameter 'weight', got 'w'; pass what init() returned
     """
     try:
         found = entries[name]

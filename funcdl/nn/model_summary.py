@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from funcdl import random, tree
-from funcdl.nn.layer import OF_APPLY, OF_INIT, Buffers, Layer, Params, as_pair
-from funcdl.nn.slots import observer, on_meta
+from funcdl.nn.children import observer, on_meta
+from funcdl.nn.layer import APPLY_CONTRACT, INIT_CONTRACT, Buffers, Layer, Params, as_pair
 from funcdl.tree import Tree
 
 
@@ -66,9 +66,9 @@ def summary(layer: Layer, x: Tree) -> list[SummaryRow]:
         if has_row:
             rows.append(SummaryRow("", "", (), 0, 0, 0))
             levels.append(name)
-        params, buffers = as_pair(_kind(layer), OF_INIT, layer.init(key, x))
+        params, buffers = as_pair(_kind(layer), INIT_CONTRACT, layer.init(key, x))
         with FlopCounterMode(display=False) as counter:
-            y, _ = as_pair(_kind(layer), OF_APPLY, layer.apply(on_meta(params), on_meta(buffers), x))
+            y, _ = as_pair(_kind(layer), APPLY_CONTRACT, layer.apply(on_meta(params), on_meta(buffers), x))
         if has_row:
             rows[index] = SummaryRow(
                 path=".".join(filter(None, levels)),
@@ -95,16 +95,19 @@ def _kind(layer: Layer) -> str:
 
     Layers have no field for it: they are two functions, and both facts are on record in these.
     """
-    made_of: Any = layer.apply
-    if made_of.__qualname__.startswith("stateless."):
-        made_of = _enclosed(made_of)["f"]
-    known = {**_enclosed(layer.init), **_enclosed(made_of)}
+    init, f, of_user = layer.init, layer.apply, False
+    if f.__qualname__.startswith("parametric."):
+        init, f = _enclosed(init)["init"], _enclosed(f)["f"]
+    elif f.__qualname__.startswith("stateless."):
+        f = _enclosed(f)["f"]
+        of_user = not str(getattr(f, "__module__", None)).startswith("funcdl.nn")
+    known = {**_enclosed(init), **_enclosed(f)}
     name = known.get("name", known.get("combinator"))
     if isinstance(name, str):
         return name.split("(")[0]
-    if made_of is layer.apply or str(getattr(made_of, "__module__", None)).startswith("funcdl.nn"):
-        return made_of.__qualname__.split(".<locals>")[0].split(".")[-1].lstrip("_")
-    return getattr(made_of, "__name__", type(made_of).__name__)
+    if of_user:
+        return getattr(f, "__name__", type(f).__name__)
+    return f.__qualname__.split(".<locals>")[0].split(".")[-1].lstrip("_")
 
 
 def _enclosed(f: Any) -> dict[str, Any]:

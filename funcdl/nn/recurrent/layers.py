@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 from funcdl import random
-from funcdl.nn.checks import check_dtype, check_whole, entry, values_are_known
-from funcdl.nn.dropout import dropout as dropout_layer
+from funcdl.nn.children import child_keys
+from funcdl.nn.dropout_layers import dropout as dropout_layer
 from funcdl.nn.initializers import Initializer
-from funcdl.nn.inputs import named_inputs
 from funcdl.nn.layer import Buffers, Layer, Params
-from funcdl.nn.recurrent_cell import GRU, LSTM, Cell, Nonlinearity, recurrent_weights, simple_cell, state_tuple
-from funcdl.nn.recurrent_kernels import State
-from funcdl.nn.recurrent_layer import run, weights_of
-from funcdl.nn.slots import slot_keys
+from funcdl.nn.named_inputs import named_inputs
+from funcdl.nn.recurrent.cells import GRU, LSTM, Cell, Nonlinearity, recurrent_weights, simple_cell, state_tuple
+from funcdl.nn.recurrent.dispatch import run, weights_of
+from funcdl.nn.recurrent.torch_operators import State
+from funcdl.nn.validation import check_dtype, check_whole, entry, values_are_known
 from funcdl.tree import Tree
 
 
@@ -192,7 +192,7 @@ def _recurrent(
         if not batched:  # a batch of one
             y, state = y.unsqueeze(1), tuple(part.unsqueeze(1) for part in state)
             lengths = None if lengths is None else lengths.unsqueeze(0)
-        keys = slot_keys(key, num_layers)
+        keys = child_keys(key, num_layers)
         last: list[State] = []
         for layer in range(num_layers):
             if layer:

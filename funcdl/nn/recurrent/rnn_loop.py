@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
-from funcdl.nn.recurrence.steps import Loop, backwards, before_each, empty, forwards, like, once, zeros
-from funcdl.nn.recurrent_kernels import State
+from funcdl.nn.recurrent.loop_helpers import Loop, backwards, before_each, empty, forwards, like, once, zeros
+from funcdl.nn.recurrent.torch_operators import State
 
 _aten = torch.ops.aten
 
 
-def simple_loop(relu: bool) -> Loop:
+def rnn_loop(relu: bool) -> Loop:
     """Returns the loop `(x, weight_ih, weight_hh, (bias_ih, bias_hh), state, outside) -> states` of an rnn."""
 
     def loop(
@@ -25,13 +25,13 @@ def simple_loop(relu: bool) -> Loop:
         state: State,
         outside: Tensor | None,
     ) -> State:
-        return (_SimpleLoop.apply(x, weight_ih, weight_hh, biases[0] + biases[1], *state, outside, relu),)
+        return (_RnnLoop.apply(x, weight_ih, weight_hh, biases[0] + biases[1], *state, outside, relu),)
 
     return loop
 
 
-@custom_op("funcdl::simple_loop", mutates_args=())
-def _simple_loop(
+@custom_op("funcdl::rnn_loop", mutates_args=())
+def _rnn_loop(
     x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, h: Tensor, outside: Tensor | None, relu: bool
 ) -> Tensor:
     states, bias = empty(x, h), bias.unsqueeze(1)
@@ -42,13 +42,13 @@ def _simple_loop(
     return states
 
 
-@_simple_loop.register_fake
+@_rnn_loop.register_fake
 def _(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, h: Tensor, *_: Any) -> Tensor:
     return empty(x, h)
 
 
-@custom_op("funcdl::simple_loop_backward", mutates_args=())
-def _simple_loop_backward(
+@custom_op("funcdl::rnn_loop_backward", mutates_args=())
+def _rnn_loop_backward(
     grads: Tensor, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, h: Tensor, outside: Tensor | None, relu: bool,
     states: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
@@ -71,17 +71,17 @@ def _simple_loop_backward(
     return dx, dw_ih, dw_hh, d_bias, d_h
 
 
-@_simple_loop_backward.register_fake
+@_rnn_loop_backward.register_fake
 def _(grads: Tensor, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, h: Tensor, *_: Any) -> tuple[Tensor, ...]:
     return like(x), *zeros(weight_ih, weight_hh), like(h)
 
 
-class _SimpleLoop(torch.autograd.Function):
-    """`_simple_loop` with its gradient."""
+class _RnnLoop(torch.autograd.Function):
+    """`_rnn_loop` with its gradient."""
 
     @staticmethod
     def forward(*inputs: Any) -> Tensor:
-        return _simple_loop(*inputs)
+        return _rnn_loop(*inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -91,4 +91,4 @@ class _SimpleLoop(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grads: Tensor) -> Any:
         *inputs, states = ctx.saved_tensors
-        return *once(_simple_loop_backward, grads, *inputs, ctx.relu, states), None, None
+        return *once(_rnn_loop_backward, grads, *inputs, ctx.relu, states), None, None

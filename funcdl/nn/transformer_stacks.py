@@ -6,18 +6,19 @@ from typing import Any
 
 from torch import Tensor
 
-from funcdl.nn.checks import check_whole, entry
-from funcdl.nn.initializers import weight_and_bias_of_norm, xavier_uniform
-from funcdl.nn.inputs import named_inputs
-from funcdl.nn.layer import Buffers, Layer, Params
-from funcdl.nn.slots import apply_slot, init_slot, on_meta, slot_keys
-from funcdl.nn.transformer import (
+from funcdl.nn.children import apply_child, child_keys, init_child, on_meta
+from funcdl.nn.initializers import xavier_uniform
+from funcdl.nn.initializers.layer_parameters import norm_weight_and_bias
+from funcdl.nn.layer import Buffers, Layer, Params, parametric
+from funcdl.nn.named_inputs import named_inputs
+from funcdl.nn.transformer_layers import (
     DECODER_INPUTS,
     Activation,
     normalize,
     transformer_decoder_layer,
     transformer_encoder_layer,
 )
+from funcdl.nn.validation import check_whole, entry
 from funcdl.tree import Tree
 
 INPUTS = (
@@ -149,9 +150,9 @@ def transformer(
         buffers: Buffers = {}
         inputs = named_inputs(name, on_meta(x), INPUTS, required=2)
         check_sizes(inputs["src"], inputs["tgt"])
-        encoder_key, decoder_key = slot_keys(key, 2)
-        init_slot("encoder", encoder, params, buffers, encoder_key, encoder_inputs(inputs))
-        init_slot("decoder", decoder, params, buffers, decoder_key, decoder_inputs(inputs, inputs["src"]))
+        encoder_key, decoder_key = child_keys(key, 2)
+        init_child("encoder", encoder, params, buffers, encoder_key, encoder_inputs(inputs))
+        init_child("decoder", decoder, params, buffers, decoder_key, decoder_inputs(inputs, inputs["src"]))
         return params, buffers
 
     def apply(
@@ -159,9 +160,9 @@ def transformer(
     ) -> tuple[Tensor, Buffers]:
         inputs = named_inputs(name, x, INPUTS, required=2)
         check_sizes(inputs["src"], inputs["tgt"])
-        encoder_key, decoder_key = slot_keys(key, 2)
-        memory = apply_slot("encoder", encoder, params, {}, {}, encoder_inputs(inputs), encoder_key, train)
-        y = apply_slot("decoder", decoder, params, {}, {}, decoder_inputs(inputs, memory), decoder_key, train)
+        encoder_key, decoder_key = child_keys(key, 2)
+        memory = apply_child("encoder", encoder, params, {}, {}, encoder_inputs(inputs), encoder_key, train)
+        y = apply_child("decoder", decoder, params, {}, {}, decoder_inputs(inputs, memory), decoder_key, train)
         return y, buffers
 
     def check_sizes(src: Tensor, tgt: Tensor) -> None:
@@ -186,29 +187,29 @@ def _stack(
     check_whole(name, num_layers=num_layers)
     if num_layers < 1:
         raise ValueError(f"{name}: expected num_layers of at least 1, got {num_layers}")
-    slots = [str(index) for index in range(num_layers)]
+    children = [str(index) for index in range(num_layers)]
 
     def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
         inputs = read(on_meta(x))
-        keys = slot_keys(key, num_layers + 1)
+        keys = child_keys(key, num_layers + 1)
         layers: Params = {}
         params: Params = {"layers": layers}
-        for slot, slot_key in zip(slots, keys, strict=False):
-            init_slot(slot, layer, layers, {}, slot_key, inputs)
+        for slot, child_key in zip(children, keys, strict=False):
+            init_child(slot, layer, layers, {}, child_key, inputs)
         if norm is not None:
-            init_slot("norm", norm, params, {}, keys[-1], inputs[first])
+            init_child("norm", norm, params, {}, keys[-1], inputs[first])
         return params, {}
 
     def apply(
         params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Tensor, Buffers]:
         inputs = read(x)
-        keys = slot_keys(key, num_layers + 1)
+        keys = child_keys(key, num_layers + 1)
         y = inputs.pop(first)
-        for slot, slot_key in zip(slots, keys, strict=False):
-            y = apply_slot(slot, layer, entry(name, params, "layers"), {}, {}, {first: y, **inputs}, slot_key, train)
+        for slot, child_key in zip(children, keys, strict=False):
+            y = apply_child(slot, layer, entry(name, params, "layers"), {}, {}, {first: y, **inputs}, child_key, train)
         if norm is not None:
-            y = apply_slot("norm", norm, params, {}, {}, y, keys[-1], train)
+            y = apply_child("norm", norm, params, {}, {}, y, keys[-1], train)
         return y, buffers
 
     first = names[0]
@@ -227,12 +228,7 @@ def _renamed(inputs: dict[str, Tree], names: dict[str, str]) -> dict[str, Tree]:
 
 
 def _final_norm(eps: float, bias: bool) -> Layer:
-    def init(key: Tensor, x: Tensor) -> tuple[Params, Buffers]:
-        return weight_and_bias_of_norm(key, x.shape[-1:], x.dtype, bias=bias), {}
+    def init(key: Tensor, x: Tensor) -> Params:
+        return norm_weight_and_bias(key, x.shape[-1:], x.dtype, bias=bias)
 
-    def apply(
-        params: Params, buffers: Buffers, x: Tensor, *, key: Tensor | None = None, train: bool = False
-    ) -> tuple[Tensor, Buffers]:
-        return normalize("layer_norm", x, params, eps, bias), buffers
-
-    return Layer(init, apply)
+    return parametric(init, lambda params, x: normalize("layer_norm", x, params, eps, bias))
