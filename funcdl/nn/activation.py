@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from funcdl.nn.checks import backward_once, check_numbers
+from funcdl.context import differentiated_once
+from funcdl.nn.checks import check_numbers
 from funcdl.nn.layer import Layer, stateless
 
 
@@ -95,7 +96,7 @@ def mish() -> Layer:
     """
 
     def f(x: Tensor) -> Tensor:
-        if backward_once(x):
+        if differentiated_once(x):
             return F.mish(x)
         return x * torch.tanh(-F.logsigmoid(-x))  # the kernel's second derivative is NaN where exp(x) overflows
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from funcdl import random
-from funcdl.nn.checks import check_dtype, check_whole, entry, values_are_known
+from funcdl.context import values_are_known
+from funcdl.nn.checks import check_dtype, check_whole, entry
 from funcdl.nn.dropout import dropout as dropout_layer
 from funcdl.nn.initializers import Initializer
 from funcdl.nn.inputs import named_inputs

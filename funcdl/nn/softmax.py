@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from funcdl.nn.checks import backward_once
+from funcdl.context import differentiated_once
 from funcdl.nn.layer import Layer, stateless
 
 
@@ -83,7 +83,7 @@ def glu(dim: int = -1) -> Layer:
     def f(x: Tensor) -> Tensor:
         if x.shape[dim] % 2:
             raise ValueError(f"glu(dim={dim}): expected an even size along it, got shape {tuple(x.shape)}")
-        if backward_once(x):
+        if differentiated_once(x):
             return F.glu(x, dim)
         a, b = x.chunk(2, dim)
         return a * torch.sigmoid(b)  # the kernel's forward derivative has none
