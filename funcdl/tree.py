@@ -20,7 +20,8 @@ import optree
 import torch
 from optree.utils import total_order_sorted
 from torch import Tensor
-from torch.autograd import forward_ad
+
+from funcdl.context import is_transformed
 
 Tree = Any  # a nested container of tensors; Python's type system cannot say more usefully
 Structure = Any  # what `flatten` returns beside the leaves: opaque, compare it with ==
@@ -326,9 +327,7 @@ def _norm_of_norms(values: list[Tensor]) -> Tensor:
 
 
 def _is_differentiated(values: list[Tensor]) -> bool:
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
-        return True
-    return torch.is_grad_enabled() and any(leaf.requires_grad for leaf in values)
+    return is_transformed() or (torch.is_grad_enabled() and any(leaf.requires_grad for leaf in values))
 
 
 def _square(leaf: Tensor) -> Tensor:

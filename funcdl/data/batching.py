@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from funcdl import random, tree
-from funcdl.random.arguments import values_are_known
+from funcdl.context import values_are_known
 from funcdl.tree import Tree
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.nn.validation import values_are_known
+from funcdl.context import values_are_known
 from funcdl.tree import Tree
 
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from funcdl.context import in_graph
 from funcdl.losses.reduction import Reduction, check_reduction, check_shapes, reduce
-from funcdl.transforms.tracing import in_graph
 
 
 def nll(

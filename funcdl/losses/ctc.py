@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from funcdl.context import values_are_known
 from funcdl.losses.reduction import Reduction, reduce
-from funcdl.random.arguments import values_are_known
 
 _IMPOSSIBLE = -1e30  # a log probability; minus infinity would have NaN for its derivative
 

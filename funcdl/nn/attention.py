@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from funcdl import random
+from funcdl.context import first_order_only, functorch_is_active, in_graph, is_recorded
 from funcdl.nn.dropout_layers import dropout as dropout_layer
 from funcdl.nn.initializers import Initializer, xavier_normal, xavier_uniform, zeros
 from funcdl.nn.initializers.layer_parameters import weight_and_bias
 from funcdl.nn.layer import Buffers, Layer, Params
 from funcdl.nn.named_inputs import named_inputs
-from funcdl.nn.validation import check_dtype, check_whole, entry, first_order_only, is_recorded
-from funcdl.transforms.tracing import in_graph
+from funcdl.nn.validation import check_dtype, check_whole, entry
 from funcdl.tree import Tree
 
 NAMES = ("query", "key", "value", "key_padding_mask", "attn_mask")
@@ -213,10 +213,7 @@ def _check_sizes(name: str, inputs: tuple[Tensor, ...], weights: tuple[Tensor, .
 
 def _is_recorded_below_grad(*tensors: Tensor) -> bool:
     """Whether the fused kernel would be differentiated twice, by `grad` and by plain autograd around it."""
-    if in_graph():
-        return False
-    below_grad: bool = torch._C._are_functorch_transforms_active()
-    return below_grad and is_recorded(*tensors)
+    return not in_graph() and functorch_is_active() and is_recorded(*tensors)
 
 
 def _joined_mask(

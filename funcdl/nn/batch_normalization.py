@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from funcdl.context import differentiated_once
 from funcdl.nn.initializers import Initializer, ones, zeros
 from funcdl.nn.initializers.layer_parameters import norm_weight_and_bias
 from funcdl.nn.layer import Buffers, Layer, Params
 from funcdl.nn.standardize import standardize
-from funcdl.nn.validation import IMAGE, LENGTH, VOLUME, backward_once, check_dtype, check_numbers, entry
+from funcdl.nn.validation import IMAGE, LENGTH, VOLUME, check_dtype, check_numbers, entry
 
 
 def batch_norm1d(
@@ -189,7 +190,7 @@ def channel_norm(
                 f"{tuple(x.shape)}; pass {'larger inputs' if of_sample else 'a larger batch'}"
             )
         leaves = [leaf for leaf in (batch, weight, offset) if leaf is not None]
-        if backward_once(*leaves):
+        if differentiated_once(*leaves):
             # Not F.batch_norm, which writes over running statistics; what it knows of the batch comes out here as well.
             y, mean, inverse_std = torch.native_batch_norm(batch, weight, offset, None, None, True, 0.0, eps)
             wide = torch.promote_types(inverse_std.dtype, torch.float32)

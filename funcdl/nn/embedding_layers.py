@@ -9,11 +9,18 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from funcdl.context import (
+    differentiated_once,
+    first_order_only,
+    functorch_is_active,
+    in_graph,
+    is_recorded,
+    vmap_is_active,
+)
 from funcdl.nn.initializers import Initializer, normal
 from funcdl.nn.layer import Layer, Params, parametric
 from funcdl.nn.named_inputs import named_inputs
-from funcdl.nn.validation import backward_once, check_sizes, entry, first_order_only, is_mapped, is_recorded, is_whole
-from funcdl.transforms.tracing import in_graph
+from funcdl.nn.validation import check_sizes, entry, is_whole
 from funcdl.tree import Tree
 
 
@@ -187,12 +194,12 @@ def _table(
 def _look_up(x: Tensor, weight: Tensor, padding: int | None) -> Tensor:
     """Returns the rows; one out of range, where that is no error, is NaN with its derivative."""
     indices, factor = x, None
-    if in_graph() or is_mapped():  # torch reads the table of another member, or leaves the index out of the gradient
+    if in_graph() or vmap_is_active():  # torch reads another member's table, or leaves out the index
         inside = (x >= 0) & (x < weight.shape[0])
         learned = 0 if padding is None else (padding + 1) % weight.shape[0]  # a row that gets a gradient
         indices = torch.where(inside, x, learned)
         factor = torch.where(inside, 1.0, torch.nan).to(weight.dtype).unsqueeze(-1)
-    if padding is None or backward_once(weight):
+    if padding is None or differentiated_once(weight):
         y = F.embedding(indices, weight, padding)
     else:  # a forward derivative would not leave out the padding's row
         y = F.embedding(indices, weight)
@@ -204,7 +211,7 @@ def _has_kernel(weight: Tensor) -> bool:
     """Whether torch's kernel for whole bags serves; it knows the first derivative alone, and no other transform."""
     if weight.is_meta or not first_order_only():
         return False
-    below_grad = torch._C._are_functorch_transforms_active()
+    below_grad = functorch_is_active()
     if in_graph():  # of `jit`: what Dynamo traces may be differentiated again from outside
         return below_grad and not torch.compiler.is_compiling()
     return not below_grad and not is_recorded(weight)

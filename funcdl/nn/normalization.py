@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from funcdl.context import differentiated_once
 from funcdl.nn.initializers import Initializer
 from funcdl.nn.initializers.layer_parameters import norm_weight_and_bias
 from funcdl.nn.layer import Layer, Params, parametric, stateless
 from funcdl.nn.standardize import standardize
-from funcdl.nn.validation import backward_once, check_dtype, check_numbers, check_sizes, check_whole, entry
+from funcdl.nn.validation import check_dtype, check_numbers, check_sizes, check_whole, entry
 
 
 def layer_norm(
@@ -196,7 +197,7 @@ def local_response_norm(size: int, alpha: float = 0.0001, beta: float = 0.75, k:
 
 def normalize_last(x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     """Layer normalization over the last dimensions, of the sizes `shape`."""
-    if backward_once(*(leaf for leaf in (x, weight, bias) if leaf is not None)):
+    if differentiated_once(*(leaf for leaf in (x, weight, bias) if leaf is not None)):
         return F.layer_norm(x, shape, weight, bias, eps)
     if x.is_cuda and torch.is_autocast_enabled("cuda"):
         x = x.to(torch.promote_types(x.dtype, torch.float32))  # as autocast has the kernel do

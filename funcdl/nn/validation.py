@@ -9,11 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from funcdl.nn.layer import Params
-from funcdl.transforms import first_order
-from funcdl.transforms.tracing import in_graph, without_data
 
 
 class MissingEntry(KeyError):
@@ -93,57 +90,3 @@ def per_axis(layer: str, argument: str, value: int | Sequence[int], axes: int) -
     if len(values) != axes or not all(is_whole(each) for each in values):
         raise ValueError(f"{layer}: expected an int or {axes} of them for {argument}, got {value}")
     return values
-
-
-def values_are_known(x: Tensor) -> bool:
-    """Whether the numbers in `x` can be looked at: not in a trace, under a transform, or on the meta device."""
-    return not (x.is_meta or in_graph() or torch._C._are_functorch_transforms_active() or without_data())
-
-
-def first_order_only() -> bool:
-    """Whether `torch.func` takes at most one gradient, and no `vmap` or forward derivative, of what is computed now.
-
-    Torch's fused kernels for whole layers know the first derivative alone, and have no rule for `vmap`.
-    """
-    functorch = torch._C._functorch
-    transforms = [transform.key() for transform in functorch.get_interpreter_stack() or ()]
-    return forward_ad._current_level < 0 and transforms in ([], [functorch.TransformType.Grad])
-
-
-def backward_once(*tensors: Tensor) -> bool:
-    """Whether all that is differentiated of what is computed from `tensors` now is one gradient of ours, if any.
-
-    What torch's fused kernels cannot do otherwise is done by plain operations, in every graph too, which may be
-    differentiated later, and in which they are as fast.
-    """
-    if in_graph() or forward_ad._current_level >= 0 or is_recorded(*tensors):
-        return False
-    functorch = torch._C._functorch
-    transforms = [transform.key() for transform in functorch.get_interpreter_stack() or ()]
-    kinds = functorch.TransformType
-    return transforms.count(kinds.Grad) <= 1 and {kinds.Grad, kinds.Vmap}.issuperset(transforms)
-
-
-def is_mapped() -> bool:
-    """Whether `vmap` is under way."""
-    functorch = torch._C._functorch
-    stack = functorch.get_interpreter_stack() or ()
-    return any(transform.key() == functorch.TransformType.Vmap for transform in stack)
-
-
-def is_recorded(*tensors: Tensor) -> bool:
-    """Whether plain autograd, outside of all our gradients, records what is done with one of them; not for a trace."""
-    if first_order.is_under_way() and not torch._C._are_functorch_transforms_active():
-        return False
-    return torch.is_grad_enabled() and any(_plain(t).requires_grad for t in tensors)
-
-
-def _plain(t: Tensor) -> Tensor:
-    while torch._C._functorch.is_functorch_wrapped_tensor(t):
-        t = torch._C._functorch.get_unwrapped(t)
-    return t
-
-
-# What holds while a graph is traced holds in the graph. This is what torch.compiler.assume_constant_result does, which
-# would import Dynamo, and take as long for it as for all of torch.
-first_order_only._dynamo_marked_constant = True  # type: ignore[attr-defined]

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-_is_transformed = torch._C._are_functorch_transforms_active
+from funcdl.context import is_transformed
 
 
 def recorded(*tensors: Tensor) -> bool:
@@ -19,7 +18,7 @@ def recorded(*tensors: Tensor) -> bool:
     >>> recorded(torch.ones(1)), recorded(torch.ones(1, requires_grad=True))
     (False, True)
     """
-    return True in [tensor.requires_grad for tensor in tensors] or _is_transformed() or forward_ad._current_level >= 0
+    return True in [tensor.requires_grad for tensor in tensors] or is_transformed()
 
 
 def root(x: Tensor) -> Tensor:
@@ -28,7 +27,7 @@ def root(x: Tensor) -> Tensor:
     >>> torch.func.grad(root)(torch.tensor(0.0))
     tensor(0.)
     """
-    if not (x.requires_grad or _is_transformed() or forward_ad._current_level >= 0):  # `recorded`, for each leaf
+    if not (x.requires_grad or is_transformed()):  # `recorded`, for each leaf
         return x.sqrt()
     zero = x == 0
     return torch.where(zero, 0.0, torch.where(zero, 1.0, x).sqrt())
@@ -40,7 +39,7 @@ def norm(x: Tensor, dim: tuple[int, ...] | None = None) -> Tensor:
     >>> torch.func.hessian(norm)(torch.zeros(1))
     tensor([[0.]])
     """
-    if not (x.requires_grad or _is_transformed() or forward_ad._current_level >= 0):
+    if not (x.requires_grad or is_transformed()):
         return _plain_norm(x, dim)
     zero = _plain_norm(x, dim) == 0
     return torch.where(zero, 0.0, _plain_norm(torch.where(zero, 1.0, x), dim))
@@ -52,7 +51,7 @@ def norm_squared(x: Tensor) -> Tensor:
     >>> torch.func.hessian(norm_squared)(torch.zeros(1))
     tensor([[2.]])
     """
-    if not (x.requires_grad or _is_transformed() or forward_ad._current_level >= 0):
+    if not (x.requires_grad or is_transformed()):
         return torch.linalg.vector_norm(x).square()
     length = norm(x)
     return torch.where(length == 0, (x * x).sum(), length.square())

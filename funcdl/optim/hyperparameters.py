@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.transforms.tracing import in_graph
+from funcdl.context import in_graph
 from funcdl.tree import Tree
 
 Scalar = Float[Tensor, ""]

@@ -16,7 +16,6 @@ _INTEGERS: Any = (int, torch.SymInt, np.integer)
 _NUMBERS: Any = (*_INTEGERS, float, torch.SymFloat, np.floating)
 INTEGER_DTYPES: tuple[torch.dtype, ...] = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 INTEGER_DTYPES += (torch.uint64, torch.uint32, torch.uint16)
-_MODES = torch._C._TorchDispatchModeKey
 _DIGITS = {torch.float64: 53, torch.float32: 24, torch.float16: 11, torch.bfloat16: 8}  # binary ones of a mantissa
 
 
@@ -68,17 +67,6 @@ def check_values(name: str, argument: str, values: Tensor, good: Tensor, expecte
     """Raises a ValueError where `good` is False."""
     if not good.all():
         raise ValueError(f"random.{name}: {argument} has {values[~good][0].item():g}, expected {expected}")
-
-
-def values_are_known(x: Tensor) -> bool:
-    """Tells whether numbers can be looked at: not while a graph is traced, nor where `vmap` has many in one."""
-    return not (
-        torch.compiler.is_compiling()
-        or x.is_meta
-        or torch._C._functorch.is_functorch_wrapped_tensor(x)
-        or torch._C._get_dispatch_mode(_MODES.PROXY) is not None
-        or torch._C._get_dispatch_mode(_MODES.FAKE) is not None
-    )
 
 
 def check_broadcast(name: str, argument: str, given: Sequence[int], shape: Sequence[int]) -> None:

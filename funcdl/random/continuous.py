@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from funcdl.context import values_are_known
 from funcdl.random import xla
 from funcdl.random.arguments import (
     Shape,
@@ -24,7 +25,6 @@ from funcdl.random.arguments import (
     described,
     next_below,
     rounded,
-    values_are_known,
 )
 from funcdl.random.keys import Key, device_of, is_threefry, unsigned_wide_words, words
 from funcdl.random.xla import to_float32

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from funcdl.context import values_are_known
 from funcdl.random import xla
 from funcdl.random.arguments import (
     INTEGER_DTYPES,
@@ -26,7 +27,6 @@ from funcdl.random.arguments import (
     check_broadcast,
     check_values,
     described,
-    values_are_known,
 )
 from funcdl.random.continuous import computing_dtype, gumbel, uniform
 from funcdl.random.keys import Key, device_of, is_threefry, split, unsigned_words, words

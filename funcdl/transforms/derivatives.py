@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
+from funcdl.context import in_graph
 from funcdl.transforms import first_order
-from funcdl.transforms.tracing import in_graph
 from funcdl.tree import Tree
 
 

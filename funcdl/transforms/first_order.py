@@ -9,21 +9,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from funcdl import tree
-
-_UNDER_WAY: ContextVar[bool] = ContextVar("a gradient by plain autograd is under way", default=False)
-
-
-def is_under_way() -> bool:
-    """Whether the code that asks is differentiated by `gradient_and_value`."""
-    return _UNDER_WAY.get()
+from funcdl import _torch, tree
+from funcdl.context import is_transformed, plain_gradient
 
 
 def gradient_and_value(
@@ -45,7 +37,7 @@ def gradient_and_value(
         return None
     outside = torch.is_grad_enabled()
     plain = [leaf for leaf in everything if not leaf.requires_grad]
-    with torch.enable_grad(), _under_way(), _without_cached_casts():
+    with torch.enable_grad(), plain_gradient(), _without_cached_casts():
         inputs = [leaf.detach().requires_grad_() for leaf in leaves]
         # In containers of its own, as in `jit`: what `f` puts into a dict or a list stays there.
         others, keywords = tree.unflatten(whole, values)
@@ -82,15 +74,15 @@ def call(f: Callable[..., Any], args: Any, kwargs: dict[str, Any], tensors: list
     """
     if torch.compiler.is_dynamo_compiling() or torch.is_inference_mode_enabled():  # which know no versions
         return f(*args, **kwargs)
-    before = [None if leaf.is_inference() else leaf._version for leaf in tensors]
+    before = _torch.versions(tensors)
     try:
         result = f(*args, **kwargs)
     except RuntimeError as error:
         if "leaf Variable that requires grad" in str(error) or "would mutate a captured Tensor" in str(error):
             raise _written("a tensor that it has not made") from error
         raise
-    for number, (leaf, version) in enumerate(zip(tensors, before, strict=True)):
-        if version is not None and leaf._version != version:
+    for number, (version, now) in enumerate(zip(before, _torch.versions(tensors), strict=True)):
+        if version != now:
             paths = [path for path, value in tree.leaves_with_paths((args, kwargs)) if isinstance(value, Tensor)]
             raise _written(f"its argument '{paths[number].partition('.')[2]}'")
     return result
@@ -142,15 +134,6 @@ def _fits(result: Any, has_aux: bool, results: list[Any]) -> bool:
 
 
 @contextlib.contextmanager
-def _under_way() -> Iterator[None]:
-    token = _UNDER_WAY.set(True)
-    try:
-        yield
-    finally:
-        _UNDER_WAY.reset(token)
-
-
-@contextlib.contextmanager
 def _without_cached_casts() -> Iterator[None]:
     """Keeps autocast from holding a converted copy of each new leaf until its end, and from rounding their sums."""
     enabled = torch.is_autocast_cache_enabled()
@@ -162,9 +145,7 @@ def _without_cached_casts() -> Iterator[None]:
 
 
 def _others_differentiate(leaves: list[Tensor]) -> bool:
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
-        return True
-    if torch.is_inference_mode_enabled() or any(leaf.is_inference() for leaf in leaves):
+    if is_transformed() or torch.is_inference_mode_enabled() or any(leaf.is_inference() for leaf in leaves):
         return True
     return torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)
 
@@ -188,8 +169,8 @@ def _records_others(results: list[Tensor], inputs: list[Tensor]) -> bool:
     nodes = [result.grad_fn for result in results if result.grad_fn is not None]
     seen = set(nodes)
     while nodes:
-        node = nodes.pop()
-        if isinstance(node, torch._C._functions.AccumulateGrad) and id(node.variable) not in own:
+        node: Any = nodes.pop()
+        if node.name() == "torch::autograd::AccumulateGrad" and id(node.variable) not in own:
             return True
         for following, _ in node.next_functions:
             if following is not None and following not in seen:

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch._C._dynamo.guards import GlobalStateGuard, TensorGuards
 
 from funcdl import tree
-from funcdl.transforms import donation, first_order, outlining, tracing, values
+from funcdl.context import functorch_is_active, in_graph, in_plain_gradient, without_data
+from funcdl.transforms import donation, outlining, tracing, values
 from funcdl.transforms.inductor import (
     beside_the_lookup_of_instructions,
     compiled,
@@ -73,7 +74,7 @@ def jit(f: Callable[..., Any], *, donate_argnums: int | Sequence[int] = ()) -> C
 
     @functools.wraps(f)
     def jitted(*args: Any, **kwargs: Any) -> Any:
-        if tracing.in_graph() or tracing.without_data() or _below_a_transform():
+        if in_graph() or without_data() or in_plain_gradient() or functorch_is_active():
             return f(*args, **kwargs)
         program, leaves = find(args, kwargs)
         if program is not None:
@@ -223,10 +224,6 @@ def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequen
             run = _without_autocast(run)
     held_by = plan.held_by if plan else [(False, index) for index in range(len(results))]
     return _Program(form, run, result_structure, held_by, donated, paths)
-
-
-def _below_a_transform() -> bool:
-    return first_order.is_under_way() or torch._C._are_functorch_transforms_active()
 
 
 def _without_autocast(run: Callable[..., list[Tensor]]) -> Callable[..., list[Tensor]]:

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from torch import SymFloat, SymInt, Tensor
-from torch._subclasses.fake_tensor import is_fake
 from torch.overrides import TorchFunctionMode
 
-_functorch = torch._C._functorch
+from funcdl import _torch
+from funcdl.context import functorch_is_active
+
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8)
 _ADDING = {getattr(torch, name) for name in ("add", "sub", "subtract")} | {
     getattr(Tensor, name) for name in ("add", "add_", "sub", "sub_", "subtract", "subtract_")
@@ -58,15 +59,15 @@ def _is_unknown_factor(entry: Any) -> bool:
         return isinstance(entry, (SymInt, SymFloat))
     if entry.ndim:
         return False
-    while _functorch.is_functorch_wrapped_tensor(entry):
-        if _functorch.is_batchedtensor(entry):  # of each member another one, which torch takes for a tensor of them
+    while _torch.is_functorch_wrapped(entry):
+        if _torch.is_batched(entry):  # of each member another one, which torch takes for a tensor of them
             return False
-        entry = _functorch.get_unwrapped(entry)
-    return is_fake(entry)
+        entry = _torch.unwrap_once(entry)
+    return _torch.is_fake(entry)
 
 
 def _is_differentiated(x: Tensor) -> bool:
-    return x.requires_grad or torch._C._are_functorch_transforms_active()
+    return x.requires_grad or functorch_is_active()
 
 
 def _add_scaled(func: Any, input: Any, other: Any, *, alpha: Any) -> Tensor:

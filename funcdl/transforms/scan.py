@@ -15,8 +15,9 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
 
 from funcdl import tree
+from funcdl.context import functorch_is_active, in_graph, without_data
 from funcdl.transforms.rewriting import add
-from funcdl.transforms.tracing import eval_shape, in_graph, trace_part, without_data
+from funcdl.transforms.tracing import eval_shape, trace_part
 from funcdl.tree import Tree
 
 Body = Callable[[Tree, Tree], tuple[Tree, Tree]]
@@ -61,7 +62,7 @@ def scan(f: Body, init: Tree, xs: Tree = (), length: int | None = None) -> tuple
     if steps == 0:
         return init, _no_results(f, init, xs)
     values = tree.leaves(init) + tree.leaves(xs)
-    if any(leaf.requires_grad for leaf in values) or torch._C._are_functorch_transforms_active():
+    if any(leaf.requires_grad for leaf in values) or functorch_is_active():
         return _loop(f, init, xs, steps)
     if in_graph():
         results = _scan_in_graph(f, init, xs)

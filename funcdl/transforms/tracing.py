@@ -26,8 +26,6 @@ from funcdl.transforms.positions import UnknownPositions
 from funcdl.transforms.rewriting import rewrite
 from funcdl.transforms.writes import aliases, written
 
-_MODES = torch._C._TorchDispatchModeKey
-
 
 def eval_shape(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Returns what `f(*args, **kwargs)` would return, as tensors without data, and computes nothing.
@@ -116,16 +114,6 @@ def trace_part(f: Callable[..., list[Tensor]], leaves: Sequence[Tensor]) -> tupl
 def was_rewritten(graph: GraphModule) -> bool:
     """Whether the function of a traced graph, or of a loop's body in it, does what `torch.compile` would do wrong."""
     return any(module.meta.get("rewritten") for module in graph.modules() if isinstance(module, GraphModule))
-
-
-def in_graph() -> bool:
-    """Whether a graph is being traced, by `jit` or by `torch.compile` or `torch.export`."""
-    return torch.compiler.is_compiling() or torch._C._get_dispatch_mode(_MODES.PROXY) is not None
-
-
-def without_data() -> bool:
-    """Whether the tensors of this moment have no data, as in `eval_shape` and `trace`."""
-    return torch._C._get_dispatch_mode(_MODES.FAKE) is not None
 
 
 class _ClosedOver(TorchDispatchMode):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from funcdl import nn, random, transforms, tree
+from funcdl import context, nn, random, transforms, tree
 from funcdl.transforms import first_order, grad, value_and_grad
 
 
@@ -162,12 +162,12 @@ def test_autocast_keeps_no_copies_and_sums_in_full_precision():
 
 def test_an_error_in_f_leaves_nothing_behind():
     def fail(x):
-        assert first_order.is_under_way()
+        assert context.in_plain_gradient()
         raise ArithmeticError
 
     with pytest.raises(ArithmeticError):
         grad(fail)(torch.ones(1))
-    assert not first_order.is_under_way()
+    assert not context.in_plain_gradient()
 
 
 @pytest.mark.parametrize(

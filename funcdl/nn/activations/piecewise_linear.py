@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from funcdl import random
+from funcdl.context import differentiated_once
 from funcdl.nn.layer import Buffers, Layer, Params, parametric, stateless
-from funcdl.nn.validation import backward_once, check_dtype, check_numbers, check_sizes, entry, is_whole
+from funcdl.nn.validation import check_dtype, check_numbers, check_sizes, entry, is_whole
 
 
 def relu() -> Layer:
@@ -145,7 +146,7 @@ def hardsigmoid() -> Layer:
     """
 
     def f(x: Tensor) -> Tensor:
-        return F.hardsigmoid(x) if backward_once(x) else F.relu6(x + 3) / 6  # the kernel has no second derivative
+        return F.hardsigmoid(x) if differentiated_once(x) else F.relu6(x + 3) / 6  # the kernel has no second derivative
 
     return stateless(f)
 

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from funcdl.context import differentiated_once
 from funcdl.nn.layer import Layer, stateless
-from funcdl.nn.validation import backward_once, check_numbers
+from funcdl.nn.validation import check_numbers
 
 
 def elu(alpha: float = 1.0) -> Layer:
@@ -95,7 +96,7 @@ def mish() -> Layer:
     """
 
     def f(x: Tensor) -> Tensor:
-        if backward_once(x):
+        if differentiated_once(x):
             return F.mish(x)
         return x * torch.tanh(-F.logsigmoid(-x))  # the kernel's second derivative is NaN where exp(x) overflows
 
@@ -181,7 +182,7 @@ def glu(dim: int = -1) -> Layer:
     def f(x: Tensor) -> Tensor:
         if x.shape[dim] % 2:
             raise ValueError(f"glu(dim={dim}): expected an even size along it, got shape {tuple(x.shape)}")
-        if backward_once(x):
+        if differentiated_once(x):
             return F.glu(x, dim)
         a, b = x.chunk(2, dim)
         return a * torch.sigmoid(b)  # the kernel's forward derivative has none

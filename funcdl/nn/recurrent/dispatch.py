@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from funcdl.context import first_order_only, functorch_is_active, in_graph, is_recorded, values_are_known
 from funcdl.nn.layer import Params
 from funcdl.nn.recurrent.cells import Cell, input_bias
 from funcdl.nn.recurrent.torch_operators import State, has_whole, of_one_dtype, packed, whole, without_gradient
-from funcdl.nn.validation import entry, first_order_only, is_recorded, values_are_known
-from funcdl.transforms.tracing import in_graph
+from funcdl.nn.validation import entry
 
 Biases = tuple[Tensor | None, Tensor | None]
 
@@ -110,5 +110,5 @@ def _first_order(*tensors: Tensor) -> bool:
     """Whether at most one gradient is taken, by `grad`."""
     if in_graph():  # below a transform a trace cannot tell what plain autograd records
         recorded = any(t.requires_grad for t in tensors) and torch.is_grad_enabled()
-        return first_order_only() and (torch._C._are_functorch_transforms_active() or not recorded)
+        return first_order_only() and (functorch_is_active() or not recorded)
     return first_order_only() and not is_recorded(*tensors)

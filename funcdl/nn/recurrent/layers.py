@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from funcdl import random
+from funcdl.context import values_are_known
 from funcdl.nn.children import child_keys
 from funcdl.nn.dropout_layers import dropout as dropout_layer
 from funcdl.nn.initializers import Initializer
@@ -14,7 +15,7 @@ from funcdl.nn.named_inputs import named_inputs
 from funcdl.nn.recurrent.cells import GRU, LSTM, Cell, Nonlinearity, recurrent_weights, simple_cell, state_tuple
 from funcdl.nn.recurrent.dispatch import run, weights_of
 from funcdl.nn.recurrent.torch_operators import State
-from funcdl.nn.validation import check_dtype, check_whole, entry, values_are_known
+from funcdl.nn.validation import check_dtype, check_whole, entry
 from funcdl.tree import Tree
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from funcdl.transforms.tracing import in_graph
+from funcdl.context import functorch_is_active, in_graph
 
 State = tuple[Tensor, ...]  # (h,), or (h, c) of an lstm
 Operator = Callable[..., tuple[Tensor, ...]]  # torch.gru and its kin
@@ -27,9 +27,8 @@ def has_whole(operator: Operator, x: Tensor, weight: Tensor, *others: Tensor) ->
     """Whether `whole` serves: also for plain autograd's gradient of an lstm, which is oneDNN's on the CPU."""
     if without_gradient(x, weight, *others):
         return True
-    below_transform: bool = torch._C._are_functorch_transforms_active()
     is_onednns = operator is torch.lstm and x.device.type == "cpu" and x.dtype == torch.float32
-    return is_onednns and not in_graph() and not below_transform and of_one_dtype(x, weight)
+    return is_onednns and not in_graph() and not functorch_is_active() and of_one_dtype(x, weight)
 
 
 def of_one_dtype(x: Tensor, weight: Tensor) -> bool:
@@ -78,5 +77,4 @@ def _settings(parameters: list[Tensor], state: State) -> tuple[Any, ...]:
 
 
 def _for_gradient(*tensors: Tensor) -> bool:
-    below_grad: bool = torch._C._are_functorch_transforms_active()
-    return below_grad or (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
+    return functorch_is_active() or (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
