@@ -61,7 +61,7 @@ def test_draws_follow_from_the_key_alone(module, shape):
 
 @every_draw
 def test_draws_have_the_modules_distribution(module, shape):
-    """Mean, spread, and how often neighbours along the last dimensions are equal, beside the module's own."""
+    """Mean, spread, and how often neighbors along the last dimensions are equal, beside the module's own."""
     x = torch.ones(shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)

@@ -11,10 +11,8 @@ from torch import Tensor
 from funcdl import tree
 from funcdl.interop.draws import DrawsFromKey
 from funcdl.nn import Layer
+from funcdl.nn.layer import Buffers, Params
 from funcdl.tree import Tree
-
-Params = dict[str, Any]
-Buffers = dict[str, Any]
 
 
 def from_module(module: torch.nn.Module) -> tuple[Layer, Params, Buffers]:

@@ -54,7 +54,7 @@ def binary_cross_entropy_with_logits(
     Args:
         logits: of any shape.
         targets, weight, reduction: as for `binary_cross_entropy`.
-        pos_weight: multiplies the loss of what the targets affirm, broadcast; above 1 it favours recall.
+        pos_weight: multiplies the loss of what the targets affirm, broadcast; above 1 it favors recall.
 
     Raises:
         ValueError: as of `binary_cross_entropy`.

@@ -23,7 +23,7 @@ def ensemble(layer: Layer, members: int) -> Layer:
         members: how many, at least 1.
 
     Inputs and outputs are trees of tensors (batch, members, ...); every leaf of the parameters and buffers has the
-    members as its first dimension. Member i is initialised with `split(key, members)[i]`, and draws from that of the
+    members as its first dimension. Member i is initialized with `split(key, members)[i]`, and draws from that of the
     key it is applied with.
 
     Raises:

@@ -11,7 +11,7 @@ from funcdl.nn.initializers import truncated_normal
 from funcdl.nn.layer import Buffers, Params
 from funcdl.tree import Tree
 
-MODULES = {  # channels: 1x1; 3x3, reduced and after; twice 3x3 again, reduced and after; after the pool
+_MODULES = {  # channels: 1x1; 3x3, reduced and after; twice 3x3 again, reduced and after; after the pool
     "3a": (64, 96, 128, 16, 32, 32),
     "3b": (128, 128, 192, 32, 96, 64),
     "4a": (192, 96, 208, 16, 48, 64),
@@ -22,7 +22,7 @@ MODULES = {  # channels: 1x1; 3x3, reduced and after; twice 3x3 again, reduced a
     "5a": (256, 160, 320, 32, 128, 128),
     "5b": (384, 192, 384, 48, 128, 128),
 }
-AUXILIARY = {"inception4a": "aux1", "inception4d": "aux2"}  # which classifier stands after which module
+_AUXILIARY = {"inception4a": "aux1", "inception4d": "aux2"}  # which classifier stands after which module
 
 _drawn = truncated_normal(std=0.01)
 
@@ -36,7 +36,7 @@ def googlenet(
         classes: the number of classes.
         aux_logits: whether there are two more classifiers in the middle, whose losses help to train. With `train=True`
             the output then is `(logits, logits of aux2, logits of aux1)`; without, they have parameters only.
-        transform_input: whether inputs normalised by ImageNet's means and deviations are turned to those normalised by
+        transform_input: whether inputs normalized by ImageNet's means and deviations are turned to those normalized by
             0.5 and 0.5, for which torchvision's published weights are made.
         dropout: the probability of a zero, before the last linear layer.
 
@@ -54,7 +54,7 @@ def googlenet(
     >>> tree.size(params)
     6624904
     """
-    modules = {f"inception{name}": _module(*channels) for name, channels in MODULES.items()}
+    modules = {f"inception{name}": _module(*channels) for name, channels in _MODULES.items()}
     layers: dict[str, Layer] = {
         "transform_input": nn.stateless(_transform) if transform_input else nn.identity(),
         "conv1": _conv(64, 7, 2),
@@ -80,8 +80,8 @@ def _with_auxiliary(layers: dict[str, Layer], classes: int) -> Layer:
     children: Children = []
     for name, layer in layers.items():
         children.append((name, layer))
-        if name in AUXILIARY:
-            children.append((AUXILIARY[name], _auxiliary(classes)))
+        if name in _AUXILIARY:
+            children.append((_AUXILIARY[name], _auxiliary(classes)))
 
     def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
         params: Params = {}
@@ -89,7 +89,7 @@ def _with_auxiliary(layers: dict[str, Layer], classes: int) -> Layer:
         x = on_meta(x)
         for (name, layer), child_key in zip(children, child_keys(key, len(children)), strict=True):
             y = init_child(name, layer, params, buffers, child_key, x)
-            x = x if name in AUXILIARY.values() else y
+            x = x if name in _AUXILIARY.values() else y
         return params, buffers
 
     def apply(
@@ -98,7 +98,7 @@ def _with_auxiliary(layers: dict[str, Layer], classes: int) -> Layer:
         changed: Buffers = {}
         auxiliary: list[Tensor] = []
         for (name, layer), child_key in zip(children, child_keys(key, len(children)), strict=True):
-            aside = name in AUXILIARY.values()
+            aside = name in _AUXILIARY.values()
             if aside and not train:
                 continue
             y = apply_child(name, layer, params, buffers, changed, x, child_key, train)

@@ -13,7 +13,7 @@ from funcdl.nn.children import Children, apply_child, child_keys, init_child, on
 from funcdl.nn.layer import Buffers, Params
 from funcdl.tree import Tree
 
-PADDING = 0
+_PADDING = 0
 
 
 def transformer_classifier(
@@ -69,7 +69,7 @@ def transformer_classifier(
                 f"transformer_classifier: expected sequences of at most {max_length} tokens, got {time}; "
                 f"pass max_length={time} or more"
             )
-        padded = tokens == PADDING
+        padded = tokens == _PADDING
         x = call(0, tokens) + call(1, torch.arange(time, device=tokens.device))
         x = call(2, {"src": x, "src_key_padding_mask": padded})
         kept = (~padded).unsqueeze(-1).to(x.dtype)

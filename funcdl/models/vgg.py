@@ -6,8 +6,8 @@ from funcdl import nn
 from funcdl.nn import Layer
 from funcdl.nn.initializers import kaiming_normal, normal, zeros
 
-CHANNELS = (64, 128, 256, 512, 512)
-CONVOLUTIONS = {  # at each size of the image, by the number of layers with weights; three more are linear
+_CHANNELS = (64, 128, 256, 512, 512)
+_CONVOLUTIONS = {  # at each size of the image, by the number of layers with weights; three more are linear
     11: (1, 1, 2, 2, 2),
     13: (2, 2, 2, 2, 2),
     16: (2, 2, 3, 3, 3),
@@ -40,10 +40,10 @@ def vgg(depth: int, classes: int = 1000, *, batch_norm: bool = False, dropout: f
     >>> tree.size(params)
     138357544
     """
-    if depth not in CONVOLUTIONS:
-        raise ValueError(f"vgg: expected a depth of {', '.join(map(str, CONVOLUTIONS))} layers, got {depth}")
+    if depth not in _CONVOLUTIONS:
+        raise ValueError(f"vgg: expected a depth of {', '.join(map(str, _CONVOLUTIONS))} layers, got {depth}")
     features: list[Layer] = []
-    for channels, count in zip(CHANNELS, CONVOLUTIONS[depth], strict=True):
+    for channels, count in zip(_CHANNELS, _CONVOLUTIONS[depth], strict=True):
         for _ in range(count):
             features.append(nn.conv2d(channels, 3, padding=1, weight_init=_of_conv, bias_init=zeros))
             features += [nn.batch_norm2d(), nn.relu()] if batch_norm else [nn.relu()]

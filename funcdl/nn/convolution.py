@@ -73,7 +73,7 @@ def conv2d(
         kernel_size: of the kernel, as one number or (height, width), like the next three.
         stride: the step from one position to the next.
         padding: added to both ends of each axis; "valid" is none, "same" keeps the size (with a stride of 1).
-        dilation: the distance between neighbouring points of the kernel.
+        dilation: the distance between neighboring points of the kernel.
         groups: the channels are split into as many groups, each with its own kernels. Divides both numbers of channels.
         bias: whether to add one.
         padding_mode: what the padding is filled with.

@@ -74,7 +74,7 @@ def conv_transpose2d(
             to one output size, it chooses. Smaller than the stride or the dilation.
         groups: the channels are split into as many groups, each with its own kernels. Divides both numbers of channels.
         bias: whether to add one.
-        dilation: the distance between neighbouring points of the kernel.
+        dilation: the distance between neighboring points of the kernel.
         weight_init: draws the weight, of shape (in_channels, out_channels / groups, *kernel_size);
             U(-1/sqrt(f), 1/sqrt(f)) by default, with f the size of `weight[0]`.
         bias_init: draws the bias, of shape (out_channels,); as the weight by default.

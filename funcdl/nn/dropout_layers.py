@@ -44,7 +44,7 @@ def dropout(p: float = 0.5) -> Layer:
 
 
 def dropout1d(p: float = 0.5) -> Layer:
-    """As `dropout`, but drops whole channels of a sequence: neighbouring points are too alike to be dropped singly.
+    """As `dropout`, but drops whole channels of a sequence: neighboring points are too alike to be dropped singly.
 
     Args:
         p: the probability of a zero, from 0 to 1.
@@ -64,7 +64,7 @@ def dropout1d(p: float = 0.5) -> Layer:
 
 
 def dropout2d(p: float = 0.5) -> Layer:
-    """As `dropout`, but drops whole channels of an image: neighbouring pixels are too alike to be dropped singly.
+    """As `dropout`, but drops whole channels of an image: neighboring pixels are too alike to be dropped singly.
 
     Args:
         p: the probability of a zero, from 0 to 1.

@@ -49,7 +49,7 @@ def max_pool2d(
         kernel_size: of the window, as one number or (height, width), like the next three.
         stride: the step from one window to the next; `kernel_size` by default.
         padding: of minus infinity, added to both ends of each axis; at most half the window.
-        dilation: the distance between neighbouring points of the window.
+        dilation: the distance between neighboring points of the window.
         ceil_mode: rounds the size of the output up, so that windows may stick out at the end.
 
     Input (batch, channels, height, width) or (channels, height, width), output likewise.

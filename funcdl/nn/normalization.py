@@ -116,7 +116,7 @@ def group_norm(
     `y = (x - mean) / sqrt(var + eps) * weight + bias`, with the biased variance, for each sample by itself.
 
     Args:
-        num_groups: as many groups of neighbouring channels; divides their number.
+        num_groups: as many groups of neighboring channels; divides their number.
         eps: added to the variance.
         affine: whether there is a weight, and with `bias` a bias, for each channel.
         bias: whether an affine layer adds one.
@@ -157,10 +157,10 @@ def group_norm(
 
 
 def local_response_norm(size: int, alpha: float = 0.0001, beta: float = 0.75, k: float = 1.0) -> Layer:
-    """Divides each channel by a power of the mean square of its neighbours: `y = x / (k + alpha * mean(x²))^beta`.
+    """Divides each channel by a power of the mean square of its neighbors: `y = x / (k + alpha * mean(x²))^beta`.
 
     Args:
-        size: how many neighbouring channels the mean is taken over; those beyond the first and last count as zeros.
+        size: how many neighboring channels the mean is taken over; those beyond the first and last count as zeros.
         alpha: the factor of the mean square.
         beta: the exponent.
         k: the constant.

@@ -30,7 +30,7 @@ def upsample(
         scale_factor: the output size is `floor(size * scale_factor)`; one number or one for each spatial axis.
         mode: "nearest" ("nearest-exact" rounds as image libraries do) and "area" (means) for one to three spatial axes,
             "linear" for one, "bilinear" and "bicubic" for two, "trilinear" for three.
-        align_corners: for the last four modes: whether the centres of the corner points stay where they are, instead of
+        align_corners: for the last four modes: whether the centers of the corner points stay where they are, instead of
             the corners of the corner points; False by default.
         recompute_scale_factor: whether to interpolate by the ratio of the sizes in place of the given `scale_factor`.
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from funcdl import losses, nn, random, testing, transforms, tree
-from tests.nn.cases import ROWS
+from tests.nn.cases import NAMED_CASES
 from tests.nn.test_battery import inputs_of, twin_of
 
 NAN = float("nan")
@@ -56,7 +56,7 @@ def without_batch(x):
 # Layers of other families have their batch elsewhere, or no twin that takes none.
 BATCH_FIRST = [
     pytest.param(case, id=name)
-    for name, case in ROWS
+    for name, case in NAMED_CASES
     if not name.startswith(("rnn0", "rnn1", "gru0", "gru1", "gru2", "lstm0", "lstm1", "lstm2", "multihead", "transf"))
 ]
 
@@ -243,7 +243,7 @@ def test_class_numbers_out_of_range(loss):
                 transforms.vmap(f)(logits[None], targets[None])
 
 
-WITH_PARAMETERS = [pytest.param(case, id=name) for name, case in ROWS if name.endswith("0")]
+WITH_PARAMETERS = [pytest.param(case, id=name) for name, case in NAMED_CASES if name.endswith("0")]
 
 
 @pytest.mark.parametrize("case", WITH_PARAMETERS)

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-import tests.models.rows
+import tests.models.cases
 from funcdl import losses, metrics, models, nn, optim, random, tree
 from funcdl.optim import schedules
 
@@ -49,13 +49,13 @@ def test_a_schedule_goes_with_its_optimizer(name):
     assert f"lr={name}(" in repr(optimizer)
 
 
-@pytest.mark.parametrize("name", [name for name, row in tests.models.rows.ROWS.items() if row.parameters < 10**6])
+@pytest.mark.parametrize("name", [name for name, case in tests.models.cases.CASES.items() if case.parameters < 10**6])
 def test_models_are_pickled(name):
-    row = tests.models.rows.ROWS[name]
-    model = row.make()
+    case = tests.models.cases.CASES[name]
+    model = case.make()
     other = pickle.loads(pickle.dumps(model))
     assert repr(other) == repr(model)
-    x = row.inputs(torch.float32)
+    x = case.inputs(torch.float32)
     params, buffers = other.init(random.key(0), x)
     found, expected = (which.apply(params, buffers, x)[0] for which in (other, model))
     torch.testing.assert_close(tree.leaves(found), tree.leaves(expected), rtol=0, atol=0)

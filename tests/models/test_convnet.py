@@ -55,9 +55,9 @@ def test_twenty_updates_with_dropout_equal_the_imperative_ones(twin, dtype, comp
 
     for number in range(STEPS):
         images, labels = pixels(8, dtype, number), targets(8, number)
-        slots = random.split(random.fold_in(state.key, state.step), 12)
-        twin.dp1.mask = nn.dropout2d(0.10)({}, torch.ones(8, 32, 12, 12, dtype=dtype), key=slots[5], train=True)
-        twin.dp2.mask = nn.dropout(0.25)({}, torch.ones(8, 64, dtype=dtype), key=slots[9], train=True)
+        keys = random.split(random.fold_in(state.key, state.step), 12)
+        twin.dp1.mask = nn.dropout2d(0.10)({}, torch.ones(8, 32, 12, 12, dtype=dtype), key=keys[5], train=True)
+        twin.dp2.mask = nn.dropout(0.25)({}, torch.ones(8, 64, dtype=dtype), key=keys[9], train=True)
         assert twin.dp1.mask.unique().numel() == twin.dp2.mask.unique().numel() == 2
 
         loss = F.nll_loss(twin(images), labels)

@@ -6,39 +6,39 @@ import torch
 import funcdl as fd
 from funcdl import models, nn, random, testing, tree
 from funcdl.models.residual import VARIANTS
-from tests.models.rows import DIGITS, ROWS
+from tests.models.cases import CASES, DIGITS
 
 RANDOM = {"convnet", "residual_block-dropout-shortcut", "transformer_classifier"}  # a twin draws other numbers
 SHARP = {"rtol": 1e-10, "atol": 1e-10}
 
 
-def twin_of(row):
+def twin_of(case):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return row.twin().double()
+        return case.twin().double()
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", CASES)
 def test_number_of_parameters(name):
-    row = ROWS[name]
-    params, _ = row.make().init(random.key(0, device="meta"), row.inputs())
-    assert tree.size(params) == row.parameters
+    case = CASES[name]
+    params, _ = case.make().init(random.key(0, device="meta"), case.inputs())
+    assert tree.size(params) == case.parameters
 
 
 @pytest.mark.parametrize("train", [False, True])
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", CASES)
 def test_names_outputs_gradients_and_buffers_equal_the_twins(name, train):
-    row = ROWS[name]
+    case = CASES[name]
     if train and name in RANDOM:
         pytest.skip("draws random numbers")
-    testing.assert_matches_module(row.make(), twin_of(row), row.inputs(), train=train, **SHARP)
+    testing.assert_matches_module(case.make(), twin_of(case), case.inputs(), train=train, **SHARP)
 
 
 def test_dropout_in_a_shortcut_drops_half_of_the_input_and_scales_the_rest():
     block = models.residual_block(6, "dropout-shortcut")
     params, buffers = block.init(random.key(0), torch.empty(1, 6, 7, 7))
     params = tree.map(torch.zeros_like, params)
-    x = ROWS["residual_block-original"].inputs(torch.float32).abs()
+    x = CASES["residual_block-original"].inputs(torch.float32).abs()
     y, _ = block.apply(params, buffers, x, key=random.key(1), train=True)
     kept = y != 0
     assert 0.4 < kept.float().mean() < 0.6
@@ -47,7 +47,7 @@ def test_dropout_in_a_shortcut_drops_half_of_the_input_and_scales_the_rest():
 
 @pytest.mark.parametrize("variant", ["exclusive-gate", "shortcut-gate"])
 def test_a_gate_begins_by_letting_the_input_pass(variant):
-    x = ROWS["residual_block-original"].inputs()
+    x = CASES["residual_block-original"].inputs()
     block = models.residual_block(6, variant)
     params, _ = block.init(random.key(0), x)
     assert torch.equal(params["gate"]["conv"]["bias"], torch.full((6,), -6.0, dtype=x.dtype))
@@ -59,7 +59,7 @@ def test_a_gate_begins_by_letting_the_input_pass(variant):
 
 
 def test_every_variant_is_another_function():
-    x = ROWS["residual_block-original"].inputs()
+    x = CASES["residual_block-original"].inputs()
     outputs = []
     for variant in VARIANTS:
         block = models.residual_block(6, variant)
@@ -68,9 +68,9 @@ def test_every_variant_is_another_function():
     assert all(not torch.allclose(a, b) for i, a in enumerate(outputs) for b in outputs[:i])
 
 
-def made(row, key):
-    """The row's model, its parameters and buffers in float64, and its input."""
-    model, x = row.make(), row.inputs()
+def made(case, key):
+    """The case's model, its parameters and buffers in float64, and its input."""
+    model, x = case.make(), case.inputs()
     state = model.init(key, x)
     return model, tree.map(lambda leaf: leaf.double() if leaf.is_floating_point() else leaf, state), x
 
@@ -80,7 +80,7 @@ def test_compiled_together_in_one_graph_they_equal_the_eager_ones():
         "mlp-diabetes", "inception_block", "residual_block-shortcut-gate", "residual_block-full-preactivation",
         "transformer_classifier",
     )  # fmt: skip
-    layers, states, inputs = zip(*[made(ROWS[name], random.key(0)) for name in names], strict=True)
+    layers, states, inputs = zip(*[made(CASES[name], random.key(0)) for name in names], strict=True)
 
     def all_of_them(states, inputs, key):
         together = zip(layers, states, inputs, strict=True)
@@ -95,25 +95,25 @@ def test_compiled_together_in_one_graph_they_equal_the_eager_ones():
 @pytest.mark.parametrize("name", ["residual_net", "densenet", "transformer_classifier"])
 def test_stacked_parameters_under_vmap_equal_single_models(name):
     keys = random.split(random.key(0), 3).unbind()
-    model, _, x = made(ROWS[name], keys[0])
-    members = [made(ROWS[name], key)[1] for key in keys]
+    model, _, x = made(CASES[name], keys[0])
+    members = [made(CASES[name], key)[1] for key in keys]
     together = fd.vmap(lambda params, buffers: model.apply(params, buffers, x)[0])(*tree.stack(members))
     alone = torch.stack([model.apply(*state, x)[0] for state in members])
     torch.testing.assert_close(together, alone, **SHARP)
 
 
 def test_the_code_of_an_autoencoder_is_the_encoder_s():
-    row = ROWS["autoencoder"]
-    params, _ = models.autoencoder().init(random.key(0), row.inputs())
-    code = models.mlp(128, 64, 12, 3, activation=torch.tanh)(params["encoder"], row.inputs())
+    case = CASES["autoencoder"]
+    params, _ = models.autoencoder().init(random.key(0), case.inputs())
+    code = models.mlp(128, 64, 12, 3, activation=torch.tanh)(params["encoder"], case.inputs())
     assert code.shape == (4, 3)
     decoder = nn.serial(models.mlp(12, 64, 128, 784, activation=torch.tanh))({"0": params["decoder"]}, code)
-    torch.testing.assert_close(models.autoencoder()(params, row.inputs()), decoder.sigmoid().view(DIGITS))
+    torch.testing.assert_close(models.autoencoder()(params, case.inputs()), decoder.sigmoid().view(DIGITS))
 
 
 def test_padding_changes_nothing_for_a_transformer():
-    row = ROWS["transformer_classifier"]
-    model, tokens = row.make(), row.inputs()
+    case = CASES["transformer_classifier"]
+    model, tokens = case.make(), case.inputs()
     params, _ = model.init(random.key(0), tokens)
     longer = torch.cat([tokens, torch.zeros(3, 2, dtype=tokens.dtype)], dim=1)
     torch.testing.assert_close(model(params, longer), model(params, tokens))

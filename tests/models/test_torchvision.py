@@ -8,7 +8,7 @@ import torch
 import torchvision.models as theirs
 
 from funcdl import interop, models, random, testing, tree
-from tests.models.rows import ROWS
+from tests.models.cases import CASES
 
 with_aux = functools.partial(models.googlenet, aux_logits=True)
 MODELS = {  # the model, torchvision's, and the least side of an image that it takes
@@ -62,11 +62,11 @@ def filled(module):
 
 
 def test_every_model_has_a_row():
-    rows = {name.split("-")[0].split("_bn")[0] for name in MODELS} | {row.covers for row in ROWS.values()}
+    cases = {name.split("-")[0].split("_bn")[0] for name in MODELS} | {case.covers for case in CASES.values()}
     exported = {name: getattr(models, name).__module__.split(".")[-1] for name in models.__all__}
     elsewhere = {"sequences", "ensemble"}  # modules with batteries of their own
     expected = {name for name, module in exported.items() if module not in elsewhere}
-    assert {("vgg" if name.startswith("vgg") else name) for name in rows} == expected
+    assert {("vgg" if name.startswith("vgg") else name) for name in cases} == expected
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from funcdl import interop, nn, random, testing, transforms, tree
-from tests.nn.cases import CASES, FAMILIES, ROWS
+from tests.nn.cases import CASES, FAMILIES, NAMED_CASES
 from tests.nn.cases.case import Integers
 
 DRAWING = (torch.nn.modules.dropout._DropoutNd, torch.nn.RReLU)
 every_family = pytest.mark.parametrize("family", [pytest.param(f, id=f.__name__.rsplit(".")[-1]) for f in FAMILIES])
-every_row = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in ROWS])
+every_row = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in NAMED_CASES])
 
 
 def inputs_of(case, *, seed=1, device="cpu", dtype=torch.float32, members=()):

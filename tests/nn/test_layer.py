@@ -61,7 +61,7 @@ def test_keys_of_a_block_are_those_of_torchvision():
     assert model(params, torch.zeros(2, 3, 32, 32)).shape == (2, 10)
 
 
-def test_slots_without_parameters_count_but_have_no_entry():
+def test_layers_without_parameters_are_numbered_but_have_no_entry():
     params, buffers = nn.serial(nn.relu(), nn.linear(2), torch.tanh, nn.linear(3)).init(KEY, example(1, 4))
     assert list(params) == ["1", "3"]
     assert buffers == {}
@@ -115,7 +115,7 @@ def test_compiled_buffers(device):
     assert y.tolist() == [2, 2, 2]
 
 
-def test_slot_i_gets_child_i_of_the_key():
+def test_layer_i_gets_child_i_of_the_key():
     words = [random.bits(random.fold_in(KEY, i), (4,)) for i in range(4)]
     parallel = nn.parallel(noise(), noise(), noise())
     assert_trees_equal(parallel({}, torch.zeros(4), key=KEY), tuple(words[:3]))
@@ -127,7 +127,7 @@ def test_slot_i_gets_child_i_of_the_key():
     assert_trees_equal(combined({}, torch.zeros(4), key=KEY), words[2])
 
 
-def test_slots_are_initialised_independently():
+def test_layers_are_initialized_independently():
     params, _ = nn.serial(nn.linear(3), nn.linear(3), nn.parallel(nn.linear(3), nn.linear(3))).init(KEY, example(1, 3))
     weights = [leaf for path, leaf in tree.leaves_with_paths(params) if path.endswith("weight")]
     biases = [leaf for path, leaf in tree.leaves_with_paths(params) if path.endswith("bias")]

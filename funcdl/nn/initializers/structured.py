@@ -84,7 +84,7 @@ def sparse(sparsity: float, std: float = 0.01) -> Initializer:
 def dirac(groups: int = 1) -> Initializer:
     """Returns an initializer of convolutions that passes as many input channels as fit through unchanged.
 
-    Output channel i of each group has a one at the centre of its kernel for input channel i, and zeros elsewhere.
+    Output channel i of each group has a one at the center of its kernel for input channel i, and zeros elsewhere.
 
     Args:
         groups: of the convolution.
@@ -104,10 +104,10 @@ def dirac(groups: int = 1) -> Initializer:
                 f"outputs divisible by the groups, got {tuple(shape)}"
             )
         weight = torch.zeros(shape, dtype=dtype, device=key.device)
-        centre = weight
+        center = weight
         for size in shape[2:]:
-            centre = centre[:, :, size // 2]
-        centre.copy_(torch.eye(shape[0] // groups, shape[1], dtype=dtype, device=key.device).repeat(groups, 1))
+            center = center[:, :, size // 2]
+        center.copy_(torch.eye(shape[0] // groups, shape[1], dtype=dtype, device=key.device).repeat(groups, 1))
         return weight
 
     return initializer

@@ -1,4 +1,4 @@
-"""One or more rows for every constructor that `funcdl.nn` exports, with its `nn.Module` twin: the batteries' table."""
+"""One or more cases for every constructor that `funcdl.nn` exports, with its `nn.Module` twin: the batteries' table."""
 
 from tests.nn.cases import (
     activation,
@@ -33,5 +33,5 @@ FAMILIES = (
     shape,
     transformer,
 )
-CASES = {name: rows for family in FAMILIES for name, rows in family.CASES.items()}
-ROWS = [(f"{name}{index}", case) for name, rows in CASES.items() for index, case in enumerate(rows)]
+CASES = {name: cases for family in FAMILIES for name, cases in family.CASES.items()}
+NAMED_CASES = [(f"{name}{index}", case) for name, cases in CASES.items() for index, case in enumerate(cases)]

@@ -1,4 +1,4 @@
-"""One row of the batteries' table."""
+"""One case of the layers' battery."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ CROPPED = ((-1, 2), (3, -2, -1, -1), (1, 1, -2, 1, 0, -1))
 TORCH = {"circular": "Circular", "constant": "Constant", "reflection": "Reflection", "replication": "Replication"}
 
 
-def rows(kind, rank):
+def cases(kind, rank):
     layer = getattr(nn, f"{kind}_pad{rank}d")
     twin = getattr(T, f"{TORCH.get(kind, 'Zero')}Pad{rank}d")
     value = (0.5,) if kind == "constant" else ()
@@ -21,4 +21,4 @@ def rows(kind, rank):
     ]
 
 
-CASES = {f"{kind}_pad{rank}d": rows(kind, rank) for kind in (*TORCH, "zero") for rank in (1, 2, 3)}
+CASES = {f"{kind}_pad{rank}d": cases(kind, rank) for kind in (*TORCH, "zero") for rank in (1, 2, 3)}

@@ -13,7 +13,7 @@ from tests.twins.convnet import ConvNet
 
 
 @dataclass(frozen=True)
-class Row:
+class Case:
     """A model, the function that makes its twin, the shape of an input, and its number of parameters."""
 
     covers: str
@@ -43,38 +43,38 @@ def diabetes_twin():
     return torch.nn.Sequential(zoo.mlp(8, 6, 4, 1, activation=torch.nn.Sigmoid), torch.nn.Sigmoid())
 
 
-ROWS = {
-    "mlp": Row(
+CASES = {
+    "mlp": Case(
         "mlp",
         lambda: models.mlp(512, 256, 128, 64, 10),
         lambda: zoo.mlp(784, 512, 256, 128, 64, 10),
         DIGITS,
         575_050,
     ),
-    "mlp-wide": Row(
+    "mlp-wide": Case(
         "mlp",
         lambda: models.mlp(520, 320, 240, 120, 10),
         lambda: zoo.mlp(784, 520, 320, 240, 120, 10),
         DIGITS,
         682_090,
     ),
-    "mlp-diabetes": Row("mlp", diabetes, diabetes_twin, (6, 8), 87),
-    "lenet": Row("lenet", models.lenet, zoo.LeNet, DIGITS, 8_490),
-    "handbook_cnn": Row("handbook_cnn", models.handbook_cnn, zoo.HandbookCNN, DIGITS, 1_007_590),
-    "cnn": Row("cnn", lambda: models.cnn((4, 8, 16), (32, 16), padding=1), zoo.CNN, DIGITS, 6_842),
-    "cnn-106058": Row(
+    "mlp-diabetes": Case("mlp", diabetes, diabetes_twin, (6, 8), 87),
+    "lenet": Case("lenet", models.lenet, zoo.LeNet, DIGITS, 8_490),
+    "handbook_cnn": Case("handbook_cnn", models.handbook_cnn, zoo.HandbookCNN, DIGITS, 1_007_590),
+    "cnn": Case("cnn", lambda: models.cnn((4, 8, 16), (32, 16), padding=1), zoo.CNN, DIGITS, 6_842),
+    "cnn-106058": Case(
         "cnn",
         lambda: models.cnn((16, 32, 64), (128, 64), padding=1),
         lambda: zoo.CNN((16, 32, 64), (128, 64)),
         DIGITS,
         106_058,
     ),
-    "convnet": Row("convnet", models.convnet, ConvNet, DIGITS, 300_426),
-    "inception_block": Row("inception_block", models.inception_block, lambda: zoo.Inception(5), (2, 5, 9, 9), 18_744),
-    "inception_net": Row("inception_net", models.inception_net, zoo.InceptionNet, DIGITS, 97_298),
-    "residual_net": Row("residual_net", models.residual_net, zoo.ResidualNet, DIGITS, 41_514),
+    "convnet": Case("convnet", models.convnet, ConvNet, DIGITS, 300_426),
+    "inception_block": Case("inception_block", models.inception_block, lambda: zoo.Inception(5), (2, 5, 9, 9), 18_744),
+    "inception_net": Case("inception_net", models.inception_net, zoo.InceptionNet, DIGITS, 97_298),
+    "residual_net": Case("residual_net", models.residual_net, zoo.ResidualNet, DIGITS, 41_514),
     **{
-        f"residual_block-{variant}": Row(
+        f"residual_block-{variant}": Case(
             "residual_block",
             functools.partial(models.residual_block, 6, variant),
             functools.partial(zoo.ResidualBlock, 6, variant),
@@ -83,15 +83,15 @@ ROWS = {
         )
         for variant, extra in zip(VARIANTS, (0, 0, 0, 42, 42, 42, 0, 12, 0, 24, 24), strict=True)
     },
-    "dense_block": Row(
+    "dense_block": Case(
         "dense_block", lambda: models.dense_block(2, 5), lambda: zoo.DenseBlock(2, 6, 5), (3, 6, 7, 7), 2_254
     ),
-    "dense_transition": Row(
+    "dense_transition": Case(
         "dense_transition", lambda: models.dense_transition(4), lambda: zoo.DenseTransition(6, 4), (3, 6, 7, 7), 36
     ),
-    "densenet": Row("densenet", models.densenet, zoo.DenseNet, DIGITS, 46_702),
-    "autoencoder": Row("autoencoder", models.autoencoder, lambda: zoo.Autoencoder(128, 64, 12, 3), DIGITS, 219_891),
-    "transformer_classifier": Row(
+    "densenet": Case("densenet", models.densenet, zoo.DenseNet, DIGITS, 46_702),
+    "autoencoder": Case("autoencoder", models.autoencoder, lambda: zoo.Autoencoder(128, 64, 12, 3), DIGITS, 219_891),
+    "transformer_classifier": Case(
         "transformer_classifier",
         lambda: models.transformer_classifier(
             20, 5, d_model=8, nhead=2, num_layers=2, dim_feedforward=16, max_length=12
