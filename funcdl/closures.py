@@ -196,8 +196,9 @@ def _call(functions: list[FunctionType]) -> str:
     head, _, said = name.removesuffix(")").partition("(")
     known, more = _with_helpers(known, head)
     shown = [said] if said else []
-    numbers = known.get("numbers")
-    shown += [f"{key}={_shown(value)}" for key, value in numbers.items()] if isinstance(numbers, dict) else []
+    hyperparameters = known.get("hyperparameters")
+    if isinstance(hyperparameters, dict):
+        shown += [f"{key}={_shown(value)}" for key, value in hyperparameters.items()]
     shown += _children(known)
     told = len([part for part in re.sub(r"\([^()]*\)|\[[^]]*\]", "_", said).split(", ") if part and "=" not in part])
     for key, parameter in list(_parameters([*functions, *helpers, *more], head).items())[told:]:

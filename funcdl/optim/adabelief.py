@@ -1,22 +1,22 @@
-"""AdaBelief: Adam that divides by how far gradients stray from their average."""
+"""AdaBelief: Adam that divides by the deviation of gradients from their average."""
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from funcdl import tree
-from funcdl.optim.differentiable import root
-from funcdl.optim.hyperparameters import Number, Scalar, number, numbers_of, once
-from funcdl.optim.parts import average, scale, scale_all, scale_by_learning_rate
-from funcdl.optim.transformation import Transformation, chain, part
+from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_betas, check_nonnegative, materialize
+from funcdl.optim.learning_rate import scale_by_learning_rate
+from funcdl.optim.moments import bias_correction, zero_buffers
+from funcdl.optim.safe_math import safe_sqrt
+from funcdl.optim.transformation import Buffers, Hyper, Transformation, chain, make_transformation
+from funcdl.optim.tree_math import scale, tree_lerp, tree_scale
 from funcdl.tree import Tree
 
 
 def adabelief(
-    lr: Number = 1e-3,
-    betas: tuple[Number, Number] = (0.9, 0.999),
-    eps: Number = 1e-16,
-    eps_root: Number = 1e-16,
+    lr: ScalarOrSchedule = 1e-3,
+    betas: tuple[ScalarOrSchedule, ScalarOrSchedule] = (0.9, 0.999),
+    eps: ScalarOrSchedule = 1e-16,
+    eps_root: ScalarOrSchedule = 1e-16,
     nesterov: bool = False,
     *,
     maximize: bool = False,
@@ -26,16 +26,16 @@ def adabelief(
     Args:
         lr: learning rate, at least 0.
         betas: decay of the averages of the gradient and of its squared deviation, each in [0, 1).
-        eps: what is added to the root, at least 0.
-        eps_root: what is added to the average under the root at each update, at least 0.
-        nesterov: whether to look ahead by one step.
+        eps: added to the denominator, at least 0.
+        eps_root: added to the average under the square root at each update, at least 0.
+        nesterov: whether to use Nesterov momentum.
         maximize: whether to ascend.
 
     Returns:
-        A transformation, the numbers of which are `beta1`, `beta2`, `eps`, `eps_root` and `lr`.
+        A transformation with the hyperparameters `beta1`, `beta2`, `eps`, `eps_root` and `lr`.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> from funcdl import optim
@@ -51,25 +51,25 @@ def adabelief(
 
 
 def scale_by_belief(
-    betas: tuple[Number, Number] = (0.9, 0.999),
-    eps: Number = 1e-16,
-    eps_root: Number = 1e-16,
+    betas: tuple[ScalarOrSchedule, ScalarOrSchedule] = (0.9, 0.999),
+    eps: ScalarOrSchedule = 1e-16,
+    eps_root: ScalarOrSchedule = 1e-16,
     nesterov: bool = False,
 ) -> Transformation:
-    """Divides an average of the gradient by the root of an average of its squared deviation from that average.
+    """Divides the first moment of the gradient by the square root of its variance around that moment.
 
     `m <- b1 m + (1 - b1) g`, `s <- b2 s + (1 - b2) (g - m)^2 + eps_root`,
-    `d = m / (1 - b1^t) / (sqrt(s / (1 - b2^t)) + eps)` at update number `t = 1, 2, ...`; with `nesterov`,
+    `d = m / (1 - b1^t) / (sqrt(s / (1 - b2^t)) + eps)` at update `t = 1, 2, ...`; with `nesterov`,
     `b1 m / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)` stands in place of `m / (1 - b1^t)`.
 
     Args:
         betas: `b1` and `b2`, each in [0, 1).
-        eps: what is added to the root, at least 0.
-        eps_root: what is added to `s` at each update, and so piles up to `eps_root / (1 - b2)`; at least 0.
-        nesterov: whether to look ahead by one step.
+        eps: added to the denominator, at least 0.
+        eps_root: added to `s` at each update, and so accumulates to `eps_root / (1 - b2)`; at least 0.
+        nesterov: whether to use Nesterov momentum.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> params = {"w": torch.ones(2)}
@@ -79,30 +79,28 @@ def scale_by_belief(
 
     Equals `optax.scale_by_belief`.
     """
-    beta1, beta2 = numbers_of("scale_by_belief", "betas", betas, 2)
-    numbers = {
-        "beta1": number("scale_by_belief", "betas[0]", beta1, high=1.0),
-        "beta2": number("scale_by_belief", "betas[1]", beta2, high=1.0),
-        "eps": number("scale_by_belief", "eps", eps),
-        "eps_root": number("scale_by_belief", "eps_root", eps_root),
-    }
+    hyperparameters = check_betas("scale_by_belief", betas) | check_nonnegative(
+        "scale_by_belief", eps=eps, eps_root=eps_root
+    )
+    init = zero_buffers("exp_avg", "exp_avg_var")
 
-    def init(params: Tree) -> dict[str, Tree]:
-        return {"exp_avg": tree.zeros_like(params), "exp_avg_var": tree.zeros_like(params)}
-
-    def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        beta1, beta2, eps, eps_root = h["beta1"], h["beta2"], h["eps"], h["eps_root"]
-        corrected = once(1 / (1 - beta1 ** (count + 1)))
-        root_corrected = once(1 / (1 - beta2 ** (count + 1)).sqrt())
-        exp_avg = average(memory["exp_avg"], grads, 1 - beta1)
+    def update(grads: Tree, buffers: Buffers, params: Tree, hyper: Hyper, count: Count) -> tuple[Tree, Buffers]:
+        beta1, beta2, eps, eps_root = hyper["beta1"], hyper["beta2"], hyper["eps"], hyper["eps_root"]
+        correction1 = materialize(1 / bias_correction(beta1, count))
+        correction2 = materialize(1 / bias_correction(beta2, count).sqrt())
+        exp_avg = tree_lerp(buffers["exp_avg"], grads, 1 - beta1)
         deviation = tree.map(lambda g, m: (g - m).square(), grads, exp_avg)
-        exp_avg_var = tree.map(lambda s: s + eps_root.to(s.dtype), average(memory["exp_avg_var"], deviation, 1 - beta2))
+        exp_avg_var = tree.map(
+            lambda s: s + eps_root.to(s.dtype), tree_lerp(buffers["exp_avg_var"], deviation, 1 - beta2)
+        )
         if nesterov:
-            ahead, share = once(beta1 / (1 - beta1 ** (count + 2))), once((1 - beta1) * corrected)
-            directions = tree.map(lambda m, g: scale(ahead, m) + scale(share, g), exp_avg, grads)
+            m_scale, g_scale = materialize(beta1 / (1 - beta1 ** (count + 2))), materialize((1 - beta1) * correction1)
+            directions = tree.map(lambda m, g: scale(m_scale, m) + scale(g_scale, g), exp_avg, grads)
         else:
-            directions = scale_all(corrected, exp_avg)
-        updates = tree.map(lambda d, s: d / (scale(root_corrected, root(s)) + eps.to(s.dtype)), directions, exp_avg_var)
+            directions = tree_scale(correction1, exp_avg)
+        updates = tree.map(
+            lambda d, s: d / (scale(correction2, safe_sqrt(s)) + eps.to(s.dtype)), directions, exp_avg_var
+        )
         return updates, {"exp_avg": exp_avg, "exp_avg_var": exp_avg_var}
 
-    return part("scale_by_belief", numbers, init, update)
+    return make_transformation("scale_by_belief", hyperparameters, init, update)

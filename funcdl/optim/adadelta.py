@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.differentiable import root
-from funcdl.optim.hyperparameters import Number, Scalar, number
-from funcdl.optim.parts import add_decayed_weights, average, in_dtypes, scale_by_learning_rate
-from funcdl.optim.transformation import Transformation, chain, part
+from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_hyperparameter, check_nonnegative
+from funcdl.optim.learning_rate import scale_by_learning_rate
+from funcdl.optim.moments import zero_buffers
+from funcdl.optim.safe_math import safe_sqrt
+from funcdl.optim.transformation import Buffers, Hyper, Transformation, chain, make_transformation
+from funcdl.optim.tree_math import cached_cast, tree_lerp
+from funcdl.optim.weight_decay import add_decayed_weights
 from funcdl.tree import Tree
 
 
 def adadelta(
-    lr: Number = 1.0,
-    rho: Number = 0.9,
-    eps: Number = 1e-6,
-    weight_decay: Number = 0.0,
+    lr: ScalarOrSchedule = 1.0,
+    rho: ScalarOrSchedule = 0.9,
+    eps: ScalarOrSchedule = 1e-6,
+    weight_decay: ScalarOrSchedule = 0.0,
     *,
     maximize: bool = False,
 ) -> Transformation:
@@ -31,10 +33,10 @@ def adadelta(
         maximize: whether to ascend.
 
     Returns:
-        A transformation, the numbers of which are `weight_decay`, `rho`, `eps` and `lr`.
+        A transformation with the hyperparameters `weight_decay`, `rho`, `eps` and `lr`.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> from funcdl import optim
@@ -51,17 +53,17 @@ def adadelta(
     )
 
 
-def scale_by_adadelta(rho: Number = 0.9, eps: Number = 1e-6) -> Transformation:
+def scale_by_adadelta(rho: ScalarOrSchedule = 0.9, eps: ScalarOrSchedule = 1e-6) -> Transformation:
     """Scales each gradient by the ratio of the sizes of past steps and past gradients.
 
     `v <- rho v + (1 - rho) g^2`, `d = sqrt(a + eps) / sqrt(v + eps) g`, `a <- rho a + (1 - rho) d^2`.
 
     Args:
         rho: decay of both averages, in [0, 1].
-        eps: what is added to both averages before the root, at least 0.
+        eps: added to both averages under the square root, at least 0.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> params = {"w": torch.ones(1)}
@@ -69,24 +71,23 @@ def scale_by_adadelta(rho: Number = 0.9, eps: Number = 1e-6) -> Transformation:
     >>> transformation.update({"w": torch.tensor([0.0])}, transformation.init(params), params)[0]
     {'w': tensor([0.])}
     """
-    numbers = {
-        "rho": number("scale_by_adadelta", "rho", rho, high=1.0, open=False),
-        "eps": number("scale_by_adadelta", "eps", eps),
+    hyperparameters = {
+        "rho": check_hyperparameter("scale_by_adadelta", "rho", rho, high=1.0, open=False),
+        **check_nonnegative("scale_by_adadelta", eps=eps),
     }
 
-    def init(params: Tree) -> dict[str, Tree]:
-        return {"square_avg": tree.zeros_like(params), "acc_delta": tree.zeros_like(params)}
+    init = zero_buffers("square_avg", "acc_delta")
 
-    def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        new_share, eps = 1 - h["rho"], in_dtypes(h["eps"])
-        square_avg = average(memory["square_avg"], tree.map(torch.square, grads), new_share)
+    def update(grads: Tree, buffers: Buffers, params: Tree, hyper: Hyper, count: Count) -> tuple[Tree, Buffers]:
+        weight, eps = 1 - hyper["rho"], cached_cast(hyper["eps"])
+        square_avg = tree_lerp(buffers["square_avg"], tree.map(torch.square, grads), weight)
         updates = tree.map(
-            lambda g, a, v: root(a + eps(a.dtype)) / root(v + eps(v.dtype)) * g,
+            lambda g, a, v: safe_sqrt(a + eps(a.dtype)) / safe_sqrt(v + eps(v.dtype)) * g,
             grads,
-            memory["acc_delta"],
+            buffers["acc_delta"],
             square_avg,
         )
-        acc_delta = average(memory["acc_delta"], tree.map(torch.square, updates), new_share)
+        acc_delta = tree_lerp(buffers["acc_delta"], tree.map(torch.square, updates), weight)
         return updates, {"square_avg": square_avg, "acc_delta": acc_delta}
 
-    return part("scale_by_adadelta", numbers, init, update)
+    return make_transformation("scale_by_adadelta", hyperparameters, init, update)

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from funcdl import tree
-from funcdl.optim.differentiable import root
-from funcdl.optim.hyperparameters import Number, Scalar, number, once
-from funcdl.optim.parts import add_decayed_weights, filled, nothing, scale_all, scale_by_learning_rate
-from funcdl.optim.transformation import Transformation, chain, part
+from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_hyperparameter, check_nonnegative, materialize
+from funcdl.optim.learning_rate import scale_by_learning_rate
+from funcdl.optim.safe_math import safe_sqrt
+from funcdl.optim.transformation import Buffers, Hyper, Transformation, chain, make_transformation, stateless
+from funcdl.optim.tree_math import tree_full_like, tree_scale
+from funcdl.optim.weight_decay import add_decayed_weights
 from funcdl.tree import Tree
 
 
 def adagrad(
-    lr: Number = 1e-2,
-    lr_decay: Number = 0.0,
-    weight_decay: Number = 0.0,
-    initial_accumulator_value: Number = 0.0,
-    eps: Number = 1e-10,
+    lr: ScalarOrSchedule = 1e-2,
+    lr_decay: ScalarOrSchedule = 0.0,
+    weight_decay: ScalarOrSchedule = 0.0,
+    initial_accumulator_value: ScalarOrSchedule = 0.0,
+    eps: ScalarOrSchedule = 1e-10,
     *,
     maximize: bool = False,
 ) -> Transformation:
-    """Adagrad: `p <- p - lr / (1 + (t - 1) lr_decay) d` at update number `t`, `d` the direction of `scale_by_adagrad`.
+    """Adagrad: `p <- p - lr / (1 + (t - 1) lr_decay) d` at update `t`, `d` the direction of `scale_by_adagrad`.
 
     Args:
         lr: learning rate, at least 0.
         lr_decay: how fast it falls, at least 0; see `scale_by_inverse_time`.
         weight_decay: L2 penalty, at least 0.
-        initial_accumulator_value: where the sums of squares start, at least 0. Only `init` reads it, so it cannot be
-            replaced later.
-        eps: what is added to the root, at least 0.
+        initial_accumulator_value: initial value of the sums of squares, at least 0. Only `init` reads it, so it cannot
+            be replaced later.
+        eps: added to the denominator, at least 0.
         maximize: whether to ascend.
 
     Returns:
-        A transformation, the numbers of which are `weight_decay`, `eps`, `decay` and `lr`.
+        A transformation with the hyperparameters `weight_decay`, `eps`, `decay` and `lr`.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> from funcdl import optim
@@ -57,15 +57,17 @@ def adagrad(
     )
 
 
-def scale_by_adagrad(initial_accumulator_value: Number = 0.0, eps: Number = 1e-10) -> Transformation:
-    """Divides each gradient by the root of the sum of its squares: `a <- a + g^2`, `d = g / (sqrt(a) + eps)`.
+def scale_by_adagrad(
+    initial_accumulator_value: ScalarOrSchedule = 0.0, eps: ScalarOrSchedule = 1e-10
+) -> Transformation:
+    """Divides each gradient by the square root of the sum of its squares: `a <- a + g^2`, `d = g / (sqrt(a) + eps)`.
 
     Args:
-        initial_accumulator_value: where `a` starts, at least 0; only `init` reads it.
-        eps: what is added to the root, at least 0.
+        initial_accumulator_value: initial value of `a`, at least 0; only `init` reads it.
+        eps: added to the denominator, at least 0.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> params = {"w": torch.ones(2)}
@@ -73,22 +75,21 @@ def scale_by_adagrad(initial_accumulator_value: Number = 0.0, eps: Number = 1e-1
     >>> transformation.update({"w": torch.tensor([4.0, 0.0])}, transformation.init(params), params)[0]
     {'w': tensor([0.8000, 0.0000])}
     """
-    start = number("scale_by_adagrad", "initial_accumulator_value", initial_accumulator_value)
-    numbers = {"eps": number("scale_by_adagrad", "eps", eps)}
+    start = check_hyperparameter("scale_by_adagrad", "initial_accumulator_value", initial_accumulator_value)
 
-    def init(params: Tree) -> dict[str, Tree]:
-        return {"sum": filled(params, start)}
+    def init(params: Tree) -> Buffers:
+        return {"sum": tree_full_like(params, start)}
 
-    def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        total = tree.map(lambda a, g: a + g * g, memory["sum"], grads)
-        updates = tree.map(lambda g, a: g / (root(a) + h["eps"].to(a.dtype)), grads, total)
+    def update(grads: Tree, buffers: Buffers, params: Tree, hyper: Hyper, count: Count) -> tuple[Tree, Buffers]:
+        total = tree.map(lambda a, g: a + g * g, buffers["sum"], grads)
+        updates = tree.map(lambda g, a: g / (safe_sqrt(a) + hyper["eps"].to(a.dtype)), grads, total)
         return updates, {"sum": total}
 
-    return part("scale_by_adagrad", numbers, init, update)
+    return make_transformation("scale_by_adagrad", check_nonnegative("scale_by_adagrad", eps=eps), init, update)
 
 
-def scale_by_inverse_time(decay: Number) -> Transformation:
-    """Shrinks the gradients as time goes by: `u = g / (1 + (t - 1) decay)` at update number `t = 1, 2, ...`.
+def scale_by_inverse_time(decay: ScalarOrSchedule) -> Transformation:
+    """Decays the gradients with time: `u = g / (1 + (t - 1) decay)` at update `t = 1, 2, ...`.
 
     Args:
         decay: how fast, at least 0.
@@ -104,8 +105,7 @@ def scale_by_inverse_time(decay: Number) -> Transformation:
     {'w': tensor([0.5000])}
     """
 
-    def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        factor = once(1 / (1 + count * h["decay"]))
-        return scale_all(factor, grads), memory
+    def update(grads: Tree, params: Tree, hyper: Hyper, count: Count) -> Tree:
+        return tree_scale(materialize(1 / (1 + count * hyper["decay"])), grads)
 
-    return part("scale_by_inverse_time", {"decay": number("scale_by_inverse_time", "decay", decay)}, nothing, update)
+    return stateless("scale_by_inverse_time", check_nonnegative("scale_by_inverse_time", decay=decay), update)

@@ -1,23 +1,25 @@
-"""Adam, and AdamW, which decays the weights outside of the averages."""
+"""Adam, and AdamW with decoupled weight decay."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.differentiable import recorded, root
-from funcdl.optim.hyperparameters import Number, Scalar, number, numbers_of, once
-from funcdl.optim.parts import add_decayed_weights, average, in_dtypes, scale_by_learning_rate
-from funcdl.optim.transformation import Transformation, chain, part
+from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_betas, check_nonnegative, materialize
+from funcdl.optim.learning_rate import scale_by_learning_rate
+from funcdl.optim.moments import bias_correction, zero_buffers
+from funcdl.optim.safe_math import safe_sqrt, under_transform
+from funcdl.optim.transformation import Buffers, Hyper, Transformation, chain, make_transformation
+from funcdl.optim.tree_math import cached_cast, tree_lerp
+from funcdl.optim.weight_decay import add_decayed_weights
 from funcdl.tree import Tree
 
 
 def adam(
-    lr: Number = 1e-3,
-    betas: tuple[Number, Number] = (0.9, 0.999),
-    eps: Number = 1e-8,
-    weight_decay: Number = 0.0,
+    lr: ScalarOrSchedule = 1e-3,
+    betas: tuple[ScalarOrSchedule, ScalarOrSchedule] = (0.9, 0.999),
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule = 0.0,
     amsgrad: bool = False,
     *,
     maximize: bool = False,
@@ -27,16 +29,16 @@ def adam(
     Args:
         lr: learning rate, at least 0.
         betas: decay of the averages of the gradient and of its square, each in [0, 1).
-        eps: what is added to the root, at least 0.
+        eps: added to the denominator, at least 0.
         weight_decay: L2 penalty, at least 0; for the decoupled kind see `adamw`.
         amsgrad: whether to divide by the largest average so far.
         maximize: whether to ascend.
 
     Returns:
-        A transformation, the numbers of which are `weight_decay`, `beta1`, `beta2`, `eps` and `lr`.
+        A transformation with the hyperparameters `weight_decay`, `beta1`, `beta2`, `eps` and `lr`.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> from funcdl import optim
@@ -57,10 +59,10 @@ def adam(
 
 
 def adamw(
-    lr: Number = 1e-3,
-    betas: tuple[Number, Number] = (0.9, 0.999),
-    eps: Number = 1e-8,
-    weight_decay: Number = 1e-2,
+    lr: ScalarOrSchedule = 1e-3,
+    betas: tuple[ScalarOrSchedule, ScalarOrSchedule] = (0.9, 0.999),
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule = 1e-2,
     amsgrad: bool = False,
     *,
     maximize: bool = False,
@@ -70,16 +72,16 @@ def adamw(
     Args:
         lr: learning rate, at least 0.
         betas: decay of the averages of the gradient and of its square, each in [0, 1).
-        eps: what is added to the root, at least 0.
+        eps: added to the denominator, at least 0.
         weight_decay: factor of the parameters, at least 0.
         amsgrad: whether to divide by the largest average so far.
         maximize: whether to ascend; the weights decay all the same.
 
     Returns:
-        A transformation, the numbers of which are `beta1`, `beta2`, `eps`, `weight_decay` and `lr`.
+        A transformation with the hyperparameters `beta1`, `beta2`, `eps`, `weight_decay` and `lr`.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> from funcdl import optim
@@ -100,20 +102,20 @@ def adamw(
 
 
 def scale_by_adam(
-    betas: tuple[Number, Number] = (0.9, 0.999), eps: Number = 1e-8, amsgrad: bool = False
+    betas: tuple[ScalarOrSchedule, ScalarOrSchedule] = (0.9, 0.999), eps: ScalarOrSchedule = 1e-8, amsgrad: bool = False
 ) -> Transformation:
-    """Divides an average of the gradient by the root of an average of its square, both corrected for their start.
+    """Divides the first moment of the gradient by the square root of the second, both with bias correction.
 
     `m <- b1 m + (1 - b1) g`, `v <- b2 v + (1 - b2) g^2`, `d = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)` at update
-    number `t = 1, 2, ...`; with `amsgrad` the largest `v` so far stands in place of `v` in `d`.
+    `t = 1, 2, ...`; with `amsgrad` the largest `v` so far stands in place of `v` in `d`.
 
     Args:
         betas: `b1` and `b2`, each in [0, 1).
-        eps: what is added to the root, at least 0.
-        amsgrad: whether to keep the largest `v`.
+        eps: added to the denominator, at least 0.
+        amsgrad: whether to divide by the largest `v` so far.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> params = {"w": torch.ones(2)}
@@ -121,37 +123,34 @@ def scale_by_adam(
     >>> transformation.update({"w": torch.tensor([3.0, -4.0])}, transformation.init(params), params)[0]
     {'w': tensor([ 1., -1.])}
     """
-    beta1, beta2 = numbers_of("scale_by_adam", "betas", betas, 2)
-    numbers = {
-        "beta1": number("scale_by_adam", "betas[0]", beta1, high=1.0),
-        "beta2": number("scale_by_adam", "betas[1]", beta2, high=1.0),
-        "eps": number("scale_by_adam", "eps", eps),
-    }
-    averages = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if amsgrad else ("exp_avg", "exp_avg_sq")
+    hyperparameters = check_betas("scale_by_adam", betas) | check_nonnegative("scale_by_adam", eps=eps)
+    moments = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if amsgrad else ("exp_avg", "exp_avg_sq")
 
-    def init(params: Tree) -> dict[str, Tree]:
-        return {name: tree.zeros_like(params) for name in averages}
+    init = zero_buffers(*moments)
 
-    def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        beta1, beta2 = h["beta1"], h["beta2"]
-        scale1 = in_dtypes(once(1 / (1 - beta1 ** (count + 1))))
-        scale2 = in_dtypes(once(1 / (1 - beta2 ** (count + 1)).sqrt()))
-        eps = in_dtypes(h["eps"])
-        exp_avg = average(memory["exp_avg"], grads, 1 - beta1)
-        largest = exp_avg_sq = average(memory["exp_avg_sq"], tree.map(torch.square, grads), 1 - beta2)
-        new_memory = {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
+    def update(grads: Tree, buffers: Buffers, params: Tree, hyper: Hyper, count: Count) -> tuple[Tree, Buffers]:
+        beta1, beta2 = hyper["beta1"], hyper["beta2"]
+        correction1 = cached_cast(materialize(1 / bias_correction(beta1, count)))
+        correction2 = cached_cast(materialize(1 / bias_correction(beta2, count).sqrt()))
+        eps = cached_cast(hyper["eps"])
+        exp_avg = tree_lerp(buffers["exp_avg"], grads, 1 - beta1)
+        second_moment = exp_avg_sq = tree_lerp(buffers["exp_avg_sq"], tree.map(torch.square, grads), 1 - beta2)
+        new_buffers = {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
         if amsgrad:
-            largest = new_memory["max_exp_avg_sq"] = tree.map(torch.maximum, memory["max_exp_avg_sq"], exp_avg_sq)
-        if recorded(*tree.leaves((new_memory, h))):
+            second_moment = tree.map(torch.maximum, buffers["max_exp_avg_sq"], exp_avg_sq)
+            new_buffers["max_exp_avg_sq"] = second_moment
+        if under_transform(*tree.leaves((new_buffers, hyper))):
             updates = tree.map(
-                lambda m, v: scale1(m.dtype) * m / (root(v) * scale2(v.dtype) + eps(v.dtype)), exp_avg, largest
-            )
-        else:  # in place on what was just made: fresh memory costs an eager update as much as arithmetic
-            updates = tree.map(
-                lambda m, v: (scale1(m.dtype) * m).div_(v.sqrt().mul_(scale2(v.dtype)).add_(eps(v.dtype))),
+                lambda m, v: correction1(m.dtype) * m / (safe_sqrt(v) * correction2(v.dtype) + eps(v.dtype)),
                 exp_avg,
-                largest,
+                second_moment,
             )
-        return updates, new_memory
+        else:  # in place on new tensors: allocating memory costs an eager update as much as arithmetic
+            updates = tree.map(
+                lambda m, v: (correction1(m.dtype) * m).div_(v.sqrt().mul_(correction2(v.dtype)).add_(eps(v.dtype))),
+                exp_avg,
+                second_moment,
+            )
+        return updates, new_buffers
 
-    return part("scale_by_adam", numbers, init, update)
+    return make_transformation("scale_by_adam", hyperparameters, init, update)

@@ -1,22 +1,24 @@
-"""Adamax: Adam with the largest gradient of late in place of the average square."""
+"""Adamax: Adam with a decaying maximum of the gradient's magnitude in place of its second moment."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, number, numbers_of, once
-from funcdl.optim.parts import add_decayed_weights, average, scale, scale_by_learning_rate
-from funcdl.optim.transformation import Transformation, chain, part
+from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_betas, check_nonnegative, materialize
+from funcdl.optim.learning_rate import scale_by_learning_rate
+from funcdl.optim.moments import bias_correction, zero_buffers
+from funcdl.optim.transformation import Buffers, Hyper, Transformation, chain, make_transformation
+from funcdl.optim.tree_math import scale, tree_lerp
+from funcdl.optim.weight_decay import add_decayed_weights
 from funcdl.tree import Tree
 
 
 def adamax(
-    lr: Number = 2e-3,
-    betas: tuple[Number, Number] = (0.9, 0.999),
-    eps: Number = 1e-8,
-    weight_decay: Number = 0.0,
+    lr: ScalarOrSchedule = 2e-3,
+    betas: tuple[ScalarOrSchedule, ScalarOrSchedule] = (0.9, 0.999),
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule = 0.0,
     *,
     maximize: bool = False,
 ) -> Transformation:
@@ -24,16 +26,16 @@ def adamax(
 
     Args:
         lr: learning rate, at least 0.
-        betas: decay of the average of the gradient and of its largest size, each in [0, 1).
+        betas: decay of the average of the gradient and of its maximum magnitude, each in [0, 1).
         eps: what is added to the size of the gradient, at least 0.
         weight_decay: L2 penalty, at least 0.
         maximize: whether to ascend.
 
     Returns:
-        A transformation, the numbers of which are `weight_decay`, `beta1`, `beta2`, `eps` and `lr`.
+        A transformation with the hyperparameters `weight_decay`, `beta1`, `beta2`, `eps` and `lr`.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> from funcdl import optim
@@ -50,17 +52,19 @@ def adamax(
     )
 
 
-def scale_by_adamax(betas: tuple[Number, Number] = (0.9, 0.999), eps: Number = 1e-8) -> Transformation:
-    """Divides an average of the gradient, corrected for its start, by the gradient's largest size of late.
+def scale_by_adamax(
+    betas: tuple[ScalarOrSchedule, ScalarOrSchedule] = (0.9, 0.999), eps: ScalarOrSchedule = 1e-8
+) -> Transformation:
+    """Divides the first moment of the gradient, with bias correction, by a decaying maximum of its magnitude.
 
-    `m <- b1 m + (1 - b1) g`, `v <- max(b2 v, |g| + eps)`, `d = m / (1 - b1^t) / v` at update number `t = 1, 2, ...`.
+    `m <- b1 m + (1 - b1) g`, `v <- max(b2 v, |g| + eps)`, `d = m / (1 - b1^t) / v` at update `t = 1, 2, ...`.
 
     Args:
         betas: `b1` and `b2`, each in [0, 1).
         eps: what is added to the size of the gradient, at least 0.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> params = {"w": torch.ones(2)}
@@ -68,24 +72,17 @@ def scale_by_adamax(betas: tuple[Number, Number] = (0.9, 0.999), eps: Number = 1
     >>> transformation.update({"w": torch.tensor([3.0, -4.0])}, transformation.init(params), params)[0]
     {'w': tensor([ 1., -1.])}
     """
-    beta1, beta2 = numbers_of("scale_by_adamax", "betas", betas, 2)
-    numbers = {
-        "beta1": number("scale_by_adamax", "betas[0]", beta1, high=1.0),
-        "beta2": number("scale_by_adamax", "betas[1]", beta2, high=1.0),
-        "eps": number("scale_by_adamax", "eps", eps),
-    }
+    hyperparameters = check_betas("scale_by_adamax", betas) | check_nonnegative("scale_by_adamax", eps=eps)
+    init = zero_buffers("exp_avg", "exp_inf")
 
-    def init(params: Tree) -> dict[str, Tree]:
-        return {"exp_avg": tree.zeros_like(params), "exp_inf": tree.zeros_like(params)}
-
-    def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        beta1, beta2, eps = h["beta1"], h["beta2"], h["eps"]
-        correction = once(1 / (1 - beta1 ** (count + 1)))
-        exp_avg = average(memory["exp_avg"], grads, 1 - beta1)
+    def update(grads: Tree, buffers: Buffers, params: Tree, hyper: Hyper, count: Count) -> tuple[Tree, Buffers]:
+        beta1, beta2, eps = hyper["beta1"], hyper["beta2"], hyper["eps"]
+        correction = materialize(1 / bias_correction(beta1, count))
+        exp_avg = tree_lerp(buffers["exp_avg"], grads, 1 - beta1)
         exp_inf = tree.map(
-            lambda v, g: torch.maximum(scale(beta2, v), g.abs() + eps.to(g.dtype)), memory["exp_inf"], grads
+            lambda v, g: torch.maximum(scale(beta2, v), g.abs() + eps.to(g.dtype)), buffers["exp_inf"], grads
         )
         updates = tree.map(lambda m, v: scale(correction, m) / v, exp_avg, exp_inf)
         return updates, {"exp_avg": exp_avg, "exp_inf": exp_inf}
 
-    return part("scale_by_adamax", numbers, init, update)
+    return make_transformation("scale_by_adamax", hyperparameters, init, update)

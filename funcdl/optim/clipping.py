@@ -1,4 +1,4 @@
-"""Gradients made smaller before an optimizer sees them."""
+"""Gradient clipping: by value, by the norm of each leaf, by the global norm, by the norm of the weights."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.differentiable import norm
-from funcdl.optim.hyperparameters import Number, Scalar, number, once
-from funcdl.optim.parts import nothing, scale, scale_all
-from funcdl.optim.transformation import Transformation, part
+from funcdl.optim.hyperparameters import Count, Scalar, ScalarOrSchedule, check_nonnegative, materialize
+from funcdl.optim.safe_math import safe_norm
+from funcdl.optim.transformation import Hyper, Transformation, stateless
+from funcdl.optim.tree_math import scale, tree_scale
 from funcdl.tree import Tree
 
 
-def clip_by_value(clip_value: Number) -> Transformation:
-    """Cuts off each element at `clip_value` and `-clip_value`.
+def clip_by_value(clip_value: ScalarOrSchedule) -> Transformation:
+    """Clamps each element to between `-clip_value` and `clip_value`.
 
     Args:
         clip_value: the largest magnitude, at least 0. A NaN stays.
@@ -30,15 +30,15 @@ def clip_by_value(clip_value: Number) -> Transformation:
     Equals `torch.nn.utils.clip_grad_value_` and `optax.clip`.
     """
 
-    def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        limit = h["clip_value"]
-        return tree.map(lambda g: torch.clamp(g, -limit.to(g.dtype), limit.to(g.dtype)), grads), memory
+    def update(grads: Tree, params: Tree, hyper: Hyper, count: Count) -> Tree:
+        limit = hyper["clip_value"]
+        return tree.map(lambda g: torch.clamp(g, -limit.to(g.dtype), limit.to(g.dtype)), grads)
 
-    return part("clip_by_value", {"clip_value": number("clip_by_value", "clip_value", clip_value)}, nothing, update)
+    return stateless("clip_by_value", check_nonnegative("clip_by_value", clip_value=clip_value), update)
 
 
-def clip_by_norm(max_norm: Number) -> Transformation:
-    """Shrinks each gradient by itself so that its norm is `max_norm` at most: `u = min(1, max_norm / (|g| + 1e-6)) g`.
+def clip_by_norm(max_norm: ScalarOrSchedule) -> Transformation:
+    """Scales the gradient of each leaf down to a norm of at most `max_norm`: `u = min(1, max_norm / (|g| + 1e-6)) g`.
 
     Args:
         max_norm: the largest norm of one leaf, at least 0.
@@ -55,17 +55,17 @@ def clip_by_norm(max_norm: Number) -> Transformation:
     Equals `torch.nn.utils.clip_grad_norm_` of one parameter after the other.
     """
 
-    def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        return tree.map(lambda g: scale(_shrinkage(h["max_norm"], norm(g)), g), grads), memory
+    def update(grads: Tree, params: Tree, hyper: Hyper, count: Count) -> Tree:
+        return tree.map(lambda g: scale(_clip_factor(hyper["max_norm"], safe_norm(g)), g), grads)
 
-    return part("clip_by_norm", {"max_norm": number("clip_by_norm", "max_norm", max_norm)}, nothing, update)
+    return stateless("clip_by_norm", check_nonnegative("clip_by_norm", max_norm=max_norm), update)
 
 
-def clip_by_global_norm(max_norm: Number) -> Transformation:
-    """Shrinks all gradients together so that their norm as one vector is `max_norm` at most.
+def clip_by_global_norm(max_norm: ScalarOrSchedule) -> Transformation:
+    """Scales all gradients down by one factor, to a norm over all leaves of at most `max_norm`.
 
-    `u = min(1, max_norm / (|g| + 1e-6)) g`; because of torch's 1e-6 the norm ends a little below `max_norm`, and
-    gradients of exactly that norm are shrunk too.
+    `u = min(1, max_norm / (|g| + 1e-6)) g`; because of torch's 1e-6 the norm becomes a little less than `max_norm`, and
+    gradients of exactly that norm are scaled too.
 
     Args:
         max_norm: the largest norm, at least 0.
@@ -80,30 +80,29 @@ def clip_by_global_norm(max_norm: Number) -> Transformation:
     >>> transformation.update(grads, transformation.init(params), params)[0]
     {'a': tensor([0.6000]), 'b': tensor([0.8000])}
 
-    Equals `torch.nn.utils.clip_grad_norm_`, which also leaves a norm that is not finite to spoil all gradients.
+    Equals `torch.nn.utils.clip_grad_norm_`, where too a norm that is not finite makes all gradients NaN or 0.
     """
 
-    def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        factor = _shrinkage(h["max_norm"], tree.global_norm(grads))
-        return scale_all(factor, grads), memory
+    def update(grads: Tree, params: Tree, hyper: Hyper, count: Count) -> Tree:
+        factor = _clip_factor(hyper["max_norm"], tree.global_norm(grads))
+        return tree_scale(factor, grads)
 
-    numbers = {"max_norm": number("clip_by_global_norm", "max_norm", max_norm)}
-    return part("clip_by_global_norm", numbers, nothing, update)
+    return stateless("clip_by_global_norm", check_nonnegative("clip_by_global_norm", max_norm=max_norm), update)
 
 
-def adaptive_gradient_clip(clipping: Number = 0.01, eps: Number = 1e-3) -> Transformation:
-    """Shrinks the gradient of each unit so that its norm is `clipping` times the norm of the unit's weights at most.
+def adaptive_gradient_clip(clipping: ScalarOrSchedule = 0.01, eps: ScalarOrSchedule = 1e-3) -> Transformation:
+    """Scales the gradient of each unit down to a norm of at most `clipping` times the norm of the unit's weights.
 
-    `u = g` where `|g| < clipping max(|w|, eps)`, else `g clipping max(|w|, eps) / |g|`. A unit is what has one index in
-    the first dimension, as an output of a linear layer or a convolution has; of a leaf with less than two dimensions
-    it is the whole.
+    `u = g` where `|g| < clipping max(|w|, eps)`, else `g clipping max(|w|, eps) / |g|`. A unit is a slice along the
+    first dimension, such as an output of a linear layer or a convolution; a leaf with less than two dimensions is one
+    unit.
 
     Args:
         clipping: largest ratio of the two norms, at least 0.
-        eps: the norm that weights have at least, so that weights of zero can begin to learn; at least 0.
+        eps: lower bound of the norm of the weights, so that weights of zero can begin to learn; at least 0.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> params = {"w": torch.tensor([[3.0, 4.0], [6.0, 8.0]])}
     >>> transformation = adaptive_gradient_clip(0.1)
@@ -115,24 +114,21 @@ def adaptive_gradient_clip(clipping: Number = 0.01, eps: Number = 1e-3) -> Trans
     https://arxiv.org/abs/2102.06171. Equals `optax.adaptive_grad_clip`, which expects the units in the last dimension.
     """
 
-    def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
+    def update(grads: Tree, params: Tree, hyper: Hyper, count: Count) -> Tree:
         def clip(g: Tensor, p: Tensor) -> Tensor:
-            length, weight = _unit_norm(g), _unit_norm(p)
-            limit = h["clipping"].to(length.dtype) * torch.maximum(weight, h["eps"].to(length.dtype))
-            return torch.where(length < limit, g, g * (limit / length.clamp(min=1e-6)))
+            g_norm, p_norm = _unit_norm(g), _unit_norm(p)
+            limit = hyper["clipping"].to(g_norm.dtype) * torch.maximum(p_norm, hyper["eps"].to(g_norm.dtype))
+            return torch.where(g_norm < limit, g, g * (limit / g_norm.clamp(min=1e-6)))
 
-        return tree.map(clip, grads, params), memory
+        return tree.map(clip, grads, params)
 
-    numbers = {
-        "clipping": number("adaptive_gradient_clip", "clipping", clipping),
-        "eps": number("adaptive_gradient_clip", "eps", eps),
-    }
-    return part("adaptive_gradient_clip", numbers, nothing, update, as_real=False)
+    hyperparameters = check_nonnegative("adaptive_gradient_clip", clipping=clipping, eps=eps)
+    return stateless("adaptive_gradient_clip", hyperparameters, update, as_real=False)
 
 
-def _shrinkage(max_norm: Scalar, length: Tensor) -> Scalar:
-    return once((max_norm / (length.double() + 1e-6)).clamp(max=1))
+def _clip_factor(max_norm: Scalar, norm: Tensor) -> Scalar:
+    return materialize((max_norm / (norm.double() + 1e-6)).clamp(max=1))
 
 
 def _unit_norm(leaf: Tensor) -> Tensor:
-    return norm(leaf, tuple(range(1, leaf.ndim)) if leaf.ndim > 1 else None)
+    return safe_norm(leaf, tuple(range(1, leaf.ndim)) if leaf.ndim > 1 else None)

@@ -1,108 +1,39 @@
-"""The numbers of an optimizer that may change while it runs: where they live, how to read and how to replace them.
+"""Hyperparameters: what their values may be, how they are checked, and their value at each update.
 
-A learning rate in a closure would be a constant of the compiled graph, and a new one a new graph. So each part of an
-optimizer keeps its numbers as 0-dim float64 tensors in its state, whatever the dtype of the parameters: float32 would
-lose five digits of `1 - 0.999`.
+A learning rate in a closure would be a constant of the compiled graph, and a new one would need a new graph. So each
+transformation keeps its hyperparameters in its state, as 0-dim float64 tensors whatever the dtype of the parameters:
+float32 would lose five digits of `1 - 0.999`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Set
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Mapping, Set
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from funcdl import tree
 from funcdl.context import in_graph
-from funcdl.tree import Tree
 
 Scalar = Float[Tensor, ""]
-Schedule = Callable[[Int[Tensor, ""]], Scalar]
-Number = float | Tensor | Schedule
+Count = Int[Tensor, ""]  # updates done so far
+Schedule = Callable[[Count], Scalar]
+ScalarOrSchedule = float | Tensor | Schedule
 
 
-class State(NamedTuple):
-    """The state of one part; the state of a chain is the tuple of its parts' states.
+def check_hyperparameter(
+    owner: str, name: str, value: ScalarOrSchedule, low: float = 0.0, high: float = math.inf, *, open: bool = True
+) -> ScalarOrSchedule:
+    """Returns `value` if it can be a hyperparameter in `[low, high)` (or `[low, high]` unless `open`).
 
-    It has the same structure whether a number is a float, a tensor or a schedule.
-    """
-
-    count: Int[Tensor, ""]  # type: ignore[assignment]  # hides tuple.count; updates done so far, int64
-    hyperparameters: dict[str, Scalar]  # float64 on the parameters' device
-    memory: dict[str, Tree]  # what the part keeps of past gradients, each with the shapes of the parameters
-
-
-def get_hyperparameters(state: Tree) -> dict[str, Scalar]:
-    """Returns the numbers of an optimizer that may change, by path; scheduled ones as the last update used them.
-
-    >>> from funcdl import optim
-    >>> get_hyperparameters(optim.sgd(lr=0.5).init({"w": torch.ones(2)}))
-    {'0.weight_decay': tensor(0., dtype=torch.float64), '1.lr': tensor(0.5000, dtype=torch.float64)}
-    """
-    return {path + name: value for path, part in _parts(state) for name, value in part.hyperparameters.items()}
-
-
-def replace_hyperparameters(state: Tree, /, replacements: Mapping[str, Any] | None = None, **by_name: Any) -> Tree:
-    """Returns `state` with some numbers replaced; nothing is compiled again.
-
-    A number is addressed by its path, as `get_hyperparameters` lists it, or by less: the beginning of the path (or
-    nothing) and the name. `lr` is the only `lr` there is; `1.lr` is the only one in part 1. A number that a schedule
-    governs is written anew at the start of each update, so replacing it changes nothing that the optimizer does: make
-    the optimizer with a float or a tensor to steer it from outside. The values' ranges are not checked.
-
-    Args:
-        state: the state of an optimizer, or a stack of such states (one for each member of an ensemble).
-        replacements: `{path: value}`, the values Python numbers or 0-dim tensors; for a stack of states also tensors
-            of the stack's shape.
-        by_name: the same for names without a dot.
+    Only Python numbers are compared with the range: the values of tensors and schedules are not known yet.
 
     Raises:
-        KeyError: the state has no such number. Flags (`nesterov`, `amsgrad`, `maximize`) and a `momentum` of 0 are
-            part of the optimizer's structure and cannot be replaced.
-        ValueError: a name fits several numbers, or a value has the wrong shape.
+        ValueError: it is out of range, a tensor that is not 0-dim, or neither a number, a tensor nor a schedule.
 
-    >>> from funcdl import optim
-    >>> state = replace_hyperparameters(optim.sgd(lr=0.5).init({"w": torch.ones(2)}), lr=0.1)
-    >>> get_hyperparameters(state)["1.lr"]
-    tensor(0.1000, dtype=torch.float64)
-    """
-    places = {
-        f"{path}{name}": f"{path}hyperparameters.{name}"
-        for path, part in _parts(state)
-        for name in part.hyperparameters
-    }
-    for address, value in {**(replacements or {}), **by_name}.items():
-        path = _resolve(address, list(places))
-        old = tree.at(state, places[path]).get()
-        if callable(value) or not isinstance(value, (int, float, Tensor)):
-            raise ValueError(
-                f"replace_hyperparameters: {address}={value!r} is neither a number nor a tensor; "
-                "a schedule is given to the optimizer when it is made"
-            )
-        new = torch.as_tensor(value, dtype=old.dtype, device=old.device)
-        if new.shape not in ((), old.shape):
-            raise ValueError(
-                f"replace_hyperparameters: {address} has shape {tuple(new.shape)}; expected a number or "
-                f"a tensor of shape {tuple(old.shape)}"
-            )
-        state = tree.at(state, places[path]).set(new.expand_as(old).clone())
-    return state
-
-
-def number(
-    owner: str, name: str, value: Number, low: float = 0.0, high: float = math.inf, *, open: bool = True
-) -> Number:
-    """Returns `value` if it can be a number of an optimizer: in `[low, high)` (or `[low, high]` unless `open`).
-
-    Only Python numbers are compared with the range; what a tensor or a schedule holds is known when it runs.
-
-    Raises:
-        ValueError: it is out of range, a tensor that is not 0-dim, or nothing that gives a number.
-
-    >>> number("sgd", "lr", 0.1)
+    >>> check_hyperparameter("sgd", "lr", 0.1)
     0.1
     """
     if isinstance(value, Tensor):
@@ -124,47 +55,71 @@ def number(
     return value
 
 
-def whole_number(owner: str, name: str, value: Number, low: int = 1) -> Number:
-    """Returns `value` if it can be a number of an optimizer that counts something: an int of at least `low`.
+def check_nonnegative(owner: str, **values: ScalarOrSchedule) -> dict[str, ScalarOrSchedule]:
+    """Returns hyperparameters by name if each is at least 0; see `check_hyperparameter`.
 
-    Only Python numbers are looked at, as by `number`.
+    >>> check_nonnegative("sgd", lr=0.1, momentum=-0.9)
+    Traceback (most recent call last):
+    ValueError: sgd: momentum=-0.9 is out of range; expected a number in [0, inf)
+    """
+    return {name: check_hyperparameter(owner, name, value) for name, value in values.items()}
+
+
+def check_betas(owner: str, betas: tuple[ScalarOrSchedule, ...], count: int = 2) -> dict[str, ScalarOrSchedule]:
+    """Returns decay rates of moving averages as `beta1`, `beta2`, ... if each is in [0, 1).
+
+    >>> check_betas("scale_by_adam", (0.9, 0.999))
+    {'beta1': 0.9, 'beta2': 0.999}
+    """
+    values = check_tuple(owner, "betas", betas, count)
+    return {
+        f"beta{index + 1}": check_hyperparameter(owner, f"betas[{index}]", value, high=1.0)
+        for index, value in enumerate(values)
+    }
+
+
+def check_integer(owner: str, name: str, value: ScalarOrSchedule, low: int = 1) -> ScalarOrSchedule:
+    """Returns `value` if it can be a hyperparameter that counts something: an int of at least `low`.
+
+    Only Python numbers are compared with the range, as in `check_hyperparameter`.
 
     Raises:
-        ValueError: it is no int, out of range, a tensor that is not 0-dim, or nothing that gives a number.
+        ValueError: it is no int, out of range, a tensor that is not 0-dim, or neither a number, a tensor nor a
+            schedule.
 
-    >>> whole_number("multi_steps", "k", 2.5)
+    >>> check_integer("multi_steps", "k", 2.5)
     Traceback (most recent call last):
-    ValueError: multi_steps: k=2.5 is out of range; expected a whole number, at least 1
+    ValueError: multi_steps: k=2.5 is out of range; expected an integer, at least 1
     """
     if isinstance(value, (bool, float)):
-        raise ValueError(f"{owner}: {name}={value!r} is out of range; expected a whole number, at least {low}")
-    return number(owner, name, value, low)
+        raise ValueError(f"{owner}: {name}={value!r} is out of range; expected an integer, at least {low}")
+    return check_hyperparameter(owner, name, value, low)
 
 
-def numbers_of(owner: str, name: str, values: Any, count: int) -> tuple[Any, ...]:
-    """Returns `values` as a tuple if they are so many: a tuple, a list, or a tensor or array with one dimension.
+def check_tuple(owner: str, name: str, values: Any, length: int) -> tuple[Any, ...]:
+    """Returns `values` as a tuple if it has that length: a tuple, a list, or a tensor or array with one dimension.
 
     Raises:
-        ValueError: they are not.
+        ValueError: it is something else or has another length.
 
-    >>> numbers_of("scale_by_adam", "betas", 0.9, 2)
+    >>> check_tuple("scale_by_adam", "betas", 0.9, 2)
     Traceback (most recent call last):
     ValueError: scale_by_adam: betas=0.9 is no tuple of 2; pass them together, in brackets
     """
     single = isinstance(values, Tensor) and values.ndim != 1
-    if single or isinstance(values, (str, Mapping, Set)) or not isinstance(values, Collection) or len(values) != count:
+    if single or isinstance(values, (str, Mapping, Set)) or not isinstance(values, Collection) or len(values) != length:
         what = f" is a tensor of shape {tuple(values.shape)}," if isinstance(values, Tensor) else f"={values!r} is"
-        raise ValueError(f"{owner}: {name}{what} no tuple of {count}; pass them together, in brackets")
+        raise ValueError(f"{owner}: {name}{what} no tuple of {length}; pass them together, in brackets")
     return tuple(values)
 
 
-def current_value(number: Number, count: Int[Tensor, ""], name: str = "a number") -> Scalar:
-    """Returns the number after `count` updates as the state holds it: 0-dim, float64, on the device of `count`.
+def current_value(value: ScalarOrSchedule, count: Count, name: str = "a hyperparameter") -> Scalar:
+    """Returns a hyperparameter's value after `count` updates: 0-dim, float64, on the device of `count`.
 
     Args:
-        number: a float, a 0-dim tensor or a schedule.
+        value: a float, a 0-dim tensor or a schedule.
         count: updates done so far.
-        name: what an error calls the number.
+        name: what an error calls the hyperparameter.
 
     Raises:
         ValueError: the schedule returns something else than one number.
@@ -172,61 +127,23 @@ def current_value(number: Number, count: Int[Tensor, ""], name: str = "a number"
     >>> current_value(lambda step: 0.5 ** step, torch.tensor(2))
     tensor(0.2500, dtype=torch.float64)
     """
-    if callable(number):
-        number = number(count)
-        if not isinstance(number, (int, float)) and (not isinstance(number, Tensor) or number.ndim):
-            what = f"shape {tuple(number.shape)}" if isinstance(number, Tensor) else f"type {type(number).__name__}"
+    if callable(value):
+        value = value(count)
+        if not isinstance(value, (int, float)) and (not isinstance(value, Tensor) or value.ndim):
+            what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"type {type(value).__name__}"
             raise ValueError(
                 f"{name}: its schedule returned something of {what}, expected a 0-dim tensor; compute one number "
                 "from the 0-dim step that the schedule is given"
             )
-    if isinstance(number, Tensor):  # a sum is a copy: a state that shares storage with the caller cannot be donated
-        return number.to(device=count.device, dtype=torch.float64) + count.new_zeros((), dtype=torch.float64)
-    return count.new_full((), number, dtype=torch.float64)
+    if isinstance(value, Tensor):  # a sum is a copy: a state that shares storage with the caller cannot be donated
+        return value.to(device=count.device, dtype=torch.float64) + count.new_zeros((), dtype=torch.float64)
+    return count.new_full((), value, dtype=torch.float64)
 
 
-def zero_beside(params: Tree, dtype: torch.dtype = torch.float64) -> Scalar:
-    """Returns a 0-dim zero on the device of the parameters.
+def materialize(scalar: Scalar) -> Scalar:
+    """Returns `scalar`; a compiled step computes it once and stores it, before the loops over the parameters' elements.
 
-    It is made from one of them, so that under `vmap` each member has its own. A zero that all members share would come
-    out of `vmap` expanded, with a stride of 0, and the first change of it would be another layout and another graph.
-    """
-    leaf = next(iter(tree.leaves(params)), None)
-    return torch.zeros((), dtype=dtype) if leaf is None else leaf.new_zeros((), dtype=dtype)
-
-
-def once(scalar: Scalar) -> Scalar:
-    """Returns `scalar`, and in a compiled step makes it a value that is computed once, before the loops over leaves.
-
-    Inductor would compute `1 - beta ** count` again in the innermost loop of each leaf, for every 16 elements of it. It
-    stores what it takes a strided view of, so that is what this function does there.
+    Otherwise Inductor would inline `1 - beta ** count` into the innermost loop over each parameter, and compute it
+    again for every 16 elements. It stores what a strided view is taken of, so this function takes one.
     """
     return scalar.as_strided((), ()) if in_graph() else scalar
-
-
-def _parts(state: Tree, path: str = "") -> Iterator[tuple[str, State]]:
-    if isinstance(state, State):
-        yield path, state
-    elif isinstance(state, (tuple, list)):
-        names = getattr(state, "_fields", range(len(state)))
-        for name, child in zip(names, state, strict=True):
-            yield from _parts(child, f"{path}{name}.")
-    elif isinstance(state, dict):
-        for name, child in state.items():
-            yield from _parts(child, f"{path}{name}.")
-
-
-def _resolve(address: str, paths: list[str]) -> str:
-    *start, name = address.split(".")
-    fits = [path for path in paths if path == address] or [
-        path for path in paths if (keys := path.split("."))[-1] == name and keys[: len(start)] == start
-    ]
-    if not fits:
-        raise KeyError(
-            f"replace_hyperparameters: this optimizer has no '{address}' that may change, only "
-            f"{', '.join(paths) or 'nothing'}; flags and a momentum of 0 are structure, so make another "
-            "optimizer to change them"
-        )
-    if len(fits) > 1:
-        raise ValueError(f"replace_hyperparameters: '{address}' may be any of {', '.join(fits)}; pass one of these")
-    return fits[0]

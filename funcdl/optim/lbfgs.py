@@ -1,4 +1,4 @@
-"""L-BFGS: Newton's method with a Hessian guessed from the last steps and the changes of the gradient along them."""
+"""L-BFGS: a quasi-Newton method that estimates the inverse Hessian from the last steps and gradient differences."""
 
 from __future__ import annotations
 
@@ -7,39 +7,40 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from funcdl import tree
-from funcdl.optim.differentiable import nonzero
-from funcdl.optim.hyperparameters import Number, Scalar, number
-from funcdl.optim.parts import scale
-from funcdl.optim.transformation import Transformation, chain, part
+from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_nonnegative
+from funcdl.optim.safe_math import safe_denominator
+from funcdl.optim.transformation import Buffers, Hyper, Transformation, chain, make_transformation
+from funcdl.optim.tree_math import scale
 from funcdl.tree import Tree
 
 
 def lbfgs(
-    lr: Number = 1.0,
-    tolerance_grad: Number = 1e-7,
-    tolerance_change: Number = 1e-9,
+    lr: ScalarOrSchedule = 1.0,
+    tolerance_grad: ScalarOrSchedule = 1e-7,
+    tolerance_change: ScalarOrSchedule = 1e-9,
     history_size: int = 100,
     *,
     maximize: bool = False,
 ) -> Transformation:
     """L-BFGS: the steps of `scale_by_lbfgs`, one update for each gradient.
 
-    For gradients of the whole data set: the noise of batches spoils the guess. There is no line search, which would put
-    every trial of the loss into the compiled graph; where the loss bends much, begin with a smaller `lr`. One NaN in
-    the gradients makes all parameters NaN.
+    For gradients of the whole data set: the noise of batches spoils the estimate. There is no line search, which would
+    put every evaluation of the loss into the compiled graph; where the curvature is high, start with a smaller `lr`.
+    One NaN in the gradients makes all parameters NaN.
 
     Args:
         lr: learning rate, at least 0.
         tolerance_grad: no step is taken while no element of the gradient is larger than this; at least 0.
         tolerance_change: nor when the slope along the step's direction is smaller than this; at least 0.
-        history_size: how many steps the guess is made of, at least 1; twice as many copies of the parameters are kept.
+        history_size: how many steps to estimate from, at least 1; the state holds twice as many copies of the
+            parameters.
         maximize: whether to ascend.
 
     Returns:
-        A transformation, the numbers of which are `lr`, `tolerance_grad` and `tolerance_change`.
+        A transformation with the hyperparameters `lr`, `tolerance_grad` and `tolerance_change`.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> from funcdl import optim
@@ -54,31 +55,35 @@ def lbfgs(
 
     Liu and Nocedal, "On the limited memory BFGS method for large scale optimization" (1989),
     https://doi.org/10.1007/BF01589116. Equals `torch.optim.LBFGS` with `max_iter=1` and without a line search, except
-    that a step that `tolerance_change` forbids is not remembered as if it had been taken.
+    that a step that `tolerance_change` forbids does not enter the history as if it had been taken.
     """
     return chain(scale_by_lbfgs(lr, tolerance_grad, tolerance_change, history_size), maximize=maximize)
 
 
 def scale_by_lbfgs(
-    lr: Number = 1.0, tolerance_grad: Number = 1e-7, tolerance_change: Number = 1e-9, history_size: int = 100
+    lr: ScalarOrSchedule = 1.0,
+    tolerance_grad: ScalarOrSchedule = 1e-7,
+    tolerance_change: ScalarOrSchedule = 1e-9,
+    history_size: int = 100,
 ) -> Transformation:
-    """Makes steps of descent with a guess `H` of the inverse Hessian, all leaves as one vector: `u = -lr H g`.
+    """Takes steps of descent with an estimate `H` of the inverse Hessian, all leaves as one vector: `u = -lr H g`.
 
-    A pair is the last step `s` and the change `y` of the gradient since; it is kept if `s.y > 1e-10`, and the newest
-    `history_size` of them give `H` by the recursion `H <- (1 - s y'/s.y) H (1 - y s'/s.y) + s s'/s.y`, oldest first,
-    which starts at `H = s.y / y.y` of the newest pair. The first step is `u = -lr min(1, 1 / |g|_1) g`. It belongs at
-    the end of a chain, since the steps it remembers are those it asked for.
+    A pair is the last step `s` and the change `y` of the gradient since; it is stored if `s.y > 1e-10`, and the newest
+    `history_size` pairs give `H` by the recursion `H <- (1 - s y'/s.y) H (1 - y s'/s.y) + s s'/s.y`, oldest first,
+    which starts at `H = s.y / y.y` of the newest pair. The first step is `u = -lr min(1, 1 / |g|_1) g`. It has to be
+    the last one of a chain, since its history assumes that its updates are the steps taken.
 
-    The recursion's two loops over the pairs are two triangular solves here, with the products `s_i.y_j` for `i <= j`.
+    The two loops of the recursion over the pairs are two triangular solves here, with the products `s_i.y_j` for
+    `i <= j`.
 
     Args:
         lr: learning rate, at least 0.
         tolerance_grad: `u = 0` while no element of the gradient is larger than this; at least 0.
         tolerance_change: `u = 0` when `g.H g` is smaller than this; at least 0.
-        history_size: how many pairs are kept, at least 1.
+        history_size: how many pairs are stored, at least 1.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> params = {"w": torch.ones(2)}
@@ -88,11 +93,9 @@ def scale_by_lbfgs(
     """
     if isinstance(history_size, bool) or not (isinstance(history_size, int) and history_size >= 1):
         raise ValueError(f"scale_by_lbfgs: history_size={history_size!r} is out of range; expected 1, 2, ...")
-    numbers = {
-        "lr": number("scale_by_lbfgs", "lr", lr),
-        "tolerance_grad": number("scale_by_lbfgs", "tolerance_grad", tolerance_grad),
-        "tolerance_change": number("scale_by_lbfgs", "tolerance_change", tolerance_change),
-    }
+    hyperparameters = check_nonnegative(
+        "scale_by_lbfgs", lr=lr, tolerance_grad=tolerance_grad, tolerance_change=tolerance_change
+    )
 
     def init(params: Tree) -> dict[str, Tensor]:
         zero = torch.zeros_like(tree.ravel(params)[0])
@@ -100,51 +103,51 @@ def scale_by_lbfgs(
         products = zero.new_zeros(history_size, history_size, dtype=torch.float64)
         return {"steps": history, "changes": history.clone(), "products": products, "step": zero, "grad": zero.clone()}
 
-    def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
+    def update(grads: Tree, buffers: Buffers, params: Tree, hyper: Hyper, count: Count) -> tuple[Tree, Buffers]:
         g, unravel = tree.ravel(grads)
-        started = (memory["grad"] != 0).any()
-        active = ~(g.abs() <= h["tolerance_grad"].to(g.dtype)).all()  # this way round NaN counts as large
-        grown = _with_pair(memory, g - memory["grad"])
-        kept = started & active & (grown["products"][-1, -1] > 1e-10)
-        history = {name: torch.where(kept, pairs, memory[name]) for name, pairs in grown.items()}
+        started = (buffers["grad"] != 0).any()
+        active = ~(g.abs() <= hyper["tolerance_grad"].to(g.dtype)).all()  # negated, so that NaN counts as large
+        extended = _append_pair(buffers, g - buffers["grad"])
+        stored = started & active & (extended["products"][-1, -1] > 1e-10)
+        history = {name: torch.where(stored, pairs, buffers[name]) for name, pairs in extended.items()}
 
         d = _times_inverse_hessian(g, **history)
         slope = torch.dot(d, g.to(d.dtype))
-        moving = active & ~(slope < h["tolerance_change"].to(slope.dtype))
-        length = h["lr"] * torch.where(started, 1.0, 1 / g.abs().sum().clamp(min=1).double())
-        step = torch.where(moving, -scale(length, d), 0.0).to(g.dtype)
-        new_memory = {"step": step, "grad": g}
-        new_memory = {name: torch.where(active, new, memory[name]) for name, new in new_memory.items()}
-        return unravel(step), {**history, **new_memory}
+        moves = active & ~(slope < hyper["tolerance_change"].to(slope.dtype))
+        length = hyper["lr"] * torch.where(started, 1.0, 1 / g.abs().sum().clamp(min=1).double())
+        step = torch.where(moves, -scale(length, d), 0.0).to(g.dtype)
+        new_buffers = {"step": step, "grad": g}
+        new_buffers = {name: torch.where(active, new, buffers[name]) for name, new in new_buffers.items()}
+        return unravel(step), {**history, **new_buffers}
 
-    return part("scale_by_lbfgs", numbers, init, update)
+    return make_transformation("scale_by_lbfgs", hyperparameters, init, update)
 
 
-def _with_pair(memory: dict[str, Tensor], change: Tensor) -> dict[str, Tensor]:
+def _append_pair(buffers: dict[str, Tensor], change: Tensor) -> dict[str, Tensor]:
     """The history with one more pair at its end, and without the oldest one."""
-    steps = torch.cat([memory["steps"][1:], memory["step"][None]])
-    newest = _wide(steps) @ _wide(change)
+    steps = torch.cat([buffers["steps"][1:], buffers["step"][None]])
+    newest = _double(steps) @ _double(change)
     return {
         "steps": steps,
-        "changes": torch.cat([memory["changes"][1:], change[None]]),
-        "products": torch.cat([pad(memory["products"][1:, 1:], (0, 0, 0, 1)), newest[:, None]], dim=1),
+        "changes": torch.cat([buffers["changes"][1:], change[None]]),
+        "products": torch.cat([pad(buffers["products"][1:, 1:], (0, 0, 0, 1)), newest[:, None]], dim=1),
     }
 
 
 def _times_inverse_hessian(g: Tensor, steps: Tensor, changes: Tensor, products: Tensor) -> Tensor:
-    """The two-loop recursion; places without a pair hold zeros, and with ones on the diagonal they add nothing."""
-    g, steps, changes = _wide(g), _wide(steps), _wide(changes)
+    """The two-loop recursion. Slots without a pair are zero, and with 1 on the diagonal they contribute nothing."""
+    g, steps, changes = _double(g), _double(steps), _double(changes)
     diagonal = products.diagonal()
     triangle = products + torch.diag((diagonal <= 0).double())
     back = torch.linalg.solve_triangular(triangle, (steps @ g)[:, None], upper=True)
     newest = changes[-1]
-    start = torch.where(diagonal[-1] > 0, diagonal[-1] / nonzero(torch.dot(newest, newest)), 1.0)
+    start = torch.where(diagonal[-1] > 0, diagonal[-1] / safe_denominator(torch.dot(newest, newest)), 1.0)
     r = start * (g - changes.T @ back[:, 0])
-    right = diagonal[:, None] * back - (changes @ r)[:, None]
-    forth = torch.linalg.solve_triangular(triangle.T, right, upper=False)
+    rhs = diagonal[:, None] * back - (changes @ r)[:, None]
+    forth = torch.linalg.solve_triangular(triangle.T, rhs, upper=False)
     return r + steps.T @ forth[:, 0]
 
 
-def _wide(vector: Tensor) -> Tensor:
-    """The vector in float64: a guess of a Hessian multiplies the rounding of the products that it is made of."""
+def _double(vector: Tensor) -> Tensor:
+    """The vector in float64: an estimate of a Hessian amplifies the rounding errors of its inner products."""
     return vector.double()

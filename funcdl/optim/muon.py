@@ -1,4 +1,4 @@
-"""Muon: steps along the nearest orthogonal matrix to an average of the gradient, for matrices."""
+"""Muon: steps along the nearest orthogonal matrix to an average of the gradient, for parameters that are matrices."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.differentiable import norm
-from funcdl.optim.hyperparameters import Number, Scalar, number
-from funcdl.optim.parts import add_decayed_weights, average, nothing, only_for, scale_by_learning_rate
-from funcdl.optim.transformation import Transformation, chain, part
+from funcdl.optim.hyperparameters import Count, Scalar, ScalarOrSchedule, check_nonnegative
+from funcdl.optim.learning_rate import scale_by_learning_rate
+from funcdl.optim.momentum import average_gradients
+from funcdl.optim.safe_math import safe_norm
+from funcdl.optim.transformation import Hyper, Transformation, chain, restrict_to, stateless
+from funcdl.optim.weight_decay import add_decayed_weights
 from funcdl.tree import Tree
 
 _RATIOS = {
@@ -22,12 +24,12 @@ _RATIOS = {
 
 
 def muon(
-    lr: Number = 1e-3,
-    weight_decay: Number = 0.1,
-    momentum: Number = 0.95,
+    lr: ScalarOrSchedule = 1e-3,
+    weight_decay: ScalarOrSchedule = 0.1,
+    momentum: ScalarOrSchedule = 0.95,
     nesterov: bool = True,
     ns_coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315),
-    eps: Number = 1e-7,
+    eps: ScalarOrSchedule = 1e-7,
     ns_steps: int = 5,
     adjust_lr_fn: str | None = None,
 ) -> Transformation:
@@ -41,18 +43,18 @@ def muon(
         lr: learning rate, at least 0.
         weight_decay: factor of the parameters, at least 0; decoupled.
         momentum: decay of the average of the gradient, in [0, 1].
-        nesterov: whether to look ahead by one step.
+        nesterov: whether to use Nesterov momentum.
         ns_coefficients: of the iteration; see `orthogonalize`. Fixed when the optimizer is made.
-        eps: the smallest norm to divide by, at least 0.
+        eps: lower bound of the norm to divide by, at least 0.
         ns_steps: iterations, from 0 to 99.
         adjust_lr_fn: how the step depends on the matrix's shape; see `scale_by_shape`.
 
     Returns:
-        A transformation, the numbers of which are `momentum`, `eps`, `weight_decay` and `lr`.
+        A transformation with the hyperparameters `momentum`, `eps`, `weight_decay` and `lr`.
 
     Raises:
-        ValueError: a number is out of range, or `adjust_lr_fn` is unknown; by `init`, when a parameter is no real
-            matrix.
+        ValueError: a hyperparameter is out of range, or `adjust_lr_fn` is unknown; by `init`, when a parameter is no
+            real matrix.
 
     >>> import torch
     >>> from funcdl import optim
@@ -73,53 +75,25 @@ def muon(
     )
 
 
-def average_gradients(momentum: Number = 0.95, nesterov: bool = False) -> Transformation:
-    """Averages gradients with decay: `b <- b + (1 - momentum) (g - b)` and `u = b`.
-
-    With `nesterov`, `u = g + momentum (b - g)`. `trace` sums gradients up; here their shares sum to 1.
-
-    Args:
-        momentum: decay of the average, in [0, 1].
-        nesterov: whether to look ahead by one step.
-
-    Raises:
-        ValueError: `momentum` is out of range.
-
-    >>> import torch
-    >>> params = {"w": torch.ones(1)}
-    >>> transformation = average_gradients(0.75)
-    >>> transformation.update({"w": torch.tensor([4.0])}, transformation.init(params), params)[0]
-    {'w': tensor([1.])}
-    """
-    numbers = {"momentum": number("average_gradients", "momentum", momentum, high=1.0, open=False)}
-
-    def init(params: Tree) -> dict[str, Tree]:
-        return {"momentum_buffer": tree.zeros_like(params)}
-
-    def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        buffer = average(memory["momentum_buffer"], grads, 1 - h["momentum"])
-        return average(grads, buffer, h["momentum"]) if nesterov else buffer, {"momentum_buffer": buffer}
-
-    return part("average_gradients", numbers, init, update)
-
-
 def orthogonalize(
-    ns_coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315), eps: Number = 1e-7, ns_steps: int = 5
+    ns_coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315),
+    eps: ScalarOrSchedule = 1e-7,
+    ns_steps: int = 5,
 ) -> Transformation:
     """Replaces each gradient by a matrix with its singular vectors and singular values near 1, in bfloat16.
 
-    From `X = g / max(|g|, eps)` on, `X <- a X + (b X X' + c (X X')^2) X`, `ns_steps` times, for a matrix with more rows
-    than columns on its transpose: a Newton-Schulz iteration whose coefficients are chosen for speed, so that the
-    singular values end between 0.7 and 1.2 or so. All of it is done in bfloat16, whatever the dtype of the parameters:
-    eager and compiled results agree to 2 digits, and vmapped ones to 1 where `g` is almost singular.
+    Starting at `X = g / max(|g|, eps)`, `X <- a X + (b X X' + c (X X')^2) X`, `ns_steps` times, on the transpose of a
+    matrix with more rows than columns: a Newton-Schulz iteration whose coefficients are chosen for speed, so that the
+    singular values end between 0.7 and 1.2 or so. All of it is computed in bfloat16, whatever the dtype of the
+    parameters: eager and compiled results agree to 2 digits, and vmapped ones to 1 where `g` is almost singular.
 
     Args:
         ns_coefficients: `a`, `b` and `c`.
-        eps: the smallest norm to divide by, at least 0.
+        eps: lower bound of the norm to divide by, at least 0.
         ns_steps: iterations, from 0 to 99.
 
     Raises:
-        ValueError: a number is out of range; by `init`, when a parameter is no real matrix.
+        ValueError: a hyperparameter is out of range; by `init`, when a parameter is no real matrix.
 
     >>> import torch
     >>> params = {"w": torch.zeros(2, 2)}
@@ -142,17 +116,17 @@ def orthogonalize(
         tall = g.shape[0] > g.shape[1]
         x = g.to(torch.bfloat16)
         x = x.T if tall else x
-        x = x / norm(x).maximum(eps.to(x.dtype))
+        x = x / safe_norm(x).maximum(eps.to(x.dtype))
         for _ in range(ns_steps):
             gram = x @ x.T
             x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
         return (x.T if tall else x).to(g.dtype)
 
-    def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        return tree.map(lambda g: nearest(g, h["eps"]), grads), memory
+    def update(grads: Tree, params: Tree, hyper: Hyper, count: Count) -> Tree:
+        return tree.map(lambda g: nearest(g, hyper["eps"]), grads)
 
     return _for_matrices(
-        "orthogonalize", part("orthogonalize", {"eps": number("orthogonalize", "eps", eps)}, nothing, update)
+        "orthogonalize", stateless("orthogonalize", check_nonnegative("orthogonalize", eps=eps), update)
     )
 
 
@@ -176,13 +150,13 @@ def scale_by_shape(adjust_lr_fn: str | None = None) -> Transformation:
     if name not in _RATIOS:
         raise ValueError(f"scale_by_shape: adjust_lr_fn={adjust_lr_fn!r} is unknown; pass one of {', '.join(_RATIOS)}")
 
-    def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        return tree.map(lambda g: _RATIOS[name](*g.shape) * g, grads), memory
+    def update(grads: Tree, params: Tree, hyper: Hyper, count: Count) -> Tree:
+        return tree.map(lambda g: _RATIOS[name](*g.shape) * g, grads)
 
-    return _for_matrices("scale_by_shape", part("scale_by_shape", {}, nothing, update))
+    return _for_matrices("scale_by_shape", stateless("scale_by_shape", {}, update))
 
 
 def _for_matrices(name: str, transformation: Transformation) -> Transformation:
-    return only_for(
-        transformation, name, lambda leaf: leaf.ndim == 2 and not leaf.is_complex(), "a real matrix (2 dimensions)"
+    return restrict_to(
+        lambda leaf: leaf.ndim == 2 and not leaf.is_complex(), "a real matrix (2 dimensions)", name, transformation
     )

@@ -6,34 +6,34 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.hyperparameters import Number, Scalar, number, numbers_of
-from funcdl.optim.parts import filled
-from funcdl.optim.transformation import Transformation, chain, part
+from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_hyperparameter, check_tuple
+from funcdl.optim.transformation import Buffers, Hyper, Transformation, chain, make_transformation
+from funcdl.optim.tree_math import tree_full_like
 from funcdl.tree import Tree
 
 
 def rprop(
-    lr: Number = 1e-2,
-    etas: tuple[Number, Number] = (0.5, 1.2),
-    step_sizes: tuple[Number, Number] = (1e-6, 50.0),
+    lr: ScalarOrSchedule = 1e-2,
+    etas: tuple[ScalarOrSchedule, ScalarOrSchedule] = (0.5, 1.2),
+    step_sizes: tuple[ScalarOrSchedule, ScalarOrSchedule] = (1e-6, 50.0),
     *,
     maximize: bool = False,
 ) -> Transformation:
     """Resilient backpropagation: `p <- p - s sign(g)`, the step sizes `s` and the rest by `scale_by_rprop`.
 
-    For gradients of the whole data set: the noise of batches turns signs and shrinks every step.
+    For gradients of the whole data set: the noise of batches flips signs, which shrinks every step.
 
     Args:
-        lr: where the step sizes start, at least 0. Only `init` reads it, so it cannot be replaced later.
-        etas: what shrinks and what stretches a step size, in [0, 1) and at least 1.
+        lr: initial step size, at least 0. Only `init` reads it, so it cannot be replaced later.
+        etas: factors that decrease and increase a step size, in [0, 1) and at least 1.
         step_sizes: the smallest and the largest step size, at least 0.
         maximize: whether to ascend.
 
     Returns:
-        A transformation, the numbers of which are `etaminus`, `etaplus`, `step_size_min` and `step_size_max`.
+        A transformation with the hyperparameters `etaminus`, `etaplus`, `step_size_min` and `step_size_max`.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> from funcdl import optim
@@ -49,23 +49,23 @@ def rprop(
 
 
 def scale_by_rprop(
-    lr: Number = 1e-2,
-    etas: tuple[Number, Number] = (0.5, 1.2),
-    step_sizes: tuple[Number, Number] = (1e-6, 50.0),
+    lr: ScalarOrSchedule = 1e-2,
+    etas: tuple[ScalarOrSchedule, ScalarOrSchedule] = (0.5, 1.2),
+    step_sizes: tuple[ScalarOrSchedule, ScalarOrSchedule] = (1e-6, 50.0),
 ) -> Transformation:
     """Replaces each gradient by a step of descent whose size depends on the signs of its gradients only.
 
     `s <- s etaplus` where the gradient has the sign of the one before, `s <- s etaminus` where it has the other sign,
-    then `s` is cut to the range of `step_sizes`; `u = -s sign(g)`. Where the sign turned, `u = 0` and the gradient is
-    remembered as 0. The sign of NaN is 0: a NaN gradient leaves its parameter and its step size as they are.
+    then `s` is clamped to the range of `step_sizes`; `u = -s sign(g)`. Where the sign changed, `u = 0` and the next
+    update sees a previous gradient of 0. The sign of NaN is 0: a NaN leaves its parameter and its step size unchanged.
 
     Args:
-        lr: where the step sizes start, at least 0; only `init` reads it.
+        lr: initial step size, at least 0; only `init` reads it.
         etas: `etaminus`, in [0, 1), and `etaplus`, at least 1.
         step_sizes: the smallest and the largest `s`, at least 0.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> params = {"w": torch.ones(2)}
@@ -74,29 +74,29 @@ def scale_by_rprop(
     >>> transformation.update({"w": torch.tensor([4.0, -4.0])}, state, params)[0]
     {'w': tensor([-0.6000, -0.0000])}
     """
-    start = number("scale_by_rprop", "lr", lr)
-    etaminus, etaplus = numbers_of("scale_by_rprop", "etas", etas, 2)
-    smallest, largest = numbers_of("scale_by_rprop", "step_sizes", step_sizes, 2)
-    numbers = {
-        "etaminus": number("scale_by_rprop", "etas[0]", etaminus, high=1.0),
-        "etaplus": number("scale_by_rprop", "etas[1]", etaplus, low=1.0),
-        "step_size_min": number("scale_by_rprop", "step_sizes[0]", smallest),
-        "step_size_max": number("scale_by_rprop", "step_sizes[1]", largest, open=False),
+    start = check_hyperparameter("scale_by_rprop", "lr", lr)
+    etaminus, etaplus = check_tuple("scale_by_rprop", "etas", etas, 2)
+    smallest, largest = check_tuple("scale_by_rprop", "step_sizes", step_sizes, 2)
+    hyperparameters = {
+        "etaminus": check_hyperparameter("scale_by_rprop", "etas[0]", etaminus, high=1.0),
+        "etaplus": check_hyperparameter("scale_by_rprop", "etas[1]", etaplus, low=1.0),
+        "step_size_min": check_hyperparameter("scale_by_rprop", "step_sizes[0]", smallest),
+        "step_size_max": check_hyperparameter("scale_by_rprop", "step_sizes[1]", largest, open=False),
     }
 
-    def init(params: Tree) -> dict[str, Tree]:
-        return {"prev": tree.zeros_like(params), "step_size": filled(params, start)}
+    def init(params: Tree) -> Buffers:
+        return {"prev": tree.zeros_like(params), "step_size": tree_full_like(params, start)}
 
-    def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        def resize(size: Tensor, turn: Tensor) -> Tensor:
-            eta = {name: value.to(size.dtype) for name, value in h.items()}
-            factor = torch.where(turn > 0, eta["etaplus"], torch.where(turn < 0, eta["etaminus"], 1.0))
+    def update(grads: Tree, buffers: Buffers, params: Tree, hyper: Hyper, count: Count) -> tuple[Tree, Buffers]:
+        def resize(size: Tensor, agreement: Tensor) -> Tensor:
+            eta = {name: value.to(size.dtype) for name, value in hyper.items()}
+            factor = torch.where(agreement > 0, eta["etaplus"], torch.where(agreement < 0, eta["etaminus"], 1.0))
             return (size * factor).clamp(eta["step_size_min"], eta["step_size_max"])
 
-        turns = tree.map(torch.mul, grads, memory["prev"])
-        step_size = tree.map(resize, memory["step_size"], turns)
-        prev = tree.map(lambda g, turn: torch.where(turn < 0, 0.0, g), grads, turns)
+        agreements = tree.map(torch.mul, grads, buffers["prev"])
+        step_size = tree.map(resize, buffers["step_size"], agreements)
+        prev = tree.map(lambda g, agreement: torch.where(agreement < 0, 0.0, g), grads, agreements)
         updates = tree.map(lambda g, size: -g.sign() * size, prev, step_size)
         return updates, {"prev": prev, "step_size": step_size}
 
-    return part("scale_by_rprop", numbers, init, update)
+    return make_transformation("scale_by_rprop", hyperparameters, init, update)

@@ -1,4 +1,4 @@
-"""Schedule-free learning: an average of the steps in place of a schedule that ends at a known time."""
+"""Schedule-free optimizers: an average of the iterates in place of a learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -6,18 +6,28 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.differentiable import nonzero, power, root
-from funcdl.optim.hyperparameters import Number, Scalar, State, number, numbers_of, once
-from funcdl.optim.parts import add_decayed_weights, average, find, scalar, scale, scale_all
-from funcdl.optim.transformation import Transformation, chain, part
+from funcdl.optim.hyperparameters import (
+    Count,
+    ScalarOrSchedule,
+    check_hyperparameter,
+    check_nonnegative,
+    check_tuple,
+    materialize,
+)
+from funcdl.optim.moments import bias_correction, zero_buffers
+from funcdl.optim.safe_math import safe_denominator, safe_power, safe_sqrt
+from funcdl.optim.state import find_state, zero_scalar
+from funcdl.optim.transformation import Buffers, Hyper, Transformation, chain, make_transformation
+from funcdl.optim.tree_math import scale, tree_lerp, tree_scale
+from funcdl.optim.weight_decay import add_decayed_weights
 from funcdl.tree import Tree
 
 
 def schedule_free_sgd(
-    lr: Number = 1.0,
-    momentum: Number = 0.9,
-    weight_decay: Number = 0.0,
-    weight_lr_power: Number = 2.0,
+    lr: ScalarOrSchedule = 1.0,
+    momentum: ScalarOrSchedule = 0.9,
+    weight_decay: ScalarOrSchedule = 0.0,
+    weight_lr_power: ScalarOrSchedule = 2.0,
     *,
     maximize: bool = False,
 ) -> Transformation:
@@ -29,14 +39,14 @@ def schedule_free_sgd(
         lr: learning rate, at least 0; a schedule may warm it up, and need not bring it down.
         momentum: weight of the average in the point where gradients are taken, in (0, 1).
         weight_decay: L2 penalty at the point where gradients are taken, at least 0.
-        weight_lr_power: what power of the largest `lr` so far a step counts with in the average.
+        weight_lr_power: the power of the largest `lr` so far that weights an update in the average.
         maximize: whether to ascend.
 
     Returns:
-        A transformation, the numbers of which are `weight_decay`, `lr`, `momentum` and `weight_lr_power`.
+        A transformation with the hyperparameters `weight_decay`, `lr`, `momentum` and `weight_lr_power`.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> from funcdl import optim
@@ -56,11 +66,11 @@ def schedule_free_sgd(
 
 
 def schedule_free_adamw(
-    lr: Number = 0.0025,
-    betas: tuple[Number, Number] = (0.9, 0.999),
-    eps: Number = 1e-8,
-    weight_decay: Number = 0.0,
-    weight_lr_power: Number = 2.0,
+    lr: ScalarOrSchedule = 0.0025,
+    betas: tuple[ScalarOrSchedule, ScalarOrSchedule] = (0.9, 0.999),
+    eps: ScalarOrSchedule = 1e-8,
+    weight_decay: ScalarOrSchedule = 0.0,
+    weight_lr_power: ScalarOrSchedule = 2.0,
     *,
     maximize: bool = False,
 ) -> Transformation:
@@ -72,17 +82,17 @@ def schedule_free_adamw(
         lr: learning rate, at least 0; a schedule may warm it up, and need not bring it down.
         betas: weight of the average in the point where gradients are taken, in (0, 1), and decay of the average of the
             gradient's square, in [0, 1).
-        eps: what is added to the root, at least 0.
+        eps: added to the denominator, at least 0.
         weight_decay: factor of the parameters at the point where gradients are taken, at least 0.
-        weight_lr_power: what power of the largest `lr` so far a step counts with in the average.
+        weight_lr_power: the power of the largest `lr` so far that weights an update in the average.
         maximize: whether to ascend; the weights decay all the same.
 
     Returns:
-        A transformation, the numbers of which are `beta2`, `eps`, `weight_decay`, `lr`, `momentum` (`betas[0]`) and
+        A transformation with the hyperparameters `beta2`, `eps`, `weight_decay`, `lr`, `momentum` (`betas[0]`) and
         `weight_lr_power`.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> from funcdl import optim
@@ -94,7 +104,7 @@ def schedule_free_adamw(
     Defazio et al., "The Road Less Scheduled" (2024), https://arxiv.org/abs/2405.15682. Equals
     `optax.contrib.schedule_free_adamw` for a constant `lr`; for a schedule see `schedule_free_sgd`.
     """
-    momentum, beta2 = numbers_of("schedule_free_adamw", "betas", betas, 2)
+    momentum, beta2 = check_tuple("schedule_free_adamw", "betas", betas, 2)
     return chain(
         scale_by_unbiased_rms(beta2, eps),
         add_decayed_weights(weight_decay),
@@ -103,26 +113,28 @@ def schedule_free_adamw(
     )
 
 
-def schedule_free(lr: Number, momentum: Number = 0.9, weight_lr_power: Number = 2.0) -> Transformation:
-    """Steps from the last step and moves the average of all: the last part of a chain, which takes the gradients there.
+def schedule_free(
+    lr: ScalarOrSchedule, momentum: ScalarOrSchedule = 0.9, weight_lr_power: ScalarOrSchedule = 2.0
+) -> Transformation:
+    """Takes steps of descent and averages the iterates: the last one of a chain, whose updates move a blend of both.
 
-    The trained parameters `y` lie between the end `z` of the steps and the average `x`, which is kept as their blend
-    only: `y = (1 - momentum) z + momentum x`. At each update `z <- z - lr g` and `x <- (1 - c) x + c z`, where `c` is
-    the step's share of the sum of the weights so far, each the largest `lr` until then to the power `weight_lr_power`.
-    A step before there is any weight, with an `lr` of 0, has `c = 0`.
+    The trained parameters `y` interpolate between the last iterate `z` and the average `x` of all, which follows from
+    both and is not stored: `y = (1 - momentum) z + momentum x`. At each update `z <- z - lr g` and
+    `x <- (1 - c) x + c z`, where `c` is the weight of the update divided by the sum of all weights so far, each weight
+    being the largest `lr` until then to the power `weight_lr_power`. As long as `lr` is 0, `c = 0`.
 
     Args:
         lr: learning rate, at least 0.
-        momentum: weight of the average in the trained parameters, in (0, 1); no average can be had from a weight of 0.
-            Let it stay as it is during a run.
-        weight_lr_power: what power of the largest `lr` so far a step counts with.
+        momentum: weight of the average in the trained parameters, in (0, 1); with 0 the average could not be recovered.
+            Keep it constant during a run.
+        weight_lr_power: the power of the largest `lr` so far that weights an update in the average.
 
     Returns:
-        A transformation, the updates of which move `y`. It reads the average off the parameters it is given, so what
-        changes its updates on the way to the parameters, changes the average.
+        A transformation whose updates move `y`. It computes the average from the parameters it is given, so whatever
+        modifies its updates before they are applied modifies the average.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> params = {"w": torch.zeros(1)}
@@ -135,44 +147,46 @@ def schedule_free(lr: Number, momentum: Number = 0.9, weight_lr_power: Number = 
     """
     if isinstance(momentum, (int, float)) and momentum == 0:
         raise ValueError(
-            f"schedule_free: momentum={momentum} is out of range; expected a number in (0, 1), to know the average by"
+            f"schedule_free: momentum={momentum} is out of range; expected a number in (0, 1), to recover the average"
         )
-    numbers = {
-        "lr": number("schedule_free", "lr", lr),
-        "momentum": number("schedule_free", "momentum", momentum, high=1.0),
-        "weight_lr_power": number("schedule_free", "weight_lr_power", weight_lr_power, low=-float("inf")),
+    hyperparameters = {
+        **check_nonnegative("schedule_free", lr=lr),
+        "momentum": check_hyperparameter("schedule_free", "momentum", momentum, high=1.0),
+        "weight_lr_power": check_hyperparameter("schedule_free", "weight_lr_power", weight_lr_power, low=-float("inf")),
     }
 
-    def init(params: Tree) -> dict[str, Tree]:
-        return {"z": tree.map(torch.clone, params), "weight_sum": scalar(params), "lr_max": scalar(params)}
+    def init(params: Tree) -> Buffers:
+        return {"z": tree.map(torch.clone, params), "weight_sum": zero_scalar(params), "lr_max": zero_scalar(params)}
 
-    def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        lr, momentum = h["lr"], h["momentum"]
-        lr_max = torch.maximum(memory["lr_max"], lr)
-        weight = power(lr_max, h["weight_lr_power"])
-        weight_sum = memory["weight_sum"] + weight
-        share = once(torch.where(weight_sum == 0, 0.0, weight / nonzero(weight_sum)))
-        steps = scale_all(-lr, grads)
-        # (1 - momentum) z + momentum x after the step less y, written so that it is 0 when nothing moves.
-        step_share = once(1 - momentum * (1 - share))
-        updates = tree.map(lambda y, z, step: scale(share, z - y) + scale(step_share, step), params, memory["z"], steps)
-        z = tree.map(torch.add, memory["z"], steps)
+    def update(grads: Tree, buffers: Buffers, params: Tree, hyper: Hyper, count: Count) -> tuple[Tree, Buffers]:
+        lr, momentum = hyper["lr"], hyper["momentum"]
+        lr_max = torch.maximum(buffers["lr_max"], lr)
+        weight = safe_power(lr_max, hyper["weight_lr_power"])
+        weight_sum = buffers["weight_sum"] + weight
+        share = materialize(torch.where(weight_sum == 0, 0.0, weight / safe_denominator(weight_sum)))
+        steps = tree_scale(-lr, grads)
+        # The new (1 - momentum) z + momentum x minus y, arranged so that it is exactly 0 when nothing moves.
+        step_share = materialize(1 - momentum * (1 - share))
+        updates = tree.map(
+            lambda y, z, step: scale(share, z - y) + scale(step_share, step), params, buffers["z"], steps
+        )
+        z = tree.map(torch.add, buffers["z"], steps)
         return updates, {"z": z, "weight_sum": weight_sum, "lr_max": lr_max}
 
-    return part("schedule_free", numbers, init, update)
+    return make_transformation("schedule_free", hyperparameters, init, update)
 
 
 def schedule_free_eval_params(state: Tree, params: Tree) -> Tree:
-    """Returns the average of the steps of a schedule-free optimizer: the parameters to evaluate and to keep.
+    """Returns the average of the iterates of a schedule-free optimizer: the parameters to evaluate and to save.
 
     `x = (y - (1 - momentum) z) / momentum`, with `y` the trained parameters.
 
     Args:
-        state: of an optimizer that has one `schedule_free` part, such as `schedule_free_sgd`.
+        state: of an optimizer with one `schedule_free` in it, such as `schedule_free_sgd`.
         params: the trained parameters that belong to it.
 
     Raises:
-        ValueError: the state has no such part, or several.
+        ValueError: the state has no `schedule_free` in it, or several.
 
     >>> import torch
     >>> from funcdl import optim
@@ -186,32 +200,27 @@ def schedule_free_eval_params(state: Tree, params: Tree) -> Tree:
 
     Equals `optax.contrib.schedule_free_eval_params`.
     """
-    found = find(state, lambda part: isinstance(part, State) and "z" in part.memory)
-    if len(found) != 1:
-        raise ValueError(
-            f"schedule_free_eval_params: the state has {len(found)} schedule_free parts, expected 1; pass the state of "
-            "one schedule-free optimizer with the parameters that belong to it"
-        )
-    momentum = found[0].hyperparameters["momentum"]
+    found = find_state("schedule_free_eval_params", state, "z", "schedule_free()")
+    momentum = found.hyperparameters["momentum"]
 
     def average_of(y: Tensor, z: Tensor) -> Tensor:
         z = torch.view_as_complex(z) if y.is_complex() else z
         return ((y - scale(1 - momentum, z)) / momentum.to(z.dtype)).to(y.dtype)
 
-    return tree.map(average_of, params, found[0].memory["z"])
+    return tree.map(average_of, params, found.buffers["z"])
 
 
-def scale_by_unbiased_rms(beta2: Number = 0.999, eps: Number = 1e-8) -> Transformation:
-    """Divides the gradient by the root of an average of its square, corrected for its start: Adam without momentum.
+def scale_by_unbiased_rms(beta2: ScalarOrSchedule = 0.999, eps: ScalarOrSchedule = 1e-8) -> Transformation:
+    """Divides each gradient by the square root of its second moment, with bias correction: Adam without momentum.
 
-    `v <- b2 v + (1 - b2) g^2`, `u = g / (sqrt(v / (1 - b2^t)) + eps)` at update number `t = 1, 2, ...`.
+    `v <- b2 v + (1 - b2) g^2`, `u = g / (sqrt(v / (1 - b2^t)) + eps)` at update `t = 1, 2, ...`.
 
     Args:
         beta2: decay of the average, in [0, 1).
-        eps: what is added to the root, at least 0.
+        eps: added to the denominator, at least 0.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> params = {"w": torch.ones(2)}
@@ -221,18 +230,19 @@ def scale_by_unbiased_rms(beta2: Number = 0.999, eps: Number = 1e-8) -> Transfor
 
     Equals `optax.scale_by_rms` with `eps_in_sqrt=False` and `bias_correction=True`.
     """
-    numbers = {
-        "beta2": number("scale_by_unbiased_rms", "beta2", beta2, high=1.0),
-        "eps": number("scale_by_unbiased_rms", "eps", eps),
+    hyperparameters = {
+        "beta2": check_hyperparameter("scale_by_unbiased_rms", "beta2", beta2, high=1.0),
+        **check_nonnegative("scale_by_unbiased_rms", eps=eps),
     }
 
-    def init(params: Tree) -> dict[str, Tree]:
-        return {"exp_avg_sq": tree.zeros_like(params)}
+    init = zero_buffers("exp_avg_sq")
 
-    def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        corrected = once(1 / (1 - h["beta2"] ** (count + 1)).sqrt())
-        exp_avg_sq = average(memory["exp_avg_sq"], tree.map(torch.square, grads), 1 - h["beta2"])
-        updates = tree.map(lambda g, v: g / (scale(corrected, root(v)) + h["eps"].to(v.dtype)), grads, exp_avg_sq)
+    def update(grads: Tree, buffers: Buffers, params: Tree, hyper: Hyper, count: Count) -> tuple[Tree, Buffers]:
+        correction = materialize(1 / bias_correction(hyper["beta2"], count).sqrt())
+        exp_avg_sq = tree_lerp(buffers["exp_avg_sq"], tree.map(torch.square, grads), 1 - hyper["beta2"])
+        updates = tree.map(
+            lambda g, v: g / (scale(correction, safe_sqrt(v)) + hyper["eps"].to(v.dtype)), grads, exp_avg_sq
+        )
         return updates, {"exp_avg_sq": exp_avg_sq}
 
-    return part("scale_by_unbiased_rms", numbers, init, update)
+    return make_transformation("scale_by_unbiased_rms", hyperparameters, init, update)

@@ -1,23 +1,31 @@
-"""Yogi: Adam whose second average grows and shrinks by steps that do not depend on its size."""
+"""Yogi: Adam whose second moment changes by amounts that do not depend on its own size."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from funcdl import tree
-from funcdl.optim.differentiable import root
-from funcdl.optim.hyperparameters import Number, Scalar, number, numbers_of, once
-from funcdl.optim.parts import average, filled, scale, scale_by_learning_rate
-from funcdl.optim.transformation import Transformation, chain, part
+from funcdl.optim.hyperparameters import (
+    Count,
+    ScalarOrSchedule,
+    check_betas,
+    check_hyperparameter,
+    check_nonnegative,
+    materialize,
+)
+from funcdl.optim.learning_rate import scale_by_learning_rate
+from funcdl.optim.moments import bias_correction
+from funcdl.optim.safe_math import safe_sqrt
+from funcdl.optim.transformation import Buffers, Hyper, Transformation, chain, make_transformation
+from funcdl.optim.tree_math import scale, tree_full_like, tree_lerp
 from funcdl.tree import Tree
 
 
 def yogi(
-    lr: Number = 1e-2,
-    betas: tuple[Number, Number] = (0.9, 0.999),
-    eps: Number = 1e-3,
-    initial_accumulator_value: Number = 1e-6,
+    lr: ScalarOrSchedule = 1e-2,
+    betas: tuple[ScalarOrSchedule, ScalarOrSchedule] = (0.9, 0.999),
+    eps: ScalarOrSchedule = 1e-3,
+    initial_accumulator_value: ScalarOrSchedule = 1e-6,
     *,
     maximize: bool = False,
 ) -> Transformation:
@@ -26,15 +34,15 @@ def yogi(
     Args:
         lr: learning rate, at least 0.
         betas: decay of the two averages, each in [0, 1).
-        eps: what is added to the root, at least 0.
-        initial_accumulator_value: where both averages start, at least 0. Fixed when the transformation is made.
+        eps: added to the denominator, at least 0.
+        initial_accumulator_value: initial value of both moments, at least 0. Fixed when the transformation is made.
         maximize: whether to ascend.
 
     Returns:
-        A transformation, the numbers of which are `beta1`, `beta2`, `eps` and `lr`.
+        A transformation with the hyperparameters `beta1`, `beta2`, `eps` and `lr`.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> from funcdl import optim
@@ -50,20 +58,22 @@ def yogi(
 
 
 def scale_by_yogi(
-    betas: tuple[Number, Number] = (0.9, 0.999), eps: Number = 1e-3, initial_accumulator_value: Number = 1e-6
+    betas: tuple[ScalarOrSchedule, ScalarOrSchedule] = (0.9, 0.999),
+    eps: ScalarOrSchedule = 1e-3,
+    initial_accumulator_value: ScalarOrSchedule = 1e-6,
 ) -> Transformation:
-    """Divides an average of the gradient by the root of one of its square that is slow to forget.
+    """Divides the first moment of the gradient by the square root of an additively updated second moment.
 
     `m <- b1 m + (1 - b1) g`, `v <- v - (1 - b2) sign(v - g^2) g^2`,
-    `d = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)` at update number `t = 1, 2, ...`.
+    `d = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)` at update `t = 1, 2, ...`.
 
     Args:
         betas: `b1` and `b2`, each in [0, 1).
-        eps: what is added to the root, at least 0.
-        initial_accumulator_value: where `m` and `v` start, at least 0. Fixed when the transformation is made.
+        eps: added to the denominator, at least 0.
+        initial_accumulator_value: initial value of `m` and `v`, at least 0. Fixed when the transformation is made.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a hyperparameter is out of range.
 
     >>> import torch
     >>> params = {"w": torch.ones(2)}
@@ -71,31 +81,28 @@ def scale_by_yogi(
     >>> transformation.update({"w": torch.tensor([3.0, -4.0])}, transformation.init(params), params)[0]
     {'w': tensor([ 1., -1.])}
 
-    Equals `optax.scale_by_yogi`. Not only `v` but `m` too starts at `initial_accumulator_value` there and here, so the
-    first updates lean a little in one direction, even where the gradient is zero; with 0 they do not.
+    Equals `optax.scale_by_yogi`. Both there and here `m` too starts at `initial_accumulator_value`, so the first
+    updates are biased a little, even where the gradient is zero; with 0 they are not.
     """
-    beta1, beta2 = numbers_of("scale_by_yogi", "betas", betas, 2)
-    numbers = {
-        "beta1": number("scale_by_yogi", "betas[0]", beta1, high=1.0),
-        "beta2": number("scale_by_yogi", "betas[1]", beta2, high=1.0),
-        "eps": number("scale_by_yogi", "eps", eps),
-    }
-    number("scale_by_yogi", "initial_accumulator_value", initial_accumulator_value)
+    hyperparameters = check_betas("scale_by_yogi", betas) | check_nonnegative("scale_by_yogi", eps=eps)
+    check_hyperparameter("scale_by_yogi", "initial_accumulator_value", initial_accumulator_value)
 
-    def init(params: Tree) -> dict[str, Tree]:
-        return {name: filled(params, initial_accumulator_value) for name in ("exp_avg", "exp_avg_sq")}
+    def init(params: Tree) -> Buffers:
+        return {name: tree_full_like(params, initial_accumulator_value) for name in ("exp_avg", "exp_avg_sq")}
 
-    def update(grads: Tree, memory: dict, params: Tree, h: dict[str, Scalar], count: Tensor) -> tuple[Tree, dict]:
-        beta1, beta2, eps = h["beta1"], h["beta2"], h["eps"]
-        scale1 = once(1 / (1 - beta1 ** (count + 1)))
-        scale2 = once(1 / (1 - beta2 ** (count + 1)).sqrt())
-        exp_avg = average(memory["exp_avg"], grads, 1 - beta1)
+    def update(grads: Tree, buffers: Buffers, params: Tree, hyper: Hyper, count: Count) -> tuple[Tree, Buffers]:
+        beta1, beta2, eps = hyper["beta1"], hyper["beta2"], hyper["eps"]
+        correction1 = materialize(1 / bias_correction(beta1, count))
+        correction2 = materialize(1 / bias_correction(beta2, count).sqrt())
+        exp_avg = tree_lerp(buffers["exp_avg"], grads, 1 - beta1)
         exp_avg_sq = tree.map(
-            lambda v, g: v - scale(1 - beta2, torch.sign(v - g * g) * (g * g)), memory["exp_avg_sq"], grads
+            lambda v, g: v - scale(1 - beta2, torch.sign(v - g * g) * (g * g)), buffers["exp_avg_sq"], grads
         )
         updates = tree.map(
-            lambda m, v: scale(scale1, m) / (scale(scale2, root(v)) + eps.to(v.dtype)), exp_avg, exp_avg_sq
+            lambda m, v: scale(correction1, m) / (scale(correction2, safe_sqrt(v)) + eps.to(v.dtype)),
+            exp_avg,
+            exp_avg_sq,
         )
         return updates, {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
 
-    return part("scale_by_yogi", numbers, init, update)
+    return make_transformation("scale_by_yogi", hyperparameters, init, update)

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from funcdl import optim, tree
-from tests.optim.rows import ROWS
+from tests.optim.cases import CASES
 
-OPTIMIZERS = {name: row.make() for name, row in ROWS.items()}
-every = pytest.mark.parametrize("name", ROWS)
+OPTIMIZERS = {name: case.make() for name, case in CASES.items()}
+every = pytest.mark.parametrize("name", CASES)
 
 # Nothing, less than float16 can hold the square of, and more than it can.
 SIZES = [[0.0, 0.0, 0.0], [6e-8, -6e-8, 6e-8], [300.0, -1e4, 6e4], [0.0, 300.0, 6e-8], [6e4, 6e4, 6e4]]
@@ -17,7 +17,7 @@ SIZES = [[0.0, 0.0, 0.0], [6e-8, -6e-8, 6e-8], [300.0, -1e4, 6e4], [0.0, 300.0, 
 
 def params_of(name, dtype):
     generator = torch.Generator().manual_seed(0)
-    shapes = ROWS[name].shapes
+    shapes = CASES[name].shapes
     drawn = {key: torch.randn(shape, generator=generator, dtype=torch.float64) for key, shape in shapes.items()}
     return tree.map(lambda leaf: leaf.to(torch.float16).to(dtype), drawn)
 

@@ -9,7 +9,7 @@ from torch.autograd import forward_ad
 
 from funcdl import optim, transforms, tree
 from funcdl.optim import schedules
-from tests.optim.rows import ROWS
+from tests.optim.cases import CASES
 
 JUMPS = {"sign_sgd", "scale_by_sign", "lion", "scale_by_lion", "rprop", "scale_by_rprop"}  # at 0 by twice a step
 PARAMS = {"w": torch.tensor([[0.5, -1.0], [2.0, 0.0]], dtype=torch.float64), "b": torch.zeros(2, dtype=torch.float64)}
@@ -33,13 +33,13 @@ def finite(values):
     return all(leaf.isfinite().all() for leaf in tree.leaves(values))
 
 
-@pytest.mark.parametrize("name", sorted(set(ROWS) - JUMPS))
+@pytest.mark.parametrize("name", sorted(set(CASES) - JUMPS))
 def test_a_gradient_may_pass_through_zero(name):
-    if ROWS[name].tolerance:
+    if CASES[name].tolerance:
         pytest.skip("its arithmetic is in bfloat16")
-    optimizer, generator = ROWS[name].make(), torch.Generator().manual_seed(0)
+    optimizer, generator = CASES[name].make(), torch.Generator().manual_seed(0)
     params, grads = (
-        {key: torch.randn(s, generator=generator, dtype=torch.float64) for key, s in ROWS[name].shapes.items()}
+        {key: torch.randn(s, generator=generator, dtype=torch.float64) for key, s in CASES[name].shapes.items()}
         for _ in range(2)
     )
     state = optimizer.init(params)
@@ -68,7 +68,7 @@ ROOTS = {
     "prodigy, b2=0": lambda: optim.prodigy(betas=(0.0, 0.0)),
     "schedule_free, lr=0": lambda: optim.schedule_free_adamw(0.0),
     "centered": lambda: optim.rmsprop(0.1, centered=True, momentum=0.5),
-    "clip": lambda: optim.chain(*(part(0.5) for part in CLIPS)),
+    "clip": lambda: optim.chain(*(clip(0.5) for clip in CLIPS)),
     "muon": lambda: optim.partition({"m": optim.muon(0.1), "a": optim.adam(0.1)}, {"w": "m", "b": "a"}),
     "lbfgs": lambda: optim.lbfgs(history_size=2),
     "noise": lambda: optim.add_noise(torch.tensor([1, 2], dtype=torch.int32), eta=0.0),
@@ -96,11 +96,11 @@ def test_derivatives_are_finite_at_gradients_and_parameters_of_zero(name, scale)
 
 
 def test_a_ratio_of_norms_that_is_not_taken_has_no_derivative():
-    part = optim.scale_by_trust_ratio()
+    transformation = optim.scale_by_trust_ratio()
     zeros = tree.zeros_like(GRADS)
 
     def update(grads, params):
-        return total(part.update(grads, part.init(params), params)[0])
+        return total(transformation.update(grads, transformation.init(params), params)[0])
 
     ones = torch.arange(1, 5, dtype=torch.float64).view(2, 2)
     for grads, params in ((zeros, PARAMS), (GRADS, zeros), (zeros, zeros)):
@@ -110,10 +110,10 @@ def test_a_ratio_of_norms_that_is_not_taken_has_no_derivative():
 
 
 def test_the_norm_of_novograd_has_the_second_derivative_of_a_square_at_zero():
-    part = optim.scale_by_novograd()
+    transformation = optim.scale_by_novograd()
 
     def kept(g):
-        return part.update({"w": g}, part.init({"w": g}), {"w": g})[1].memory["norm_sq"]["w"]
+        return transformation.update({"w": g}, transformation.init({"w": g}), {"w": g})[1].buffers["norm_sq"]["w"]
 
     hessian = torch.func.hessian(kept)(torch.zeros(2, dtype=torch.float64))
     assert torch.equal(hessian, 2 * torch.eye(2, dtype=torch.float64))
@@ -128,21 +128,21 @@ def test_gradients_that_are_left_out_leave_derivatives_alone(bad):
     def f(params, numbers):
         return total(run(optimizer, params, grads, optim.replace_hyperparameters(state, numbers)))
 
-    by_params, by_numbers = transforms.grad(f, argnums=(0, 1))(PARAMS, optim.get_hyperparameters(state))
+    by_params, by_hyper = transforms.grad(f, argnums=(0, 1))(PARAMS, optim.get_hyperparameters(state))
     assert torch.equal(by_params["w"], torch.arange(1, 5, dtype=torch.float64).view(2, 2))
-    assert all(number.item() == 0 for number in by_numbers.values())
+    assert all(value.item() == 0 for value in by_hyper.values())
 
 
 STARTS = {
     "grads": lambda state: (GRADS, lambda grads: (grads, state, PARAMS)),
     "params": lambda state: (PARAMS, lambda params: (GRADS, state, params)),
-    "numbers": lambda state: (
+    "hyperparameters": lambda state: (
         optim.get_hyperparameters(state),
-        lambda numbers: (GRADS, optim.replace_hyperparameters(state, numbers), PARAMS),
+        lambda hyper: (GRADS, optim.replace_hyperparameters(state, hyper), PARAMS),
     ),
-    "memory": lambda state: (
-        state[0].memory,
-        lambda memory: (GRADS, (state[0]._replace(memory=memory), *state[1:]), PARAMS),
+    "buffers": lambda state: (
+        state[0].buffers,
+        lambda buffers: (GRADS, (state[0]._replace(buffers=buffers), *state[1:]), PARAMS),
     ),
 }
 
@@ -181,7 +181,7 @@ def test_whatever_records_one_operand_gets_the_same_derivatives(start):
         torch.testing.assert_close(forward_ad.unpack_dual(dual).tangent, expected_slope)
 
 
-def test_members_may_differ_in_one_number_only():
+def test_members_may_differ_in_one_hyperparameter_only():
     optimizer = optim.scale_by_adam()
     state = optimizer.init(PARAMS)
 
@@ -196,7 +196,7 @@ def test_members_may_differ_in_one_number_only():
 def test_muons_derivative_is_that_of_its_iteration():
     g = torch.tensor([[1.0, 0.2], [-0.4, 0.8], [0.5, 0.3]], dtype=torch.float64)
     mild = (1.5, -0.5, 0.0)
-    part = optim.orthogonalize(mild)
+    transformation = optim.orthogonalize(mild)
 
     def exact(g):
         x = g / torch.linalg.vector_norm(g)
@@ -205,7 +205,7 @@ def test_muons_derivative_is_that_of_its_iteration():
         return total({"w": x})
 
     def rounded(g):
-        return total(part.update({"w": g}, part.init({"w": g}), {"w": g})[0])
+        return total(transformation.update({"w": g}, transformation.init({"w": g}), {"w": g})[0])
 
     torch.testing.assert_close(transforms.grad(rounded)(g), transforms.grad(exact)(g), rtol=0.05, atol=0.1)
 
@@ -249,9 +249,11 @@ def test_the_derivatives_of_a_schedule_are_limits_of_differences(name):
     gradient = transforms.grad(f)
     differences = (transforms.vmap(f)(point + offsets) - transforms.vmap(f)(point - offsets)) / (2 * h)
     torch.testing.assert_close(gradient(point), differences, rtol=1e-6, atol=1e-7)
-    rows = transforms.vmap(gradient)
+    gradients = transforms.vmap(gradient)
     hessian = torch.func.jacrev(gradient)(point)
-    torch.testing.assert_close(hessian, (rows(point + offsets) - rows(point - offsets)) / (2 * h), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        hessian, (gradients(point + offsets) - gradients(point - offsets)) / (2 * h), rtol=1e-5, atol=1e-6
+    )
 
 
 COMPILED = {

@@ -8,16 +8,16 @@ import torch
 
 from funcdl import optim, random, tree
 from funcdl.optim import schedules
-from tests.optim.rows import ROWS
+from tests.optim.cases import CASES
 
-OPTIMIZERS = {name: row.make() for name, row in ROWS.items()}
-every = pytest.mark.parametrize("name", ROWS)
+OPTIMIZERS = {name: case.make() for name, case in CASES.items()}
+every = pytest.mark.parametrize("name", CASES)
 HALF, FULL, BRAIN, DOUBLE = torch.float16, torch.float32, torch.bfloat16, torch.float64
 
 
 def drawn(name, seed):
     generator = torch.Generator().manual_seed(seed)
-    return {key: torch.randn(shape, generator=generator) for key, shape in ROWS[name].shapes.items()}
+    return {key: torch.randn(shape, generator=generator) for key, shape in CASES[name].shapes.items()}
 
 
 def cast(values, dtype):
@@ -85,13 +85,13 @@ NAN = {
 }
 
 WHOLE = {
-    "k=2.5": (lambda: optim.multi_steps(sgd(), k=2.5), "multi_steps: k=2.5 is out of range; expected a whole number"),
-    "k=2.0": (lambda: optim.multi_steps(sgd(), k=2.0), "k=2.0 is out of range; expected a whole number, at least 1"),
+    "k=2.5": (lambda: optim.multi_steps(sgd(), k=2.5), "multi_steps: k=2.5 is out of range; expected an integer"),
+    "k=2.0": (lambda: optim.multi_steps(sgd(), k=2.0), "k=2.0 is out of range; expected an integer, at least 1"),
     "k=0": (lambda: optim.multi_steps(sgd(), k=0), "multi_steps: k=0 is out of range"),
     "k=nan": (lambda: optim.multi_steps(sgd(), k=math.nan), "k=nan is out of range"),
     "k=True": (lambda: optim.multi_steps(sgd(), k=True), "k=True is out of range"),
-    "lookahead": (lambda: optim.lookahead(sgd(), 2.5), "lookahead: sync_period=2.5 is out of range; expected a whole"),
-    "sam": (lambda: optim.sam(sgd(), sync_period=2.5), "sam: sync_period=2.5 is out of range; expected a whole number"),
+    "lookahead": (lambda: optim.lookahead(sgd(), 2.5), "lookahead: sync_period=2.5 is out of range; expected an int"),
+    "sam": (lambda: optim.sam(sgd(), sync_period=2.5), "sam: sync_period=2.5 is out of range; expected an integer"),
     "sam, 1": (lambda: optim.sam(sgd(), sync_period=1), "sam: sync_period=1 is out of range"),
     "lbfgs": (lambda: optim.lbfgs(history_size=2.0), "history_size=2.0 is out of range; expected 1, 2, ..."),
     "lbfgs, True": (lambda: optim.lbfgs(history_size=True), "history_size=True is out of range"),
@@ -100,10 +100,10 @@ WHOLE = {
     "cooldown": (lambda: optim.reduce_on_plateau(sgd(), cooldown=-1), "reduce_on_plateau: cooldown=-1 is out of range"),
     "errors": (lambda: optim.apply_if_finite(sgd(), -1), "max_consecutive_errors=-1 is out of range"),
     "errors, nan": (lambda: optim.apply_if_finite(sgd(), math.nan), "max_consecutive_errors=nan is out of range"),
-    "start": (lambda: optim.swa(start=1.5), "swa: start=1.5 is out of range; expected a whole number, at least 1"),
+    "start": (lambda: optim.swa(start=1.5), "swa: start=1.5 is out of range; expected an integer, at least 1"),
     "every": (lambda: optim.swa(every=0), "swa: every=0 is out of range"),
-    "below": (lambda: optim.flatten(sgd(), below=10.5), "flatten: below=10.5 is out of range; expected a whole number"),
-    "T_max": (lambda: schedules.cosine(0.1, 10.0), "cosine: T_max=10.0 is out of range; expected a whole number"),
+    "below": (lambda: optim.flatten(sgd(), below=10.5), "flatten: below=10.5 is out of range; expected an integer"),
+    "T_max": (lambda: schedules.cosine(0.1, 10.0), "cosine: T_max=10.0 is out of range; expected an integer"),
     "T_mult": (lambda: schedules.cosine_restarts(0.1, 10, 1.5), "cosine_restarts: T_mult=1.5 is out of range"),
     "warm-up": (lambda: schedules.warm_up(0.1, 2.5), "warm_up: total_iters=2.5 is out of range"),
     "milestone": (lambda: schedules.multi_step(0.1, [1, 2.5]), "multi_step: milestones=2.5 is out of range"),
@@ -124,7 +124,7 @@ OTHERS = {
     "call it": (lambda: optim.multi_steps(optim.adam, 2), "expected a transformation; call it: adam()"),
     "None": (lambda: optim.lookahead(None), "lookahead: the optimizer is None, expected a transformation; pass one"),
     "a list": (lambda: optim.chain([optim.adam()]), "chain: argument 0 is [chain("),
-    "in a partition": (lambda: optim.partition({"a": optim.adam}, {"*": "a"}), "partition: what stands at 'a' is <f"),
+    "in a partition": (lambda: optim.partition({"a": optim.adam}, {"*": "a"}), "partition: the value of 'a' is <f"),
     "masked": (
         lambda: optim.masked(0.1, "*"),
         "masked: the transformation is 0.1, expected a transformation; pass one",
@@ -144,8 +144,8 @@ def test_tuples_may_be_lists_or_tensors():
     params = {"w": torch.ones(2)}
     expected = optim.adam(betas=(0.5, 0.75)).init(params)
     for betas in ([0.5, 0.75], torch.tensor([0.5, 0.75])):
-        numbers = optim.get_hyperparameters(optim.adam(betas=betas).init(params))
-        assert numbers == optim.get_hyperparameters(expected)
+        hyper = optim.get_hyperparameters(optim.adam(betas=betas).init(params))
+        assert hyper == optim.get_hyperparameters(expected)
 
 
 def test_whole_numbers_may_be_tensors_and_schedules():
@@ -159,8 +159,8 @@ def test_whole_numbers_may_be_tensors_and_schedules():
 
 def test_a_block_may_be_clipped_below_1():
     params = {"w": torch.zeros(2)}
-    part = optim.clip_by_block_rms(0.25)
-    updates, _ = part.update({"w": torch.tensor([1.0, -1.0])}, part.init(params), params)
+    clip = optim.clip_by_block_rms(0.25)
+    updates, _ = clip.update({"w": torch.tensor([1.0, -1.0])}, clip.init(params), params)
     assert updates["w"].tolist() == [0.25, -0.25]
 
 
@@ -214,8 +214,8 @@ def test_transformations_of_ones_own_need_no_parameters():
     assert optim.chain(turn, turn).update({"w": torch.ones(1)}, ((), ()))[0]["w"].item() == 1
 
 
-def whole(part):
-    return optim.chain(part, optim.scale_by_learning_rate(0.1))
+def followed_by_lr(transformation):
+    return optim.chain(transformation, optim.scale_by_learning_rate(0.1))
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def whole(part):
         (optim.scale_by_adam(), optim.scale_by_lion()),
         (optim.scale_by_adam(amsgrad=True), optim.scale_by_adam()),
         (optim.scale_by_rmsprop(centered=True), optim.scale_by_rmsprop()),
-        (whole(optim.scale_by_yogi()), whole(optim.trace(0.9))),
+        (followed_by_lr(optim.scale_by_yogi()), followed_by_lr(optim.trace(0.9))),
         (optim.multi_steps(sgd(), 2), optim.apply_if_finite(sgd(), 2)),
         (optim.sam(sgd()), optim.multi_steps(sgd(), 2)),
         (optim.reduce_on_plateau(sgd()), optim.sam(sgd())),
@@ -238,8 +238,8 @@ def test_the_state_of_another_optimizer_is_refused(used, made):
 
 @pytest.mark.parametrize("returned", [{"w": 1}, None, (1, 2, 3), (1,), [1]])
 def test_an_update_that_returns_no_pair_is_named(returned):
-    mine = optim.part("mine", {}, lambda params: {}, lambda *arguments: returned)
-    with pytest.raises(ValueError, match=r"mine: its update returned a .*, expected the pair \(updates, memory\)"):
+    mine = optim.make_transformation("mine", {}, lambda params: {}, lambda *arguments: returned)
+    with pytest.raises(ValueError, match=r"mine: its update returned a .*, expected the pair \(updates, buffers\)"):
         mine.update(PARAMS, mine.init(PARAMS), PARAMS)
     bare = optim.Transformation(lambda params: (), lambda *arguments, **extra: returned)
     made = {

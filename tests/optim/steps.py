@@ -1,4 +1,4 @@
-"""A tree of parameters, steps with it, and whether two trees are the same."""
+"""A tree of parameters, runs of updates, and comparison of trees."""
 
 from functools import partial
 
@@ -17,12 +17,12 @@ def a_tree(seed=0, dtype=torch.float64):
 
 def run(transformation, params, gradients, **extra):
     """Returns the parameters after each update, and the last state."""
-    state, way = transformation.init(params), []
+    state, trajectory = transformation.init(params), []
     for grads in gradients:
         updates, state = transformation.update(grads, state, params, **extra)
         params = optim.apply_updates(params, updates)
-        way.append(params)
-    return way, state
+        trajectory.append(params)
+    return trajectory, state
 
 
 def same(actual, expected, **tolerance):

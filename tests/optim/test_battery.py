@@ -1,4 +1,4 @@
-"""What must hold for every optimizer and every part: a new export without a row here fails the first test."""
+"""What must hold for every optimizer and transformation: a new export without a case fails the first test."""
 
 import copy
 import pickle
@@ -8,19 +8,19 @@ import pytest
 import torch
 
 from funcdl import optim, transforms, tree
-from tests.optim.rows import FAMILIES, ROWS
-from tests.optim.rows.row import SHAPES
+from tests.optim.cases import CASES, FAMILIES
+from tests.optim.cases.case import SHAPES
 
-OPTIMIZERS = {name: row.make() for name, row in ROWS.items()}
-every = pytest.mark.parametrize("name", ROWS)
+OPTIMIZERS = {name: case.make() for name, case in CASES.items()}
+every = pytest.mark.parametrize("name", CASES)
 each_family = pytest.mark.parametrize("family", FAMILIES)
 
 
-def test_every_exported_optimizer_has_a_row():
+def test_every_exported_optimizer_has_a_case():
     makers = {
         name for name in optim.__all__ if getattr(optim, name).__annotations__.get("return") == "Transformation"
-    } - {"chain", "part"}
-    assert set(ROWS) == makers
+    } - {"chain", "make_transformation", "stateless"}
+    assert set(CASES) == makers
 
 
 def params_and_grads(dtype=torch.float64, device="cpu", seed=0, shapes=SHAPES):
@@ -54,7 +54,7 @@ def same(actual, expected, **tolerance):
 @every
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_the_form_of_params_and_state_never_changes(name, dtype, device):
-    params, grads = params_and_grads(dtype, device, shapes=ROWS[name].shapes)
+    params, grads = params_and_grads(dtype, device, shapes=CASES[name].shapes)
     state = OPTIMIZERS[name].init(params)
     before = form(params), form(state)
     for _ in range(3):
@@ -65,17 +65,17 @@ def test_the_form_of_params_and_state_never_changes(name, dtype, device):
         keys = path.split(".")
         if "count" in keys:
             assert (leaf.shape, leaf.dtype) == ((), torch.int64)
-            assert leaf.item() in (3, ROWS[name].inner_steps), path
+            assert leaf.item() in (3, CASES[name].inner_steps), path
         elif "hyperparameters" in keys:
             assert (leaf.shape, leaf.dtype) == ((), torch.float64)
         else:
-            own = [ROWS[name].own_dtypes[key] for key in keys if key in ROWS[name].own_dtypes]
+            own = [CASES[name].own_dtypes[key] for key in keys if key in CASES[name].own_dtypes]
             assert [leaf.dtype] == (own or [dtype]), path
 
 
 @every
 def test_update_leaves_its_arguments_as_they_are(name, device):
-    params, grads = params_and_grads(device=device, shapes=ROWS[name].shapes)
+    params, grads = params_and_grads(device=device, shapes=CASES[name].shapes)
     _, state = step(OPTIMIZERS[name], params, OPTIMIZERS[name].init(params), grads)
     arguments = (params, state, grads)
     copies, versions = tree.map(torch.clone, arguments), [leaf._version for leaf in tree.leaves(arguments)]
@@ -87,7 +87,7 @@ def test_update_leaves_its_arguments_as_they_are(name, device):
 
 @every
 def test_pickled_and_copied_it_is_the_same_transformation(name, device):
-    params, grads = params_and_grads(device=device, shapes=ROWS[name].shapes)
+    params, grads = params_and_grads(device=device, shapes=CASES[name].shapes)
     one = OPTIMIZERS[name]
     expected = step(one, params, one.init(params), grads)
     for other in (pickle.loads(pickle.dumps(one)), copy.deepcopy(one), copy.copy(one)):
@@ -104,10 +104,10 @@ def without(state, names):
 
 @every
 def test_zero_gradients_are_harmless(name, device):
-    params, grads = params_and_grads(device=device, shapes=ROWS[name].shapes)
-    transformation = ROWS[name].make()
+    params, grads = params_and_grads(device=device, shapes=CASES[name].shapes)
+    transformation = CASES[name].make()
     state, zeros = transformation.init(params), tree.zeros_like(grads)
-    state = without(state, ROWS[name].idle)
+    state = without(state, CASES[name].idle)
     after = params
     for _ in range(3):
         after, state = step(transformation, after, state, zeros)
@@ -116,7 +116,7 @@ def test_zero_gradients_are_harmless(name, device):
 
 @every
 def test_a_nan_in_the_gradients_does_what_the_documentation_says(name, device):
-    params, grads = params_and_grads(device=device, shapes=ROWS[name].shapes)
+    params, grads = params_and_grads(device=device, shapes=CASES[name].shapes)
     spoilt = tree.map(torch.clone, grads)
     spoilt["matrix"][2, 1] = torch.nan
     state = OPTIMIZERS[name].init(params)
@@ -131,15 +131,15 @@ def test_a_nan_in_the_gradients_does_what_the_documentation_says(name, device):
         "tree": tree.map(torch.ones_like, element),
         "nothing": tree.map(torch.zeros_like, element),
     }
-    same(tree.map(torch.isnan, params), expected[ROWS[name].nan])
-    assert ROWS[name].nan != "nothing" or all(leaf.isfinite().all() for leaf in tree.leaves(state))
+    same(tree.map(torch.isnan, params), expected[CASES[name].nan])
+    assert CASES[name].nan != "nothing" or all(leaf.isfinite().all() for leaf in tree.leaves(state))
 
 
 @every
 @pytest.mark.parametrize("dtype", [torch.complex128, torch.complex64])
 def test_a_complex_parameter_moves_as_the_pair_of_its_parts(name, dtype, device):
-    params, grads = params_and_grads(dtype, device, shapes=ROWS[name].shapes)
-    if not ROWS[name].takes_complex:
+    params, grads = params_and_grads(dtype, device, shapes=CASES[name].shapes)
+    if not CASES[name].takes_complex:
         with pytest.raises(ValueError, match=f"init: parameter '.*dtype {dtype}, expected a real"):
             OPTIMIZERS[name].init(params)
         return
@@ -151,7 +151,7 @@ def test_a_complex_parameter_moves_as_the_pair_of_its_parts(name, dtype, device)
         params, state = step(OPTIMIZERS[name], params, state, grads)
         real_params, real_state = step(OPTIMIZERS[name], real_params, real_state, real_grads)
         assert (form(params), form(state)) == before
-        if not ROWS[name].asks_shape:
+        if not CASES[name].asks_shape:
             same(tree.map(torch.view_as_real, params), real_params)
 
 
@@ -162,10 +162,10 @@ class Weights(NamedTuple):
 
 @every
 def test_takes_any_tree(name, device):
-    params, grads = params_and_grads(device=device, shapes=ROWS[name].shapes)
+    params, grads = params_and_grads(device=device, shapes=CASES[name].shapes)
 
     def after(params, grads):
-        state = without(OPTIMIZERS[name].init(params), ROWS[name].by_place)
+        state = without(OPTIMIZERS[name].init(params), CASES[name].by_place)
         return step(OPTIMIZERS[name], params, state, grads)[0]
 
     expected = after(params, grads)
@@ -190,14 +190,14 @@ def runner(family):
 
 def family_params_and_grads(family, device, seed=0):
     trees = {
-        name: params_and_grads(device=device, seed=seed, shapes=row.shapes) for name, row in FAMILIES[family].items()
+        name: params_and_grads(device=device, seed=seed, shapes=case.shapes) for name, case in FAMILIES[family].items()
     }
     return {name: params for name, (params, _) in trees.items()}, {name: grads for name, (_, grads) in trees.items()}
 
 
 def all_same(actual, expected):
     for name, result in expected.items():
-        same(actual[name], result, **ROWS[name].tolerance)
+        same(actual[name], result, **CASES[name].tolerance)
 
 
 def scaled(state, factor):
@@ -274,7 +274,7 @@ def test_an_ensemble_takes_a_learning_rate_per_member(device):
 
 def minimize(f, name, lr, start, steps):
     """The value that so many steps reach; derivatives are written out, as autograd would take most of the time."""
-    optimizer, point = ROWS[name].descend(lr), ROWS[name].point
+    optimizer, point = CASES[name].descend(lr), CASES[name].point
     params = {"x": torch.tensor(start, dtype=torch.float64).reshape(point)}
     state = optimizer.init(params)
     for _ in range(steps):
@@ -296,9 +296,9 @@ def valley(x, y):
 
 @every
 def test_converges_on_a_quadratic(name):
-    assert minimize(bowl, name, ROWS[name].quadratic, [0.0, 0.0], 600) < 1e-3
+    assert minimize(bowl, name, CASES[name].quadratic, [0.0, 0.0], 600) < 1e-3
 
 
 @every
 def test_converges_on_rosenbrocks_valley(name):
-    assert minimize(valley, name, ROWS[name].rosenbrock, [-1.0, 1.0], 3000) < 0.8  # from 4
+    assert minimize(valley, name, CASES[name].rosenbrock, [-1.0, 1.0], 3000) < 0.8  # from 4

@@ -66,4 +66,4 @@ def test_nans_are_counted_leaf_by_leaf():
     ):
         updates, state = transformation.update(grads, state, params)
     same(updates, {"a": torch.tensor([0.0, inf, 2.0]), "b": torch.tensor(3.0)})
-    assert {name: int(count) for name, count in state.memory["nans"].items()} == {"a": 3, "b": 1}
+    assert {name: int(count) for name, count in state.buffers["nans"].items()} == {"a": 3, "b": 1}

@@ -1,6 +1,6 @@
-"""An optimizer is a function, so it has derivatives: the first and the second one of every row through three updates.
+"""An optimizer is a function, so it has derivatives: the first and the second of every case through three updates.
 
-They are taken with respect to the parameters, the scale of the gradients and every number that may change, and some of
+They are taken with respect to the parameters, the scale of the gradients and every hyperparameter, and some of
 the gradients are zero.
 """
 
@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from funcdl import optim, transforms, tree
-from tests.optim.rows import ROWS
+from tests.optim.cases import CASES
 
-WHOLE = {"k", "sync_period", "patience", "cooldown", "start", "every", "max_consecutive_errors"}  # decide, no amounts
-OPTIMIZERS = {name: row.make() for name, row in ROWS.items()}
-every = pytest.mark.parametrize("name", ROWS)
+INTEGERS = {"k", "sync_period", "patience", "cooldown", "start", "every", "max_consecutive_errors"}
+OPTIMIZERS = {name: case.make() for name, case in CASES.items()}
+every = pytest.mark.parametrize("name", CASES)
 STEP = 1e-5
 
 
@@ -25,7 +25,7 @@ def drawn(generator, shapes):
 def problem(name):
     """Parameters, and their gradients as a function of them and of a scale: some are 0, and so is a whole leaf."""
     generator = torch.Generator().manual_seed(0)
-    shapes = {**ROWS[name].shapes, "still": ROWS[name].shapes["matrix"]}
+    shapes = {**CASES[name].shapes, "still": CASES[name].shapes["matrix"]}
     params, slopes, offsets = (drawn(generator, shapes) for _ in range(3))
     for leaf in (slopes, offsets):
         leaf["matrix"][0, 0] = leaf["matrix"][3] = 0
@@ -38,7 +38,7 @@ def problem(name):
     return params, gradients
 
 
-PROBLEMS = {name: problem(name) for name in ROWS}
+PROBLEMS = {name: problem(name) for name in CASES}
 
 
 def friendly(value):
@@ -49,16 +49,16 @@ def friendly(value):
 def start(name, change=torch.clone):
     """What the result depends on."""
     params, _ = PROBLEMS[name]
-    numbers = optim.get_hyperparameters(OPTIMIZERS[name].init(params))
-    numbers = {path: change(value) for path, value in numbers.items() if path.split(".")[-1] not in WHOLE}
-    return {"params": params, "scale": torch.ones((), dtype=torch.float64), "numbers": numbers}
+    hyper = optim.get_hyperparameters(OPTIMIZERS[name].init(params))
+    hyper = {path: change(value) for path, value in hyper.items() if path.split(".")[-1] not in INTEGERS}
+    return {"params": params, "scale": torch.ones((), dtype=torch.float64), "hyper": hyper}
 
 
 def result(name, point):
-    """One number of the parameters and of all that the optimizer remembers, after three updates."""
+    """A scalar function of the parameters and the optimizer's buffers after three updates."""
     _, gradients = PROBLEMS[name]
     params = point["params"]
-    state = optim.replace_hyperparameters(OPTIMIZERS[name].init(params), point["numbers"])
+    state = optim.replace_hyperparameters(OPTIMIZERS[name].init(params), point["hyper"])
     for _ in range(3):
         loss = sum((leaf * leaf).sum() for leaf in tree.leaves(params))
         updates, state = OPTIMIZERS[name].update(gradients(params, point["scale"]), state, params, value=loss)
@@ -71,7 +71,7 @@ def coordinates(point):
     """The point as a vector, how to put it together, and how far to go along each coordinate: 0 where not at all."""
     vector, unravel = tree.ravel(point)
     steps = tree.map(lambda leaf: torch.full_like(leaf, STEP), point)
-    steps["numbers"] = tree.map(lambda value: STEP * value.abs(), point["numbers"])
+    steps["hyper"] = tree.map(lambda value: STEP * value.abs(), point["hyper"])
     return vector, unravel, tree.ravel(steps)[0]
 
 
@@ -84,7 +84,7 @@ def central(f, vector, steps):
 
 
 @every
-def test_derivatives_are_finite_at_the_numbers_of_its_row(name):
+def test_derivatives_are_finite_at_the_hyperparameters_of_its_case(name):
     gradient = transforms.grad(partial(result, name))
     point = start(name)
     first = gradient(point)
@@ -98,7 +98,7 @@ def test_derivatives_are_finite_at_the_numbers_of_its_row(name):
 
 @every
 def test_derivatives_are_limits_of_differences(name):
-    if ROWS[name].tolerance:
+    if CASES[name].tolerance:
         pytest.skip("its arithmetic is in bfloat16; see tests/faults/test_b_optimizers.py")
     vector, unravel, steps = coordinates(start(name, friendly))
 

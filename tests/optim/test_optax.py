@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from funcdl import optim, tree
+from tests.optim.cases import optax_family
 from tests.optim.optax_figures import FIGURES
-from tests.optim.rows import optax_family
 
 SHAPES = {"matrix": (2, 3), "scalar": (), "vector": (3,)}  # in the order in which optax and funcdl flatten dicts
 RECORDED_STEPS, STEPS = 23, 50  # 23 leaves SAM on its way up, for two and for three updates to a step
@@ -197,9 +197,9 @@ def test_takes_the_steps_of_optax(case):
 
 
 def test_every_optimizer_of_the_family_is_here():
-    rows = {name for family in optax_family.FAMILIES.values() for name in family}
-    other_draws, last_part_of_others = {"add_noise", "noisy_sgd"}, {"schedule_free"}
-    assert {name for name, _ in CASES.values()} == rows - other_draws - last_part_of_others
+    names = {name for family in optax_family.FAMILIES.values() for name in family}
+    other_draws, tested_in_others = {"add_noise", "noisy_sgd"}, {"schedule_free"}
+    assert {name for name, _ in CASES.values()} == names - other_draws - tested_in_others
 
 
 def record():

@@ -246,7 +246,7 @@ def test_gradients_flow_through_a_schedule_into_its_numbers():
         (lambda: schedules.linear(0.1, start_factor=-0.1), "linear: start_factor=-0.1"),
         (lambda: schedules.linear(0.1, end_factor=-0.1), "linear: end_factor=-0.1"),
         (lambda: schedules.linear(0.1, total_iters=0), "linear: total_iters=0"),
-        (lambda: schedules.polynomial(0.1, 2.5), "polynomial: total_iters=2.5 .* whole number of steps, at least 1"),
+        (lambda: schedules.polynomial(0.1, 2.5), "polynomial: total_iters=2.5 .* integer number of steps, at least 1"),
         (lambda: schedules.polynomial(0.1, 5, -1.0), "polynomial: power=-1.0"),
         (lambda: schedules.exponential(0.1, -0.5), "exponential: gamma=-0.5"),
         (lambda: schedules.step(0.1, True), "step: step_size=True"),

@@ -1,4 +1,4 @@
-"""Chains, numbers in the state, and what is refused."""
+"""Chains, hyperparameters in the state, and errors."""
 
 import re
 
@@ -25,7 +25,7 @@ def test_an_empty_chain_returns_the_gradients():
     assert optim.chain().update(PARAMS, optim.chain().init(PARAMS), PARAMS) == (PARAMS, ())
 
 
-def test_extra_arguments_reach_the_parts():
+def test_extra_arguments_reach_each_transformation():
     seen = []
 
     def update(grads, state, params, *, loss):
@@ -36,7 +36,7 @@ def test_extra_arguments_reach_the_parts():
     optim.chain(optim.chain(spy), spy).update(PARAMS, (((),), ()), PARAMS, loss=1.0)
     assert seen == [1.0, 1.0]
     optimizer = optim.adam()
-    optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS, loss=1.0)  # parts take no notice of what they do not know
+    optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS, loss=1.0)  # unknown extra arguments are ignored
 
 
 def test_apply_updates_keeps_the_dtype():
@@ -49,15 +49,15 @@ def test_a_decay_near_one_survives_bfloat16():
     params = {"w": torch.ones(1, dtype=torch.bfloat16)}
     transformation = optim.scale_by_adam()
     _, state = transformation.update({"w": torch.full_like(params["w"], 2.0)}, transformation.init(params), params)
-    torch.testing.assert_close(state.memory["exp_avg_sq"]["w"].item(), 0.004, rtol=1e-2, atol=0)
+    torch.testing.assert_close(state.buffers["exp_avg_sq"]["w"].item(), 0.004, rtol=1e-2, atol=0)
 
 
-def test_replacing_a_number_equals_making_the_optimizer_with_it():
+def test_replacing_a_hyperparameter_equals_making_the_optimizer_with_it():
     grads = {"w": torch.tensor([0.5, 0.1]), "b": torch.tensor(2.0)}
     made = optim.adam(lr=0.3, betas=(0.5, 0.7), weight_decay=0.2)
     plain = optim.adam()
-    numbers = {"0.weight_decay": 0.2, "beta1": 0.5, "1.beta2": torch.tensor(0.7, dtype=torch.float64)}
-    state = optim.replace_hyperparameters(plain.init(PARAMS), numbers, lr=0.3)
+    replacements = {"0.weight_decay": 0.2, "beta1": 0.5, "1.beta2": torch.tensor(0.7, dtype=torch.float64)}
+    state = optim.replace_hyperparameters(plain.init(PARAMS), replacements, lr=0.3)
     assert tree.structure(state) == tree.structure(made.init(PARAMS))
     expected, actual = made.update(grads, made.init(PARAMS), PARAMS), plain.update(grads, state, PARAMS)
     torch.testing.assert_close(tree.leaves(actual), tree.leaves(expected), rtol=0, atol=0)
@@ -76,11 +76,12 @@ def test_the_state_shares_no_memory_with_a_tensor_it_was_made_from():
     assert optim.get_hyperparameters(optim.sgd(lr=lr).init(PARAMS))["1.lr"].data_ptr() != lr.data_ptr()
 
 
-def test_numbers_are_addressed_by_path_or_by_what_is_unique_in_it():
+def test_hyperparameters_are_addressed_by_path_or_by_a_unique_part_of_it():
     optimizer = optim.chain(optim.clip_by_global_norm(1.0), optim.sgd(0.1), optim.adadelta(0.2))
     state = optimizer.init(PARAMS)
-    numbers = optim.get_hyperparameters(optim.replace_hyperparameters(state, {"1.lr": 1.0, "2.2.lr": 2.0, "rho": 0.5}))
-    assert (numbers["1.1.lr"], numbers["2.2.lr"], numbers["2.1.rho"]) == (1.0, 2.0, 0.5)
+    state = optim.replace_hyperparameters(state, {"1.lr": 1.0, "2.2.lr": 2.0, "rho": 0.5})
+    values = optim.get_hyperparameters(state)
+    assert (values["1.1.lr"], values["2.2.lr"], values["2.1.rho"]) == (1.0, 2.0, 0.5)
     with pytest.raises(ValueError, match=re.escape("'lr' may be any of 1.1.lr, 2.2.lr")):
         optim.replace_hyperparameters(state, lr=1.0)
 
@@ -144,7 +145,7 @@ def test_bad_replacements_are_refused(value, message):
         (lambda: optim.lbfgs(history_size=0), "history_size=0 is out of range; expected 1, 2, "),
     ],
 )
-def test_bad_numbers_are_refused_when_the_optimizer_is_made(make, message):
+def test_bad_hyperparameters_are_refused_when_the_optimizer_is_made(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -195,13 +196,13 @@ def test_gradients_flow_through_an_update_into_a_learning_rate():
     torch.testing.assert_close(transforms.grad(loss_after_a_step)(torch.tensor(0.1)), torch.tensor(-2.0))
 
 
-def test_states_made_under_vmap_carry_a_number_each():
+def test_states_made_under_vmap_have_a_hyperparameter_each():
     states = transforms.vmap(lambda lr: optim.adam(lr=lr).init(PARAMS))(torch.tensor([0.25, 0.5]))
     assert optim.get_hyperparameters(states)["2.lr"].tolist() == [0.25, 0.5]
 
 
 @pytest.mark.parametrize("make", [optim.adam, optim.adadelta, lambda: optim.sgd(momentum=0.9, nesterov=True)])
-def test_a_number_is_cast_once_for_all_leaves_of_a_dtype(make):
+def test_a_hyperparameter_is_cast_once_for_all_leaves_of_a_dtype(make):
     def casts(count):
         params = [torch.ones(2) for _ in range(count)]
         state = make().init(params)

@@ -107,26 +107,26 @@ def test_frozen_parameters_stay_whatever_their_gradients_are():
         {"train": optim.adamw(0.1, weight_decay=0.5), "frozen": optim.freeze("*")}, {"body": "frozen", "*": "train"}
     )
     for optimizer in (before, apart):
-        way, state = run(optimizer, params, [grads] * 3)
-        same(way[-1]["body"], params["body"], rtol=0, atol=0)
-        assert (way[-1]["head"]["weight"] != params["head"]["weight"]).all()
+        trajectory, state = run(optimizer, params, [grads] * 3)
+        same(trajectory[-1]["body"], params["body"], rtol=0, atol=0)
+        assert (trajectory[-1]["head"]["weight"] != params["head"]["weight"]).all()
     assert not any("body" in path for path in tree.paths(state))  # no averages are kept for them
 
 
 def test_errors_that_come_too_often_in_a_row_are_taken():
     params, good, bad = {"w": torch.zeros(1)}, {"w": torch.ones(1)}, {"w": torch.tensor([inf])}
     optimizer = optim.apply_if_finite(optim.sgd(1.0, 0.5), 2)
-    way, state = run(optimizer, params, [good, bad, bad, good, bad])
-    assert [p["w"].item() for p in way] == [-1.0, -1.0, -1.0, -2.5, -2.5]
-    memory = state.wrapper.memory
-    assert (int(memory["total_notfinite"]), int(memory["notfinite_count"]), bool(memory["last_finite"])) == (
+    trajectory, state = run(optimizer, params, [good, bad, bad, good, bad])
+    assert [p["w"].item() for p in trajectory] == [-1.0, -1.0, -1.0, -2.5, -2.5]
+    errors = state.wrapper.buffers
+    assert (int(errors["total_notfinite"]), int(errors["notfinite_count"]), bool(errors["last_finite"])) == (
         3,
         1,
         False,
     )
     same(state.optimizer[1].count, torch.tensor(2))
-    way, _ = run(optimizer, params, [bad] * 3)
-    assert [p["w"].item() for p in way] == [0.0, 0.0, -inf]
+    trajectory, _ = run(optimizer, params, [bad] * 3)
+    assert [p["w"].item() for p in trajectory] == [0.0, 0.0, -inf]
 
 
 @pytest.mark.parametrize("make", [lambda: optim.adam(0.1, weight_decay=0.1), lambda: optim.adadelta()])
@@ -139,7 +139,7 @@ def test_a_flattened_tree_steps_as_the_tree(make):
     assert {
         name: leaf.shape
         for path, leaf in tree.leaves_with_paths(state)
-        if "memory" in path and (name := path.split(".")[-1])
+        if "buffers" in path and (name := path.split(".")[-1])
     } == {"float64": (27,), "float32": (3,)}
 
 
@@ -190,7 +190,10 @@ REFUSED = [
         lambda: optim.partition({"a": optim.adam()}, {"head": {"weight": "a"}}),
         r"partition: the tree of labels is no tree of str like the parameters: missing \['body.0.bias'",
     ),
-    (lambda: optim.reduce_on_plateau(optim.clip_by_norm(1.0)), "reduce_on_plateau: the optimizer has no number 'lr'"),
+    (
+        lambda: optim.reduce_on_plateau(optim.clip_by_norm(1.0)),
+        "reduce_on_plateau: the optimizer has no hyperparameter 'lr'",
+    ),
 ]
 
 
@@ -222,7 +225,7 @@ def test_what_fits_nothing_is_refused_when_the_state_is_made(make, message):
         (lambda: optim.partition({1: optim.sgd()}, {"*": 1}), "the label 1 is no name without dots"),
     ],
 )
-def test_bad_numbers_are_refused_when_the_wrapper_is_made(make, message):
+def test_bad_hyperparameters_are_refused_when_the_wrapper_is_made(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 

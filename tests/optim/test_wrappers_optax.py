@@ -117,7 +117,7 @@ def test_counts_errors_as_optax():
     ours, theirs = CASES["apply_if_finite"]
     (_, mine), (_, twin) = our_path(ours, spoilt), their_path(theirs, spoilt)
     for name in ("notfinite_count", "total_notfinite", "last_finite"):
-        assert int(mine.wrapper.memory[name]) == int(getattr(twin, name)), name
+        assert int(mine.wrapper.buffers[name]) == int(getattr(twin, name)), name
 
 
 def test_lookahead_takes_the_fast_steps_of_optax_and_keeps_its_slow_parameters():

@@ -1,12 +1,12 @@
-"""Numbers that change from update to update: pure functions of the number of updates done before.
+"""Schedules: hyperparameters as pure functions of the number of updates done before.
 
 A schedule takes a 0-dim int64 tensor (0 at the first update) and returns a 0-dim float64 tensor on its device. It can
-stand for any number of any optimizer: `optim.adam(lr=optim.schedules.cosine(1e-3, T_max=100))`. A function of your own
-will do as well, which is what torch's `LambdaLR` is for. The schedule that watches the loss is a wrapper,
-`optim.reduce_on_plateau`, since it has something to remember.
+be any hyperparameter of any optimizer: `optim.adam(lr=optim.schedules.cosine(1e-3, T_max=100))`. Any such function is a
+schedule, so there is no need of torch's `LambdaLR`. A schedule that depends on the loss has a state and so is a
+wrapper, `optim.reduce_on_plateau`.
 """
 
-from funcdl.optim.schedules.combined import join, product, warm_up
+from funcdl.optim.schedules.composition import join, product, warm_up
 from funcdl.optim.schedules.cycles import cosine_restarts, cyclic, one_cycle, one_cycle_momentum
 from funcdl.optim.schedules.decays import (
     constant,
@@ -18,7 +18,7 @@ from funcdl.optim.schedules.decays import (
     polynomial,
     step,
 )
-from funcdl.optim.schedules.pieces import piecewise
+from funcdl.optim.schedules.interpolation import piecewise
 
 __all__ = [
     "constant",

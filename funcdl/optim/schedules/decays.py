@@ -1,4 +1,4 @@
-"""Schedules that hold, fall or rise by one formula."""
+"""Schedules with one formula: constant, linear, polynomial, exponential, stepwise, inverse time, cosine."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from funcdl.optim import differentiable
 from funcdl.optim.hyperparameters import Scalar, Schedule
-from funcdl.optim.schedules.arguments import increasing, real, whole
+from funcdl.optim.safe_math import safe_power
+from funcdl.optim.schedules.validation import check_increasing, check_number, check_steps
 
 
 def constant(lr: float | Tensor, factor: float = 1.0, total_iters: int = 0) -> Schedule:
-    """The same number at every update, or `factor` times as much at the first `total_iters` updates.
+    """A constant, multiplied by `factor` during the first `total_iters` updates.
 
     Args:
-        lr: the number, which may be negative.
-        factor: what it is multiplied by at first, in [0, 1].
+        lr: the constant, which may be negative.
+        factor: factor at first, in [0, 1].
         total_iters: for how many updates.
 
     Raises:
@@ -30,9 +30,9 @@ def constant(lr: float | Tensor, factor: float = 1.0, total_iters: int = 0) -> S
 
     With `factor` and `total_iters` it equals `torch.optim.lr_scheduler.ConstantLR`, whose defaults are 1/3 and 5.
     """
-    real("constant", "lr", lr, low=-math.inf)
-    real("constant", "factor", factor, high=1.0, open=False)
-    whole("constant", "total_iters", total_iters, low=0)
+    check_number("constant", "lr", lr, low=-math.inf)
+    check_number("constant", "factor", factor, high=1.0, open=False)
+    check_steps("constant", "total_iters", total_iters, low=0)
 
     def value(step: Int[Tensor, ""]) -> Scalar:
         return lr * (factor + (1 - factor) * (step >= total_iters).double())
@@ -41,10 +41,10 @@ def constant(lr: float | Tensor, factor: float = 1.0, total_iters: int = 0) -> S
 
 
 def linear(lr: float | Tensor, start_factor: float = 1 / 3, end_factor: float = 1.0, total_iters: int = 5) -> Schedule:
-    """A straight line from `start_factor lr` at step 0 to `end_factor lr` at step `total_iters`, and level from there.
+    """Linear from `start_factor lr` at step 0 to `end_factor lr` at step `total_iters`, and constant after that.
 
     Args:
-        lr: the number that the factors multiply.
+        lr: the value that the factors multiply.
         start_factor: the factor at step 0, at least 0.
         end_factor: the factor at step `total_iters` and beyond, at least 0.
         total_iters: steps from one to the other, at least 1.
@@ -58,10 +58,10 @@ def linear(lr: float | Tensor, start_factor: float = 1 / 3, end_factor: float = 
 
     Equals `torch.optim.lr_scheduler.LinearLR`, which refuses factors above 1 and a `start_factor` of 0.
     """
-    real("linear", "lr", lr)
-    real("linear", "start_factor", start_factor)
-    real("linear", "end_factor", end_factor)
-    whole("linear", "total_iters", total_iters)
+    check_number("linear", "lr", lr)
+    check_number("linear", "start_factor", start_factor)
+    check_number("linear", "end_factor", end_factor)
+    check_steps("linear", "total_iters", total_iters)
 
     def value(step: Int[Tensor, ""]) -> Scalar:
         return lr * (start_factor + (end_factor - start_factor) * step.double().clamp(max=total_iters) / total_iters)
@@ -73,9 +73,9 @@ def polynomial(lr: float | Tensor, total_iters: int = 5, power: float = 1.0) -> 
     """`lr (1 - step / total_iters) ^ power`, and 0 from step `total_iters` on.
 
     Args:
-        lr: the number at step 0.
+        lr: the value at step 0.
         total_iters: steps to 0, at least 1.
-        power: of what is left, at least 0.
+        power: exponent, at least 0.
 
     Raises:
         ValueError: an argument is out of range.
@@ -86,12 +86,12 @@ def polynomial(lr: float | Tensor, total_iters: int = 5, power: float = 1.0) -> 
 
     Equals `torch.optim.lr_scheduler.PolynomialLR`.
     """
-    real("polynomial", "lr", lr)
-    whole("polynomial", "total_iters", total_iters)
-    real("polynomial", "power", power)
+    check_number("polynomial", "lr", lr)
+    check_steps("polynomial", "total_iters", total_iters)
+    check_number("polynomial", "power", power)
 
     def value(step: Int[Tensor, ""]) -> Scalar:
-        return lr * differentiable.power(1 - step.double().clamp(max=total_iters) / total_iters, power)
+        return lr * safe_power(1 - step.double().clamp(max=total_iters) / total_iters, power)
 
     return value
 
@@ -100,7 +100,7 @@ def exponential(lr: float | Tensor, gamma: float) -> Schedule:
     """`lr gamma ^ step`.
 
     Args:
-        lr: the number at step 0.
+        lr: the value at step 0.
         gamma: factor from step to step, at least 0.
 
     Raises:
@@ -111,8 +111,8 @@ def exponential(lr: float | Tensor, gamma: float) -> Schedule:
 
     Equals `torch.optim.lr_scheduler.ExponentialLR`.
     """
-    real("exponential", "lr", lr)
-    real("exponential", "gamma", gamma)
+    check_number("exponential", "lr", lr)
+    check_number("exponential", "gamma", gamma)
 
     def value(step: Int[Tensor, ""]) -> Scalar:
         return lr * gamma ** step.double()
@@ -124,7 +124,7 @@ def step(lr: float | Tensor, step_size: int, gamma: float = 0.1) -> Schedule:
     """Multiplied by `gamma` every `step_size` updates: `lr gamma ^ floor(step / step_size)`.
 
     Args:
-        lr: the number at step 0.
+        lr: the value at step 0.
         step_size: updates between two changes, at least 1.
         gamma: factor of each change, at least 0.
 
@@ -137,9 +137,9 @@ def step(lr: float | Tensor, step_size: int, gamma: float = 0.1) -> Schedule:
 
     Equals `torch.optim.lr_scheduler.StepLR`.
     """
-    real("step", "lr", lr)
-    whole("step", "step_size", step_size)
-    real("step", "gamma", gamma)
+    check_number("step", "lr", lr)
+    check_steps("step", "step_size", step_size)
+    check_number("step", "gamma", gamma)
 
     def value(step: Int[Tensor, ""]) -> Scalar:
         return lr * gamma ** (step // step_size).double()
@@ -151,7 +151,7 @@ def multi_step(lr: float | Tensor, milestones: Sequence[int], gamma: float = 0.1
     """Multiplied by `gamma` at each milestone.
 
     Args:
-        lr: the number at step 0.
+        lr: the value at step 0.
         milestones: the steps at which it changes, increasing.
         gamma: factor of each change, at least 0.
 
@@ -164,9 +164,9 @@ def multi_step(lr: float | Tensor, milestones: Sequence[int], gamma: float = 0.1
 
     Equals `torch.optim.lr_scheduler.MultiStepLR`.
     """
-    real("multi_step", "lr", lr)
-    real("multi_step", "gamma", gamma)
-    steps = increasing("multi_step", "milestones", milestones)
+    check_number("multi_step", "lr", lr)
+    check_number("multi_step", "gamma", gamma)
+    steps = check_increasing("multi_step", "milestones", milestones)
 
     def value(step: Int[Tensor, ""]) -> Scalar:
         passed = torch.zeros_like(step)
@@ -178,10 +178,10 @@ def multi_step(lr: float | Tensor, milestones: Sequence[int], gamma: float = 0.1
 
 
 def inverse_time(lr: float | Tensor, gamma: float, power: float = 1.0) -> Schedule:
-    """`lr / (1 + gamma step) ^ power`, which falls slowly enough for stochastic gradients to find the minimum.
+    """`lr / (1 + gamma step) ^ power`, slow enough a decay for stochastic gradient descent to converge.
 
     Args:
-        lr: the number at step 0.
+        lr: the value at step 0.
         gamma: decay per step, at least 0.
         power: at least 0; the theory asks for more than 1/2 and at most 1.
 
@@ -194,9 +194,9 @@ def inverse_time(lr: float | Tensor, gamma: float, power: float = 1.0) -> Schedu
     Robbins and Monro, "A Stochastic Approximation Method" (1951). With a power of 1 and `gamma = decay_rate /
     decay_steps` it equals `keras.optimizers.schedules.InverseTimeDecay`.
     """
-    real("inverse_time", "lr", lr)
-    real("inverse_time", "gamma", gamma)
-    real("inverse_time", "power", power)
+    check_number("inverse_time", "lr", lr)
+    check_number("inverse_time", "gamma", gamma)
+    check_number("inverse_time", "power", power)
 
     def value(step: Int[Tensor, ""]) -> Scalar:
         return lr / (1 + gamma * step.double()) ** power
@@ -205,14 +205,14 @@ def inverse_time(lr: float | Tensor, gamma: float, power: float = 1.0) -> Schedu
 
 
 def cosine(lr: float | Tensor, T_max: int, eta_min: float = 0.0) -> Schedule:
-    """Half a cosine from `lr` at step 0 down to `eta_min` at step `T_max`; beyond, it comes up again.
+    """Cosine annealing from `lr` at step 0 down to `eta_min` at step `T_max`; after that it rises again.
 
     `eta_min + (lr - eta_min) (1 + cos(pi step / T_max)) / 2`.
 
     Args:
-        lr: the number at step 0.
-        T_max: steps to the lowest number, at least 1.
-        eta_min: the lowest number.
+        lr: the value at step 0.
+        T_max: steps to the lowest value, at least 1.
+        eta_min: the lowest value.
 
     Raises:
         ValueError: an argument is out of range.
@@ -223,9 +223,9 @@ def cosine(lr: float | Tensor, T_max: int, eta_min: float = 0.0) -> Schedule:
 
     Equals `torch.optim.lr_scheduler.CosineAnnealingLR`.
     """
-    real("cosine", "lr", lr)
-    whole("cosine", "T_max", T_max)
-    real("cosine", "eta_min", eta_min)
+    check_number("cosine", "lr", lr)
+    check_steps("cosine", "T_max", T_max)
+    check_number("cosine", "eta_min", eta_min)
 
     def value(step: Int[Tensor, ""]) -> Scalar:
         return eta_min + (lr - eta_min) * (1 + torch.cos(step.double() * (math.pi / T_max))) / 2

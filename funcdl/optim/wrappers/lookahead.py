@@ -1,0 +1,89 @@
+"""Lookahead: k steps forward, one step back."""
+
+from __future__ import annotations
+
+import torch
+
+from funcdl import tree
+from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_hyperparameter, check_integer
+from funcdl.optim.state import find_state
+from funcdl.optim.transformation import (
+    Buffers,
+    Hyper,
+    Transformation,
+    apply_updates,
+    chain,
+    check_is_transformation,
+    make_transformation,
+)
+from funcdl.optim.tree_math import tree_lerp, tree_where
+from funcdl.tree import Tree
+
+
+def lookahead(
+    optimizer: Transformation, sync_period: ScalarOrSchedule = 5, slow_step_size: ScalarOrSchedule = 0.5
+) -> Transformation:
+    """Lets an optimizer take a few fast steps, and then moves slow parameters part of the way towards the result.
+
+    After every `sync_period` updates, `slow <- slow + slow_step_size (p - slow)` and `p <- slow`. The parameters stay a
+    plain tree; the slow ones are in the state, and `slow_params(state)` returns them for evaluation.
+
+    Args:
+        optimizer: what takes the fast steps.
+        sync_period: updates between two synchronizations, an integer, at least 1.
+        slow_step_size: share of the way that the slow parameters move, in [0, 1].
+
+    Returns:
+        A transformation with the hyperparameters those of `optimizer`, as `0.1.lr`, `1.sync_period` and
+        `1.slow_step_size`. It has to be the last one of a chain.
+
+    Raises:
+        ValueError: a hyperparameter is out of range.
+
+    >>> from funcdl import optim
+    >>> optimizer, params = optim.lookahead(optim.sgd(lr=1.0), sync_period=2), {"w": torch.tensor([8.0])}
+    >>> state = optimizer.init(params)
+    >>> for _ in range(4):
+    ...     updates, state = optimizer.update({"w": torch.ones(1)}, state, params)
+    ...     params = optim.apply_updates(params, updates)
+    ...     print(params["w"].item(), optim.slow_params(state)["w"].item())
+    7.0 8.0
+    7.0 7.0
+    6.0 7.0
+    6.0 6.0
+
+    Zhang et al., "Lookahead Optimizer: k steps forward, 1 step back" (2019), https://arxiv.org/abs/1907.08610. Equals
+    `optax.lookahead`, the parameters of which are a pair of trees.
+    """
+    check_is_transformation("lookahead", optimizer)
+    hyperparameters = {
+        "sync_period": check_integer("lookahead", "sync_period", sync_period),
+        "slow_step_size": check_hyperparameter("lookahead", "slow_step_size", slow_step_size, high=1.0, open=False),
+    }
+
+    def init(params: Tree) -> Buffers:
+        return {"slow": tree.map(torch.clone, params)}
+
+    def update(grads: Tree, buffers: Buffers, params: Tree, hyper: Hyper, count: Count) -> tuple[Tree, Buffers]:
+        synchronizes = (count + 1) % hyper["sync_period"] == 0
+        slow = tree_lerp(buffers["slow"], apply_updates(params, grads), hyper["slow_step_size"])
+        updates = tree_where(synchronizes, tree.map(torch.sub, slow, params), grads)
+        return updates, {"slow": tree_where(synchronizes, slow, buffers["slow"])}
+
+    return chain(optimizer, make_transformation("lookahead", hyperparameters, init, update, as_real=False))
+
+
+def slow_params(state: Tree) -> Tree:
+    """Returns the slow parameters in the state of a `lookahead` optimizer; float32 for float16 ones.
+
+    Args:
+        state: of an optimizer that has one `lookahead` in it.
+
+    Raises:
+        ValueError: the state has no lookahead in it, or several.
+
+    >>> from funcdl import optim
+    >>> slow_params(optim.lookahead(optim.adam()).init({"w": torch.ones(2)}))
+    {'w': tensor([1., 1.])}
+    """
+    return find_state("slow_params", state, "slow", "lookahead()").buffers["slow"]
