@@ -12,7 +12,7 @@ from funcdl import data, train, tree
 from funcdl.train import Report, files
 from funcdl.transforms.inductor import missing_compiler
 
-from .settings import BatchSettings, Compile, Device, Settings, SettingsError
+from .settings import Compile, Device, Settings, SettingsError
 
 REPAY_STEPS = 2000  # on 2 cores compiling the convnet's step takes about as long as this many steps gain
 REPAY_SMALL_STEPS = 20_000  # the same for a step of a few operations, where the compiled loop gains half a millisecond
@@ -33,15 +33,15 @@ def choose_device(wanted: Device) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def count_steps(settings: BatchSettings, epochs: int, rows: int) -> int:
+def count_steps(batch_size: int, epochs: int, rows: int) -> int:
     """Returns the number of training steps in so many epochs over so many rows of data.
 
     Raises:
         SettingsError: the batch is larger than the data.
     """
-    if settings.batch_size > rows:
-        raise SettingsError(f"--batch-size {settings.batch_size}: must be at most {rows}, the samples to train on")
-    return epochs * data.steps_per_epoch(rows, settings.batch_size)
+    if batch_size > rows:
+        raise SettingsError(f"--batch-size {batch_size}: must be at most {rows}, the samples to train on")
+    return epochs * data.steps_per_epoch(rows, batch_size)
 
 
 def choose_compile(wanted: Compile, device: torch.device, steps: int, report: Report, repay: int = REPAY_STEPS) -> bool:

@@ -1,6 +1,6 @@
-"""The settings that recipes have in common, in groups: a recipe inherits those that it reads, and adds its own.
+"""Base classes for the settings of recipes: a recipe inherits those that it reads, and adds its own.
 
-The command line is made from them, so that a flag is shown only where it does something.
+The flags of the command line are their fields, so that a recipe shows only flags that do something.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What every recipe can be told: where its run goes, and how it is told of."""
+    """The settings of every recipe: where its files go and how its result is printed."""
 
-    dataset = "sample"  # without a type they are no settings: recipes that have a choice, or draw, make them so
+    dataset = "sample"  # class attributes, not fields: DataSettings and SeedSettings make them flags
     seed = 0
 
     out: Path | None = None
-    """The folder for what the run leaves behind; by default a new one under runs/."""
+    """The folder for the files of the run; by default a new one under runs/."""
     resume: bool = False
     """Go on with the run in --out (or the latest one), with its settings."""
     json: bool = False
@@ -42,7 +42,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class SeedSettings(Settings):
-    """What a recipe can be told that draws random numbers."""
+    """The settings of a recipe that draws random numbers."""
 
     seed: int = 0
     """Decides everything that is random."""
@@ -58,7 +58,7 @@ class SeedSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceSettings(Settings):
-    """What a recipe can be told whose tensors may lie on a GPU."""
+    """The settings of a recipe whose tensors may be on a GPU."""
 
     device: Device = "auto"
     """Where to compute; auto takes a GPU where there is one."""
@@ -66,7 +66,7 @@ class DeviceSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings(Settings):
-    """What a recipe can be told that has a data set of its tutorial beside the sample."""
+    """The settings of a recipe that has the data set of its tutorial besides the sample."""
 
     dataset: str = "sample"
     """Which data: "sample" comes with the package and needs no download."""
@@ -81,25 +81,25 @@ class DataSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DescentSettings(DeviceSettings):
-    """What a recipe can be told that goes downhill."""
+class OptimizationSettings(DeviceSettings):
+    """The settings of a recipe that takes steps of an optimizer; None is a default that depends on other settings."""
 
     epochs: int | None = None
     """Passes through the training data; by default what the data set needs."""
-    lr: float = 0.01
+    lr: float | None = None
     """Learning rate."""
 
     def check(self) -> None:
         """Raises SettingsError for a value that no run could use."""
         super().check()
         at_least(1, epochs=self.epochs)
-        if self.lr is not None and not (self.lr > 0 and math.isfinite(self.lr)):  # None: a recipe's choice by variant
+        if self.lr is not None and not (self.lr > 0 and math.isfinite(self.lr)):
             raise SettingsError(f"--lr {self.lr}: must be a positive number")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings(SeedSettings, DescentSettings):
-    """What a recipe can be told that trains from a random start, or on data that is drawn."""
+class TrainingSettings(SeedSettings, OptimizationSettings):
+    """The settings of a recipe that trains from random parameters, by a step that can be compiled."""
 
     compile: Compile = "auto"
     """Whether to compile the training step; auto does when the run is long enough to repay it."""
@@ -107,9 +107,9 @@ class TrainingSettings(SeedSettings, DescentSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSettings(DataSettings, TrainingSettings):
-    """What a recipe can be told that trains on batches of a data set."""
+    """The settings of a recipe that trains on batches of a data set."""
 
-    batch_size: int = 32
+    batch_size: int | None = None
     """Samples per step."""
 
     def check(self) -> None:
@@ -118,11 +118,11 @@ class BatchSettings(DataSettings, TrainingSettings):
         at_least(1, batch_size=self.batch_size)
 
 
-MOST = 10**12  # of anything that is counted; what comes of more does not fit into 64 bits
+MOST = 10**12  # of epochs, rows and the like; products of larger numbers do not fit into 64 bits
 
 
 def at_least(least: int, **values: int | None) -> None:
-    """Refuses settings below `least`, and above what can be counted; None stands for a default.
+    """Refuses settings below `least` or above `MOST`; None stands for a default.
 
     Raises:
         SettingsError: one of the values is lower, or higher.
@@ -139,7 +139,7 @@ def at_least(least: int, **values: int | None) -> None:
 
 
 def meant_for(settings: Settings, where: str, *names: str) -> None:
-    """Refuses settings that would do nothing: those that differ from their defaults though they are for `where` only.
+    """Refuses settings that would have no effect: those that differ from their defaults but are for `where` only.
 
     Raises:
         SettingsError: there is one.
@@ -159,7 +159,7 @@ def flag(name: str) -> str:
 
 
 def chosen(flag: str, text: str, names: Iterable[str]) -> list[str]:
-    """Returns those of `names` that the comma-separated `text` has, or all of them when it is empty.
+    """Returns those of `names` that are in the comma-separated `text`, or all of them if it is empty.
 
     Raises:
         SettingsError: it has something else.
@@ -173,12 +173,12 @@ def chosen(flag: str, text: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if not wanted or name in wanted]
 
 
-SESSION_ONLY = ("out", "resume", "json", "data_dir")  # may differ between the sittings of one run
+SESSION_ONLY = ("out", "resume", "json", "data_dir")  # may change when a run is resumed
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a recipe found, and how it was computed."""
+    """The result of a recipe, and how it was computed."""
 
     metrics: dict[str, Any]
     epochs: int = 0

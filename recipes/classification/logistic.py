@@ -36,6 +36,8 @@ class Settings(settings.TrainingSettings):
     """Draws the random start."""
     start: Literal["zero", "random"] = "zero"
     """zero: from w = b = 0, where every probability is one half; random: as torch draws them."""
+    lr: float = 0.01
+    """Learning rate."""
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:

@@ -60,7 +60,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         lambda leaf: leaf.to(device), [(data.standardise(x, by=known[0]), y) for x, y in (known, unknown)]
     )
     epochs = settings.epochs or EPOCHS[settings.dataset]
-    steps = runtime.count_steps(settings, epochs, len(inputs))
+    steps = runtime.count_steps(settings.batch_size, epochs, len(inputs))
     compiled = runtime.choose_compile(settings.compile, device, steps, report)
 
     model = models.mlp(*HIDDEN[settings.network], len(names))

@@ -80,7 +80,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         lambda leaf: leaf.transpose(0, 1).contiguous().to(device), tree.stack(parts)
     )
     epochs = settings.epochs or EPOCHS[settings.dataset]
-    steps = runtime.count_steps(settings, epochs, len(inputs))
+    steps = runtime.count_steps(settings.batch_size, epochs, len(inputs))
     compiled = runtime.choose_compile(settings.compile, device, steps, report)
 
     model = models.ensemble(models.mlp(16, 8, 1), settings.seeds)

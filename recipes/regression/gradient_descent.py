@@ -23,7 +23,7 @@ START = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.DescentSettings):
+class Settings(settings.OptimizationSettings):
     """Fit y = w x to the points (1, 2), (2, 4), (3, 6) by w <- w - rate * gradient, beginning at w = 1.
 
     The gradient of the mean squared error comes from the derivative written by hand, from `backward()`, and from

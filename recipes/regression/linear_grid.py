@@ -21,7 +21,7 @@ START = {"w": 0.5, "b": -2.0}  # of the descent that the pictures show
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.DescentSettings):
+class Settings(settings.OptimizationSettings):
     """Find the w of y = w x by its cost at 41 values, and the w and b of y = w x + b by the cost on a grid.
 
     The cost is the mean squared error over (1, 2), (2, 4), (3, 6): a parabola (14/3) (w - 2)^2, and a long valley

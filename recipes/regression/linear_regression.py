@@ -45,6 +45,8 @@ class Settings(settings.TrainingSettings):
     """Steps, each on all points; 1000 on the sample, 3000 on the noisy points."""
     optimizer: Literal["sgd", "adagrad", "adam", "adamax", "asgd", "lbfgs", "rmsprop", "rprop", "all"] = "sgd"
     """One optimizer, or all of them one after the other at the same rate."""
+    lr: float = 0.01
+    """Learning rate."""
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:

@@ -21,7 +21,7 @@ FIGURES |= {"rmsprop": "about 0.01", "adam": "about 0.01"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.TrainingSettings):
+class Settings(settings.SeedSettings, settings.DeviceSettings):
     """Train a network 1-20-1 by seven optimizers from one start on one order of batches, and compare.
 
     The members that share an update rule are one program under `vmap`: all rates of the sweep, and plain SGD with
@@ -33,17 +33,19 @@ class Settings(settings.TrainingSettings):
 
     epochs: int = 12
     """Passes through the points; gradient descent makes as many steps as the others, each on all points."""
-    lr: str = ""  # type: ignore[assignment]  # several numbers
+    lr: str = ""
     """One learning rate for all, or several with commas; by default 0.01, and 1 for Adadelta."""
     batch_size: int = 32
     """Samples per step, but for gradient descent."""
     only: str = ""
     """Which to race, such as sgd,adam; all of them by default."""
+    compile: settings.Compile = "auto"
+    """Whether to compile the training step; auto does when the run is long enough to repay it."""
 
     def check(self) -> None:
         """Raises SettingsError for a value that no run could use."""
-        settings.TrainingSettings(epochs=self.epochs, seed=self.seed).check()
-        at_least(1, batch_size=self.batch_size)
+        super().check()
+        at_least(1, epochs=self.epochs, batch_size=self.batch_size)
         rates(self.lr)
         chosen("--only", self.only, FIGURES)
         if self.batch_size > 1000:

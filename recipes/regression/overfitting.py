@@ -46,6 +46,8 @@ class Settings(settings.TrainingSettings):
     """Which ways to train, such as plain,dropout; all of them by default."""
     hidden: int = 300
     """Units of each hidden layer."""
+    lr: float = 0.01
+    """Learning rate."""
 
     def check(self) -> None:
         """Raises SettingsError for a value that no run could use."""

@@ -20,7 +20,7 @@ ValueAndGrad = Callable[..., tuple[Tensor, tree.Tree]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.DescentSettings):
+class Settings(settings.OptimizationSettings):
     """Fit y = w x, then y = w1 x^2 + w2 x + b, to (1, 2), (2, 4), (3, 6) by an update after each sample.
 
     Where a formula branches, writing derivatives by hand grows long; back-propagation does it from the formula of the
@@ -31,6 +31,8 @@ class Settings(settings.DescentSettings):
 
     epochs: int | None = None
     """Passes through the three points; 100."""
+    lr: float = 0.01
+    """Learning rate."""
 
 
 def line(params: tree.Tree, x: Tensor) -> Tensor:

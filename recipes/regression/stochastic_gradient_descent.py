@@ -21,7 +21,7 @@ START = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.DescentSettings):
+class Settings(settings.OptimizationSettings):
     """Fit y = w x to (1, 2), (2, 4), (3, 6) by an update after each sample, in this order, beginning at w = 1.
 
     Each update follows the gradient of one sample's squared error: three updates in an epoch where gradient descent
@@ -34,6 +34,8 @@ class Settings(settings.DescentSettings):
     """Passes through the three points; 100."""
     batch_size: int = 1
     """Samples per update, 1 to 3."""
+    lr: float = 0.01
+    """Learning rate."""
 
     def check(self) -> None:
         """Raises SettingsError for a value that no run could use."""

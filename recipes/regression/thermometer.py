@@ -44,6 +44,8 @@ class Settings(settings.TrainingSettings):
     """The readings as they are, or a tenth of them."""
     split: Literal["none", "book", "random"] = "none"
     """Which 2 of the 11 to hold out: none, the book's, or 2 that the seed draws."""
+    lr: float = 0.01
+    """Learning rate."""
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:

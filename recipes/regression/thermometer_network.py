@@ -35,7 +35,7 @@ class Settings(settings.TrainingSettings):
     """Units of the hidden layer."""
     epochs: int | None = None
     """Steps, each on all readings; 5000, or 3000 for the linear layer."""
-    lr: float | None = None  # type: ignore[assignment]
+    lr: float | None = None
     """Learning rate of SGD; 0.001, or the book's 0.01 for the linear layer."""
 
     def check(self) -> None:

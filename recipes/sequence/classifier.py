@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,7 @@ from funcdl import data, losses, metrics, nn, optim, random, train
 from funcdl.data import Sequences
 from funcdl.train import CheckpointError, files
 
-from .. import runtime
-from ..settings import BatchSettings
+from .. import runtime, settings
 
 Part = tuple[Sequences, Tensor]  # sequences and the number of the class of each
 
@@ -26,8 +26,18 @@ EVALUATION_BATCH = 256
 VOCABULARY = "vocabulary.json"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Settings(settings.BatchSettings):
+    """The settings of a classifier of sequences, trained by Adam."""
+
+    batch_size: int = 64
+    """Sequences per step."""
+    lr: float = 1e-3
+    """Adam's rate."""
+
+
 def fit(
-    settings: BatchSettings,
+    settings: Settings,
     report: train.Report,
     model: nn.Layer,
     known: Part,
@@ -56,7 +66,7 @@ def fit(
     """
     sequences, targets = known
     device = targets.device
-    steps = runtime.count_steps(settings, epochs, len(targets))
+    steps = runtime.count_steps(settings.batch_size, epochs, len(targets))
     widths = data.choose_widths(torch.cat([sequences["lengths"], held_out[0]["lengths"]]), WIDTHS)
     report.log(f"{len(targets)} sequences to train on, cut to {', '.join(map(str, widths))} steps: a graph for each")
     compiled = runtime.choose_compile(settings.compile, device, steps, report)
@@ -126,7 +136,7 @@ def read_vocabulary(run_dir: Path, description: Any = dict) -> dict[str, Any]:
     return vocabulary
 
 
-def load(settings: BatchSettings, folder: Path, model: nn.Layer, example: Sequences) -> Any:
+def load(settings: Settings, folder: Path, model: nn.Layer, example: Sequences) -> Any:
     """Returns the parameters of a run's checkpoint.
 
     Raises:

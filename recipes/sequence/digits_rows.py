@@ -46,7 +46,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     split = data.digits() if settings.dataset == "sample" else data.mnist(settings.data_dir)
     (images, labels), test = tree.map(lambda leaf: leaf.to(device), split)
     epochs = settings.epochs or EPOCHS[settings.dataset]
-    steps = runtime.count_steps(settings, epochs, len(images))
+    steps = runtime.count_steps(settings.batch_size, epochs, len(images))
     compiled = runtime.choose_compile(settings.compile, device, steps, report)
 
     model, optimizer = models.row_classifier(), optim.adam(lr=settings.lr)

@@ -35,7 +35,7 @@ class Settings(settings.TrainingSettings):
     of 10 and a linear layer; lstm, gru: one of 4, likewise; hihell: an RNN of 5 from hihell to ihello."""
     epochs: int | None = None
     """Steps, each on the whole word; 15, for lstm, gru and hihell 100."""
-    lr: float | None = None  # type: ignore[assignment]
+    lr: float | None = None
     """Adam's rate; 0.1, for rnn and embedding 0.05."""
 
 

@@ -13,7 +13,7 @@ from funcdl import data, metrics, models, random, train, tree
 from funcdl.data.names import MAX_LETTERS
 from funcdl.data.source import shortened
 
-from .. import pictures, runtime, settings
+from .. import pictures, runtime
 from ..settings import Outcome, SettingsError
 from . import classifier
 
@@ -22,7 +22,7 @@ SHOWN = 5  # likeliest classes in a prediction
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.BatchSettings):
+class Settings(classifier.Settings):
     """Tell the country of a surname: letters are embedded, two layers of a GRU read them from both ends, 18 classes.
 
     What the linear layer sees are the last states of the second layer: the backward one at the first letter, the

@@ -14,7 +14,7 @@ from funcdl.data.sentiment import CLASSES, MAX_WORDS
 from funcdl.data.source import DataError, shortened
 from funcdl.data.text import UNKNOWN
 
-from .. import pictures, runtime, settings
+from .. import pictures, runtime
 from ..settings import Outcome, SettingsError
 from . import classifier
 
@@ -22,7 +22,7 @@ EPOCHS = {"sample": 8, "sentiment": 10}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.BatchSettings):
+class Settings(classifier.Settings):
     """Judge phrases of film reviews in five classes: the exercise of the lecture on recurrent classifiers.
 
     Words in lower case are embedded, and an LSTM reads them from both ends. A fifth of the *sentences* is held out with

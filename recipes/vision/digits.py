@@ -124,7 +124,7 @@ def plan(settings: Settings, report: train.Report, network: Network, split: Spli
     """How many epochs there are to be, and whether to compile the step."""
     images, labels = split.train
     epochs = settings.epochs or network.epochs[settings.dataset]
-    steps = runtime.count_steps(settings, epochs, len(images))
+    steps = runtime.count_steps(settings.batch_size, epochs, len(images))
     return epochs, runtime.choose_compile(settings.compile, labels.device, steps, report)
 
 

@@ -38,9 +38,9 @@ class Settings(settings.BatchSettings):
     """sample: scikit-learn's digits; mnist: 60,000 and 10,000; hymenoptera: 397 photographs of ants and bees."""
     epochs: int | None = None
     """Passes through the data to tune on; 10 for digits, 9 for photographs."""
-    batch_size: int | None = None  # type: ignore[assignment]
+    batch_size: int | None = None
     """Samples per step; 5 digits or 32 photographs."""
-    lr: float | None = None  # type: ignore[assignment]
+    lr: float | None = None
     """Adam's rate, for what is new, or for all; 0.003 for digits, 0.001 for photographs."""
     only: str = ""
     """Ways to compare, separated by commas; all of them, if not said."""
@@ -93,7 +93,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     plan = planned(settings)
     task, lesson = begin(settings, report, old_key, new_key)
     rows, size = len(task.split.train[0]), settings.other_size or (160 if settings.dataset == "hymenoptera" else 40)
-    steps = runtime.count_steps(replace(settings, batch_size=plan.batch_size), plan.epochs, rows)
+    steps = runtime.count_steps(plan.batch_size, plan.epochs, rows)
     compiled = runtime.choose_compile(settings.compile, device, steps, report)
     if not settings.resume:
         report.save(task.params, {"run": runtime.environment(device, compiled)})  # from here on it can be resumed

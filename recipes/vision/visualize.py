@@ -7,7 +7,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -46,7 +46,7 @@ class Settings(settings.BatchSettings):
     """sample: scikit-learn's 1,797 digits, a fifth held out; mnist: the handbook's 60,000 and 10,000."""
     epochs: int | None = None
     """Passes through the training data; 4 on the sample, 1 on MNIST."""
-    batch_size: int | None = None  # type: ignore[assignment]
+    batch_size: int | None = None
     """Samples per step; 32 on the sample, 512 on MNIST."""
     lr: float = 0.001
     """Adam's rate."""
@@ -61,7 +61,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     split = Split(*tree.map(lambda leaf: leaf.to(device), split))
     batch_size = settings.batch_size or (32 if on_sample else 512)
     epochs = settings.epochs or (4 if on_sample else 1)
-    steps = runtime.count_steps(replace(settings, batch_size=batch_size), epochs, len(split.train[0]))
+    steps = runtime.count_steps(batch_size, epochs, len(split.train[0]))
     compiled = runtime.choose_compile(settings.compile, device, steps, report)
 
     model, optimizer = models.handbook_cnn(), optim.adam(lr=settings.lr)
