@@ -10,7 +10,7 @@ import torch
 
 from funcdl import data, train, tree
 from funcdl.train import Report, files
-from funcdl.transforms.inductor import missing_compiler
+from funcdl.transforms import missing_compiler
 from recipes.settings import BatchSettings, Compile, Device, Settings, SettingsError
 
 REPAY_STEPS = 2000  # on 2 cores compiling the convnet's step takes about as long as this many steps gain
