@@ -13,9 +13,11 @@ true of plain eager torch. What has no fallback is needed to trace and compile, 
 from __future__ import annotations
 
 import importlib
+import shutil
 from collections.abc import Callable, Iterable
 from functools import cache
 from operator import attrgetter
+from types import ModuleType
 from typing import Any, TypeVar
 
 import torch
@@ -36,11 +38,12 @@ def find(path: str) -> Any:
     so_far = first
     for name in names:
         so_far = f"{so_far}.{name}"
-        if not hasattr(found, name):
+        if isinstance(found, ModuleType):  # a module comes before a function of its name, which hides it in its package
             try:
-                importlib.import_module(so_far)
+                found = importlib.import_module(so_far)
+                continue
             except ImportError:
-                return None
+                pass
         found = getattr(found, name, None)
         if found is None:
             return None
@@ -64,13 +67,6 @@ class MissingName(AttributeError):
     """This torch has no such private name."""
 
 
-@cache
-def missing_to_trace() -> str | None:
-    """The first private name that tracing needs and this torch lacks, or None."""
-    needed = [path for name, (path, *_) in _NAMES.items() if name not in _FALLBACKS and "_inductor" not in path]
-    return next((path for path in needed if find(path) is None), None)
-
-
 def constant_in_graph(f: F) -> F:
     """Has Dynamo call a function while it traces, and take the result for a constant of the graph.
 
@@ -78,6 +74,28 @@ def constant_in_graph(f: F) -> F:
     """
     f._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return f
+
+
+@constant_in_graph
+def missing_to_trace() -> str | None:
+    """The first private name that tracing needs and this torch lacks, or None; looks them all up."""
+    return _missing_to_trace()
+
+
+@cache
+def _missing_to_trace() -> str | None:
+    for name, (path, *_) in _NAMES.items():
+        if name not in _FALLBACKS and "_inductor" not in path:
+            try:
+                __getattr__(name)
+            except MissingName:
+                return path
+    return None
+
+
+def own_operator(name: str) -> Any:
+    """The operator of funcdl that `torch.library` has registered under a name."""
+    return getattr(torch.ops.funcdl, name).default
 
 
 # What is built on a private name.
@@ -106,6 +124,18 @@ def _unwrap(tensor: Tensor) -> Tensor | None:
     return tensor
 
 
+def _finds_cpp_compiler() -> bool:
+    """Whether Inductor finds a C++ compiler."""
+    from torch._inductor.cpp_builder import get_cpp_compiler  # imported here as it takes a second
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return False
+    return True
+
+
 def _dispatch_mode(kind: str) -> Callable[[], Any]:
     get, key = torch._C._get_dispatch_mode, getattr(torch._C._TorchDispatchModeKey, kind)
     return lambda: get(key)
@@ -123,6 +153,10 @@ def _functorch_refuses() -> bool:
     except RuntimeError:
         return True
     return False
+
+
+def _system_has_cpp_compiler() -> bool:
+    return any(map(shutil.which, ("g++", "clang++", "c++", "cl")))
 
 
 def _forward_ad_takes_a_dual() -> bool:
@@ -182,12 +216,14 @@ _NAMES: dict[str, tuple[Any, ...]] = {
     "TensorGuards": ("torch._C._dynamo.guards.TensorGuards",),
     "CppCodeCache": ("torch._inductor.codecache.CppCodeCache",),
     "cpu_vec_isa": ("torch._inductor.cpu_vec_isa",),
-    "get_cpp_compiler": ("torch._inductor.cpp_builder.get_cpp_compiler",),
-    "InvalidCxxCompiler": ("torch._inductor.exc.InvalidCxxCompiler",),
+    "has_cpp_compiler": ("torch._inductor.cpp_builder.get_cpp_compiler", lambda _: _finds_cpp_compiler),
     "StarDep": ("torch._inductor.dependencies.StarDep",),
     "WeakDep": ("torch._inductor.dependencies.WeakDep",),
     "SchedulerNode": ("torch._inductor.scheduler.SchedulerNode",),
     "OrderedSet": ("torch.utils._ordered_set.OrderedSet",),
+    "compile_fx": ("torch._inductor.compile_fx.compile_fx",),
+    "TracingContext": ("torch._guards.TracingContext",),
+    "tracing": ("torch._guards.tracing",),
 }
 
 _FALLBACKS: dict[str, Any] = {
@@ -200,6 +236,7 @@ _FALLBACKS: dict[str, Any] = {
     "proxy_mode": lambda: None,  # there is no tracing of ours then
     "fake_mode": lambda: None,
     "is_fake": lambda tensor: False,
+    "has_cpp_compiler": _system_has_cpp_compiler,
     "philox_randint_": None,  # `random.philox` makes the same words of plain operations
     "cpu_vec_isa": None,  # Inductor probes the instructions itself, one after the other
     "CppCodeCache": None,  # Inductor compiles the update of each leaf

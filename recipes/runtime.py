@@ -10,7 +10,7 @@ import torch
 
 from funcdl import data, train, tree
 from funcdl.train import Report, files
-from funcdl.transforms.inductor import missing_compiler
+from funcdl.transforms import missing_compiler
 
 from .settings import Compile, Device, Settings, SettingsError
 

@@ -7,21 +7,28 @@ import pytest
 
 import funcdl
 
+SLOW = ["torch._dynamo", "torch._inductor", "torch.fx.experimental", "sympy"]
+SLOW += ["matplotlib", "torchvision", "tensorboard", "PIL"]
 
-def modules_after(code):
-    """The names of all modules that are loaded once `code` has run."""
-    code = f"import sys; {code}; print(*sys.modules)"
+
+def printed(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
 
 def test_it_loads_nothing_before_a_name_is_used():
-    assert not {"torch", "numpy", "funcdl.tree"} & set(modules_after("import funcdl; dir(funcdl)"))
+    assert not {"torch", "numpy", "funcdl.tree"} & set(printed("import sys, funcdl; dir(funcdl); print(*sys.modules)"))
 
 
 def test_its_names_load_what_compiling_and_recipes_need_only_when_they_do():
-    loaded = modules_after("from funcdl import *")
+    before = printed("import sys, torch; print(*sys.modules)")
+    loaded = printed("import sys; from funcdl import *; print(*sys.modules)")
     assert "funcdl.train" in loaded
-    assert not {"torch._dynamo", "torch._inductor", "matplotlib", "torchvision", "tensorboard", "PIL"} & set(loaded)
+    assert not [name for name in set(loaded) - set(before) for slow in SLOW if f"{name}.".startswith(f"{slow}.")]
+
+
+def test_it_looks_up_no_private_name_of_torch():
+    private = "[name for name in _torch._NAMES if name in vars(_torch)]"
+    assert printed(f"from funcdl import *; from funcdl import _torch; print(*{private})") == []
 
 
 def test_its_names():

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from funcdl import _torch
+
 Split = Callable[[Tensor, int], Tensor]
 FoldIn = Callable[[Tensor, Tensor], Tensor]
 Bits = Callable[[Tensor, Sequence[int]], Tensor]
@@ -40,7 +42,7 @@ def register(generator: str, split: Split, fold_in: FoldIn, bits: Bits) -> tuple
         torch.library.impl(_library, name, "CompositeExplicitAutograd")(function)
         torch.library.register_fake(f"funcdl::{name}", fake, lib=_library)
         torch.library.register_vmap(f"funcdl::{name}", vmapped, lib=_library)
-        return getattr(torch.ops.funcdl, name).default
+        return _torch.own_operator(name)
 
     def split_fake(key: Tensor, num: int) -> Tensor:
         return key.new_empty((*key.shape[:-1], num, 2))

@@ -11,7 +11,9 @@ import time
 from torch._dynamo.utils import counters
 
 from funcdl import train
+from funcdl.transforms.engine import backend
 from recipes import cli
+from tests.compile_with import counted
 
 
 def main():
@@ -25,6 +27,7 @@ def main():
         rows.append({"seconds": times[-1] - times[-2], "accuracy": accuracy, "graphs": graphs})
 
     train.Report.row = counting_row
+    backend.compile_graph = counted(backend.compile_graph)
     code = cli.main(["run", *sys.argv[1:]])
     print(json.dumps({"rows": rows}))
     sys.exit(code)

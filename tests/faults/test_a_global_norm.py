@@ -1,12 +1,11 @@
 """The norm of a tree has the derivatives of the norm of one vector, zero leaves or not."""
 
-import functools
-
 import pytest
 import torch
 
 from funcdl import tree
 from funcdl.transforms import grad, hessian_vector_product, jit, vmap
+from tests.compile_with import compile_with
 
 POINTS = {
     "zero leaf": {"a": [3.0, 4.0], "b": [0.0, 0.0]},
@@ -76,7 +75,7 @@ def test_values_do_not_depend_on_what_is_differentiated():
 
 
 def test_compiled_derivatives_are_eager_ones(monkeypatch):
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    compile_with("aot_eager", monkeypatch)
     x, unravel = flat(POINTS["zero leaf"])
 
     def both(x):

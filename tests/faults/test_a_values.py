@@ -2,7 +2,7 @@
 
 import math
 from collections import OrderedDict
-from functools import partial, reduce
+from functools import reduce
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 import funcdl as fd
 from funcdl import random
+from tests.compile_with import compile_with
 
 X = torch.tensor([0.5, -1.0, 2.0, 3.5, -0.25])
 TABLE = torch.tensor([3.0, 1.0, 4.0, 1.0, 5.0])
@@ -304,7 +305,7 @@ def test_random_functions_of_0_dim_arguments(steps, calls):
     asks = any(step in ASKING for step in steps)
     compiled = fd.jit(f)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+        compile_with("eager", patch)
         for i, h in calls:
             args = X.double(), number(i), real(h)
             if asks:

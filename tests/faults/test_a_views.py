@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import funcdl as fd
+from tests.compile_with import compile_with
 
 X = torch.arange(24.0)
 VIEWS = {
@@ -48,7 +49,7 @@ def changed(x, view, write):
 @pytest.fixture
 def functionalized(monkeypatch):
     """Compiles by all but Inductor."""
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    compile_with("aot_eager", monkeypatch)
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -1,7 +1,6 @@
 """Trees with nothing in them, registered nodes, keys of any kind; functions that write; checkpoints of all of these."""
 
 import dataclasses
-import functools
 from collections import OrderedDict, defaultdict, deque
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from funcdl import interop, nn, optim, random, train, tree
 from funcdl.transforms import grad, hessian_vector_product, jit, per_sample_grad, value_and_grad, vmap
+from tests.compile_with import compile_with
 
 GLOBAL = optree.registry.__GLOBAL_NAMESPACE
 many = settings(max_examples=60, deadline=None)
@@ -267,7 +267,7 @@ def test_vmap_of_any_tree():
 
 
 def test_compiled_functions_of_any_tree(monkeypatch):
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    compile_with("aot_eager", monkeypatch)
     optimizer = optim.adam(lr=0.1)
 
     def step(whole, state):

@@ -1,13 +1,13 @@
 """What holds for every layer, checked for every row of the table: a new layer needs a row, and then it is tested."""
 
 import copy
-import functools
 import pickle
 
 import pytest
 import torch
 
 from funcdl import interop, nn, random, testing, transforms, tree
+from tests.compile_with import compile_with
 from tests.nn.cases import CASES, FAMILIES, NAMED_CASES
 from tests.nn.cases.case import Integers
 
@@ -211,7 +211,7 @@ def test_vmap_over_members_is_a_loop(case, device):
 @every_family
 def test_every_row_is_traced(family, device, monkeypatch):
     """All rows of a family but those below, in one graph of ATen operations, without generated code."""
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    compile_with("aot_eager", monkeypatch)
     check_compiled([case for rows in family.CASES.values() for case in rows[:-1]], device)
 
 

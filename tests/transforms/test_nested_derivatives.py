@@ -1,13 +1,12 @@
 """A gradient below and above other derivatives, by plain autograd where that serves, is what `torch.func` gives."""
 
-import functools
-
 import pytest
 import torch
 from torch.autograd import forward_ad
 
 from funcdl import nn, random, transforms, tree
-from funcdl.transforms import first_order
+from funcdl.transforms.engine import first_order
+from tests.compile_with import compile_with
 
 IMAGE = (2, 4, 3, 3)
 WORDS = torch.tensor([[1, 4, 1], [0, 2, 3]])
@@ -171,7 +170,7 @@ def test_every_derivative_is_that_of_torch_func(name, derivative, monkeypatch):
 
 @every_row
 def test_compiled_gradients_are_eager_ones(name, monkeypatch):
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    compile_with("aot_eager", monkeypatch)
     f, *points = problem(name)
     found = transforms.jit(lambda *points: grad(f, *points))(*points)
     torch.testing.assert_close(tree.leaves(found), tree.leaves(grad(f, *points)), rtol=1e-9, atol=1e-9)

@@ -1,0 +1,185 @@
+"""The containers of a tree: taking it apart into leaves and structure, and putting it together again.
+
+Outside a graph optree walks the tree. Inside a graph that Dynamo is tracing optree stumbles over empty dicts, which
+every model without buffers has, so there a short recursion does the same work in the same order (dict keys sorted).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict, deque
+from typing import Any, TypeAlias
+
+import optree
+import torch
+from optree.utils import total_order_sorted
+from torch import Tensor
+
+Tree: TypeAlias = Any
+"""A tensor, or a dict, tuple, list, deque, NamedTuple or registered container of trees; None is a tree without leaves.
+
+Python's type system cannot say so usefully: whoever gets a tree knows its containers, and would have to cast them.
+"""
+
+Structure: TypeAlias = Any
+"""What `flatten` returns beside the leaves: the containers without them, to be compared by `==`."""
+
+
+def flatten(tree: Tree) -> tuple[list[Any], Structure]:
+    """Returns the leaves of `tree`, dict keys in sorted order, and the structure that `unflatten` rebuilds it from.
+
+    >>> leaves, structure = flatten({"b": (3, 4), "a": 1, "none": None})
+    >>> leaves
+    [1, 3, 4]
+    >>> unflatten(structure, [10, 30, 40])
+    {'b': (30, 40), 'a': 10, 'none': None}
+    """
+    if torch.compiler.is_dynamo_compiling():
+        leaves: list[Any] = []
+        return leaves, _flatten_into(leaves, tree)
+    return optree.tree_flatten(tree)  # type: ignore[return-value]
+
+
+def flatten_up_to(structure: Structure, tree: Tree) -> list[Any] | None:
+    """Returns what stands in `tree` where a tree of that `structure` has leaves, or None if its containers differ.
+
+    Faster than `flatten`, as no types of leaves are looked up. Dicts of all kinds are alike, and in whatever order.
+
+    >>> flatten_up_to(structure({"a": 1, "b": 2}), {"b": (4, 5), "a": 3})
+    [3, (4, 5)]
+    """
+    try:
+        return structure.flatten_up_to(tree)
+    except ValueError:
+        return None
+
+
+def flatten_as(structure: Structure, tree: Tree) -> list[Any] | None:
+    """As `flatten_up_to`, but returns None also if a container stands in the place of a leaf.
+
+    >>> flatten_as(structure({"a": 1, "b": 2}), {"b": 4, "a": 3})
+    [3, 4]
+    """
+    if torch.compiler.is_dynamo_compiling():
+        values: list[Any] = []
+        return values if _pair(structure, tree, values) else None
+    found = flatten_up_to(structure, tree)
+    one_of_each_type = {type(value): value for value in found or ()}.values()
+    return found if all(optree.tree_is_leaf(value) for value in one_of_each_type) else None
+
+
+def unflatten(structure: Structure, leaves: Any) -> Tree:
+    """Builds the tree of that `structure` with these `leaves`: the inverse of `flatten`."""
+    if isinstance(structure, optree.PyTreeSpec):
+        return optree.tree_unflatten(structure, leaves)
+    return rebuild(structure, leaves)
+
+
+def leaves(tree: Tree) -> list[Any]:
+    """Returns the leaves of `tree` in the order of `flatten`."""
+    return flatten(tree)[0]
+
+
+def structure(tree: Tree) -> Structure:
+    """Returns what is left of `tree` without its leaves, for comparing with `==`."""
+    return flatten(tree)[1]
+
+
+def children(tree: Tree) -> list[tuple[Any, Tree]] | None:
+    """Returns the `(key, child)` pairs of a container in the order of `flatten`, or None for a leaf.
+
+    The keys joined by dots, as strings, are the paths.
+
+    >>> children({"b": 1, "a": (2, 3)}), children(None), children(1)
+    ([('a', (2, 3)), ('b', 1)], [], None)
+    """
+    kind = type(tree)
+    if isinstance(tree, Tensor):
+        return None
+    if kind is dict or kind is OrderedDict or kind is defaultdict:
+        return [(key, tree[key]) for key in _keys(tree)]
+    if kind is tuple or kind is list or kind is deque:
+        return list(enumerate(tree))
+    if tree is None:
+        return []
+    named = is_namedtuple(tree)
+    if named and torch.compiler.is_dynamo_compiling():  # not each torch's Dynamo takes what follows
+        return list(zip(tree._fields, tree, strict=True))
+    node = optree.register_pytree_node.get(kind)
+    if node is None:
+        return None
+    if node.type is not kind:  # of all NamedTuples, and of torch.return_types and their like
+        return list(zip(tree._fields if named else optree.structseq_fields(tree), tree, strict=True))
+    parts, _, *entries = _flattened(tree, node)
+    parts = list(parts)
+    return list(zip(range(len(parts)) if not entries or entries[0] is None else entries[0], parts, strict=True))
+
+
+def is_namedtuple(tree: Tree) -> bool:
+    """Whether `tree` is an instance of a NamedTuple class."""
+    return isinstance(tree, tuple) and hasattr(tree, "_fields")
+
+
+def rebuild(skeleton: Tree, leaves: Any) -> Tree:
+    """Puts `leaves` in place of the positions that stand in `skeleton`: what `unflatten` does while Dynamo traces."""
+    parts = children(skeleton)
+    if parts is None:
+        return leaves[skeleton]
+    return like(skeleton, [rebuild(child, leaves) for _, child in parts])
+
+
+def like(tree: Tree, parts: list[Any]) -> Tree:
+    """A container as `tree`, its keys in the same order, with `parts` in place of its `children`."""
+    kind = type(tree)
+    if isinstance(tree, dict):
+        by_key = dict(zip(_keys(tree), parts, strict=True))
+        pairs = {key: by_key[key] for key in tree}
+        if isinstance(tree, defaultdict):
+            return defaultdict(tree.default_factory, pairs)
+        return OrderedDict(pairs) if kind is OrderedDict else pairs
+    if kind is list:
+        return parts
+    if kind is tuple:
+        return tuple(parts)
+    if kind is deque:
+        return deque(parts, tree.maxlen)
+    if tree is None:
+        return None
+    if is_namedtuple(tree) and torch.compiler.is_dynamo_compiling():
+        return kind(*parts)
+    node: Any = optree.register_pytree_node.get(kind)
+    return node.unflatten_func(_flattened(tree, node)[1], tuple(parts))
+
+
+def _flatten_into(leaves: list[Any], tree: Tree) -> Tree:
+    parts = children(tree)
+    if parts is None:
+        leaves.append(tree)
+        return len(leaves) - 1
+    return like(tree, [_flatten_into(leaves, child) for _, child in parts])
+
+
+def _pair(skeleton: Tree, tree: Tree, found: list[Any]) -> bool:
+    """Appends to `found` what stands in `tree` where `skeleton` has leaves; whether the containers are the same."""
+    mine, theirs = children(skeleton), children(tree)
+    if mine is None or theirs is None:
+        found.append(tree)
+        return mine is theirs
+    if not (isinstance(skeleton, dict) and isinstance(tree, dict)) and type(skeleton) is not type(tree):
+        return False
+    by_key = dict(theirs)
+    return len(mine) == len(theirs) and all(key in by_key and _pair(part, by_key[key], found) for key, part in mine)
+
+
+def _keys(tree: dict[Any, Tree]) -> list[Any]:
+    if isinstance(tree, OrderedDict):
+        return list(tree)  # as optree; a state_dict() is an OrderedDict
+    try:
+        return sorted(tree)
+    except TypeError:  # keys of several types
+        return total_order_sorted(tree)
+
+
+def _flattened(tree: Tree, node: Any) -> Any:
+    """The parts of a registered container, and what it holds beside them."""
+    # What optree makes of such a method Dynamo does not trace.
+    return tuple(tree.__tree_flatten__() if hasattr(tree, "__tree_flatten__") else node.flatten_func(tree))

@@ -1,0 +1,124 @@
+"""Paths in a tree, such as "layer1.0.weight", and reading or replacing what stands at one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from funcdl.tree.containers import Tree, children, like
+
+
+def leaves_with_paths(tree: Tree) -> list[tuple[str, Any]]:
+    """Returns `(path, leaf)` pairs in the order of `flatten`.
+
+    >>> leaves_with_paths({"fc": {"weight": 1, "bias": 2}, "scale": (3,)})
+    [('fc.bias', 2), ('fc.weight', 1), ('scale.0', 3)]
+    """
+    return list(_walk(tree))
+
+
+def paths(tree: Tree) -> list[str]:
+    """Returns the path of each leaf in the order of `flatten`."""
+    return [path for path, _ in _walk(tree)]
+
+
+@dataclass(frozen=True)
+class At:
+    """The place `path` in `tree`, for reading it or for a changed copy of the tree."""
+
+    tree: Tree
+    path: str
+
+    def get(self) -> Any:
+        """Returns what stands at the path: a leaf or a subtree."""
+        return _place(self.tree, self.path)[0]
+
+    def set(self, value: Any) -> Tree:
+        """Returns a copy of the tree with `value` at the path."""
+        return self.apply(lambda _: value)
+
+    def apply(self, f: Callable[[Any], Any]) -> Tree:
+        """Returns a copy of the tree with `f(what stands there)` at the path."""
+        return _replace(self.tree, _place(self.tree, self.path)[1], f)
+
+
+def at(tree: Tree, path: str) -> At:
+    """Addresses one leaf or subtree: `at(tree, path).get()`, `.set(value)`, `.apply(f)`. `tree` is left as it is.
+
+    A key may have dots in it: the path is then read in the one way that leads somewhere.
+
+    Raises:
+        KeyError: there is nothing at `path`, or it leads to several places.
+
+    >>> at({"fc": {"weight": 1, "bias": 2}}, "fc.bias").apply(lambda bias: -bias)
+    {'fc': {'weight': 1, 'bias': -2}}
+    """
+    return At(tree, path)
+
+
+def difference(tree: Tree, other: Tree) -> str:
+    """Says in which leaves two trees differ, for messages.
+
+    >>> difference({"a": 1, "b": 2}, {"a": 1, "c": 2})
+    "missing ['b'], unexpected ['c']"
+    """
+    mine, theirs = paths(tree), paths(other)
+    missing = [path for path in mine if path not in theirs]
+    extra = [path for path in theirs if path not in mine]
+    if missing or extra:
+        return f"missing {missing[:3] or 'nothing'}, unexpected {extra[:3] or 'nothing'}"
+    return "the same paths in containers of other types"
+
+
+def join_path(path: str | None, key: Any) -> str:
+    """Returns the path of the child `key` of what stands at `path`, which is None for the whole tree."""
+    return str(key) if path is None else f"{path}.{key}"
+
+
+def _walk(tree: Tree, path: str | None = None) -> Iterator[tuple[str, Any]]:
+    parts = children(tree)
+    if parts is None:
+        yield path or "", tree
+        return
+    for key, child in parts:
+        yield from _walk(child, join_path(path, key))
+
+
+def _place(tree: Tree, path: str) -> tuple[Tree, list[int]]:
+    """What stands at `path`, and which child leads there at each level."""
+    found: list[tuple[Tree, list[int]]] = []
+    if path == "" and children(tree) is None:
+        return tree, []
+    # Branches of the search: the subtree reached, by which children, the path up to it, and the rest of the path.
+    branches: list[tuple[Tree, list[int], str | None, str]] = [(tree, [], None, path)]
+    last = branches[0]
+    while branches:
+        last = branches[-1]
+        further: list[tuple[Tree, list[int], str | None, str]] = []
+        for node, steps, here, rest in branches:
+            for index, (key, child) in enumerate(children(node) or ()):
+                name = str(key)
+                if rest == name:
+                    found.append((child, [*steps, index]))
+                elif rest.startswith(f"{name}."):
+                    further.append((child, [*steps, index], join_path(here, key), rest[len(name) + 1 :]))
+        branches = further
+    if not found:
+        node, _, here, rest = last
+        where = "the tree" if here is None else f"'{here}'"
+        names = ", ".join(str(key) for key, _ in children(node) or ()) or "no children"
+        raise KeyError(f"tree.at: no '{rest.partition('.')[0]}' in {where}, which has {names}")
+    if len(found) > 1:
+        raise KeyError(
+            f"tree.at: '{path}' leads to {len(found)} places; rename a key that has a dot, or is not a string"
+        )
+    return found[0]
+
+
+def _replace(tree: Tree, steps: list[int], f: Callable[[Any], Any]) -> Tree:
+    if not steps:
+        return f(tree)
+    parts = [child for _, child in children(tree) or ()]
+    parts[steps[0]] = _replace(parts[steps[0]], steps[1:], f)
+    return like(tree, parts)

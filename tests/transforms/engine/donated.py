@@ -1,0 +1,45 @@
+"""What the tests of donation share: whole numbers, sameness bit by bit, where leaves are, and kernels in one file."""
+
+import torch
+
+from funcdl import tree
+from funcdl.transforms.engine import backend
+
+
+def whole(*shape, start=0):
+    """Whole numbers, on which float32 arithmetic is exact in any order, so that results can be compared bit by bit."""
+    return torch.arange(start, start + torch.Size(shape).numel()).remainder(7).to(torch.float32).reshape(shape)
+
+
+def same(results, expected):
+    """Bit for bit the same trees, in containers of the same types."""
+    assert tree.structure(results) == tree.structure(expected)
+    for (path, result), right in zip(tree.leaves_with_paths(results), tree.leaves(expected), strict=True):
+        assert result.dtype == right.dtype, path
+        assert torch.equal(result, right), f"{path}: {result} is not {right}"
+
+
+def storages(*trees):
+    return [leaf.untyped_storage()._cdata for leaf in tree.leaves(trees)]
+
+
+def loaded_together(sources):
+    """One function for many kernels, called with a kernel's number first: what all include takes a compiler longest."""
+    begin = 'extern "C" void kernel('
+    arguments = "int64_t pieces, const int64_t* sizes, const int64_t* places, int threads, void* const* values"
+    head, count = sources[0].partition(begin)[0], len(sources)
+    parts = [head]
+    for number, source in enumerate(sources):
+        assert source.startswith(head + begin + arguments)
+        parts.append(source.removeprefix(head).replace(begin, f"static void kernel{number}("))
+    calls = [
+        f"case {number}: kernel{number}(pieces / {count}, sizes, places, threads, values);" for number in range(count)
+    ]
+    parts.append(f"{begin}{arguments}) {{ switch (pieces % {count}) {{ {' break; '.join(calls)} }} }}\n")
+    function = backend.compile_cpp("".join(parts))
+
+    def call(number, pieces, *rest):
+        assert number < count
+        function(pieces * count + number, *rest)
+
+    return call
