@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from funcdl import interop, nn, random, testing, transforms, tree
-from funcdl.nn import recurrent_layer
+from funcdl.nn.recurrent import dispatch
 from tests.twins.sequences import packed
 
 T = torch.nn
@@ -90,7 +90,7 @@ def test_the_fast_loop_is_the_plain_one(constructor, twin, monkeypatch, device):
 
     fast = transforms.grad(f, (0, 1), has_aux=True)(params, x)
     torch.testing.assert_close(f(params, x)[1], fast[1], **SHARP)  # by torch's own operator, where there is no gradient
-    monkeypatch.setattr(recurrent_layer, "first_order_only", lambda: False)
+    monkeypatch.setattr(dispatch, "first_order_only", lambda: False)
     plain = transforms.grad(f, (0, 1), has_aux=True)(params, x)
     torch.testing.assert_close(tree.leaves(fast), tree.leaves(plain), **SHARP)
 
