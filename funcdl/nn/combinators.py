@@ -1,7 +1,8 @@
 """Combinators: layers built from layers.
 
-Recomputing activations in the backward pass is not among them: `torch.utils.checkpoint` does not work inside
-`torch.func`, and an `autograd.Function` that recomputes does not compile there (torch 2.15).
+None of them recomputes activations in the backward pass: `torch.utils.checkpoint` does not work inside `torch.func`,
+    and
+an `autograd.Function` that recomputes does not compile there (torch 2.15).
 """
 
 from __future__ import annotations
@@ -19,15 +20,14 @@ from funcdl.tree import Tree
 
 
 def serial(*layers: Layer | Callable[[Any], Any], **named: Layer | Callable[[Any], Any]) -> Layer:
-    """Applies layers one after the other, as `torch.nn.Sequential`.
+    """Applies layers in sequence, as `torch.nn.Sequential`.
 
     Args:
-        *layers: layers or plain functions of a tensor. Their levels are numbered "0", "1", ...; those without
-            parameters count too.
-        **named: the same, with levels of these names. Either all layers are named or none.
+        *layers: layers or plain functions of a tensor. Their parameters have the keys "0", "1", ...; layers without
+            parameters are counted too.
+        **named: the same, with these names as keys. Either all layers are named or none.
 
-    Layer number i receives `fold_in(key, i)` as its key. An error raised inside carries a note with the path to the
-    layer it came from.
+    Layer i receives `fold_in(key, i)` as its key. An error raised in a layer has a note with the path to that layer.
 
     Raises:
         TypeError: positional and named layers are mixed, or something is neither a layer nor a function.
@@ -66,15 +66,15 @@ def parallel(
     combine: Layer | Callable[[Any], Any] | None = None,
     **named: Layer | Callable[[Any], Any],
 ) -> Layer:
-    """Applies every branch to the same input and returns the tuple of their outputs, or what `combine` makes of it.
+    """Applies branches to the same input; returns the tuple of their outputs, or `combine` of the tuple.
 
     Args:
-        *branches: layers or plain functions of a tensor, at levels "0", "1", ...
-        combine: a layer without parameters, or a function, of the tuple of outputs: `concatenate(1)`, `add()`. It adds
-            no level.
-        **named: branches at levels of these names. Either all branches are named or none.
+        *branches: layers or plain functions of a tensor, with the keys "0", "1", ...
+        combine: a layer without parameters, or a function, of the tuple of outputs, such as `concatenate(1)` or
+            `add()`.
+        **named: branches with these names as keys. Either all branches are named or none.
 
-    Branch number i receives `fold_in(key, i)` as its key, and `combine` the one after the last.
+    Branch i of n receives `fold_in(key, i)` as its key, and `combine` receives `fold_in(key, n)`.
 
     Raises:
         TypeError: positional and named branches are mixed, or something is neither a layer nor a function.
@@ -101,10 +101,10 @@ def residual(
     """Adds the input, or a shortcut of it, to the output of `body`: `shortcut(x) + body(x)`.
 
     Args:
-        body: a layer or a function. It gets no level of its own: its parameters stand at the residual layer's.
+        body: a layer or a function. Its parameters are those of the residual layer, without a key of their own.
         combine: a layer without parameters, or a function, of the tuple `(shortcut(x), body(x))`; `add()` by default.
             `serial(add(), relu())` ends a block as ResNet does, `concatenate(1)` as DenseNet does.
-        **shortcut: at most one, the identity by default. Its parameters have a level of the name it is given.
+        **shortcut: at most one, the identity by default. Its parameters are under the name it is given.
 
     The shortcut receives `fold_in(key, 0)` as its key, the body 1 and `combine` 2.
 
@@ -132,13 +132,13 @@ def residual(
 
 
 def repeat(layer: Layer | Callable[[Any], Any], n: int) -> Layer:
-    """Applies `n` layers made alike one after the other, each with parameters of its own: `serial(layer, layer, ...)`.
+    """Applies `n` equal layers in sequence, each with parameters of its own: `serial(layer, layer, ...)`.
 
     Args:
         layer: a layer or a function of a tensor.
-        n: how many, at least 0. Their levels are "0" to "n-1".
+        n: how many, at least 0. Their keys are "0" to "n-1".
 
-    For one set of parameters used `n` times, see `tied`.
+    `tied` applies one layer `n` times with the same parameters.
 
     Raises:
         ValueError: `n` is negative.
@@ -155,7 +155,7 @@ def repeat(layer: Layer | Callable[[Any], Any], n: int) -> Layer:
 
 
 def concatenate(dim: int) -> Layer:
-    """Joins a tuple of tensors along dimension `dim`, as `torch.cat`: an end for `parallel`.
+    """Concatenates a tuple of tensors along `dim`, as `torch.cat`; for the `combine` of `parallel`.
 
     >>> concatenate(dim=1)({}, (torch.zeros(2, 3), torch.zeros(2, 4))).shape
     torch.Size([2, 7])
@@ -164,10 +164,11 @@ def concatenate(dim: int) -> Layer:
 
 
 def add() -> Layer:
-    """Adds a tuple of tensors of one shape: the end of `residual`.
+    """Adds a tuple of tensors of one shape; the `combine` of `residual` by default.
 
     Raises:
-        ValueError: by `apply`, when the shapes differ; they are not broadcast, which in a residual block is a mistake.
+        ValueError: by `apply`, when the shapes differ. They are not broadcast: in a residual block that would hide a
+            mistake.
 
     >>> add()({}, (torch.ones(2), torch.ones(2), torch.ones(2)))
     tensor([3., 3.])
@@ -190,7 +191,7 @@ def add() -> Layer:
 def _fan_out(
     combinator: str, children: Children, combine: Layer | Callable[[Any], Any] | None, levels: tuple[str, ...] = ()
 ) -> Layer:
-    """All children applied to one input, then `combine` to the tuple. A slot named "" has everything but `levels`."""
+    """Applies children to one input, then `combine`. The child named "" has all entries except `levels`."""
     combine = None if combine is None else as_layer(combinator, "combine", combine)
 
     def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
@@ -202,10 +203,10 @@ def _fan_out(
             init_child(name, layer, params, buffers, child_key, x, levels)
             for (name, layer), child_key in zip(children, keys[:-1], strict=True)
         )
-        of_join: Params = {}
+        combine_params: Params = {}
         if combine is not None:
-            init_child("combine", combine, of_join, of_join, keys[-1], outputs)
-        if of_join:
+            init_child("combine", combine, combine_params, combine_params, keys[-1], outputs)
+        if combine_params:
             raise ValueError(f"{combinator}: expected a combine without parameters; put it after, by serial()")
         return params, buffers
 

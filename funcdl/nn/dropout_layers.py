@@ -14,18 +14,18 @@ from funcdl import random
 from funcdl.nn.layer import Buffers, Layer, Params
 from funcdl.nn.validation import IMAGE, LENGTH, VOLUME
 
-_DROPPED = -1.7580993408473766  # what selu tends to on the left: minus its scale times its alpha
+_DROPPED = -1.7580993408473766  # the limit of selu at minus infinity: -scale * alpha
 
 
 def dropout(p: float = 0.5) -> Layer:
     """While training, sets each element to zero with probability `p` and divides the others by `1 - p`.
 
-    The expected value stays what it was. When not training, the input is returned as it is.
+    The expected value does not change. When not training, the input is returned unchanged.
 
     Args:
         p: the probability of a zero, from 0 to 1.
 
-    Under `vmap` over inputs with one key, all members share one mask; give them keys of their own where that is wrong.
+    Under `vmap` over inputs with one key, all members share one mask; to avoid that, map over keys as well.
 
     Raises:
         ValueError: `p` is not a probability; or by `apply`, when training without a key.
@@ -44,7 +44,7 @@ def dropout(p: float = 0.5) -> Layer:
 
 
 def dropout1d(p: float = 0.5) -> Layer:
-    """As `dropout`, but drops whole channels of a sequence: neighboring points are too alike to be dropped singly.
+    """As `dropout`, but drops whole channels of a sequence: neighboring points are too correlated to drop one by one.
 
     Args:
         p: the probability of a zero, from 0 to 1.
@@ -64,7 +64,7 @@ def dropout1d(p: float = 0.5) -> Layer:
 
 
 def dropout2d(p: float = 0.5) -> Layer:
-    """As `dropout`, but drops whole channels of an image: neighboring pixels are too alike to be dropped singly.
+    """As `dropout`, but drops whole channels of an image: neighboring pixels are too correlated to drop one by one.
 
     Args:
         p: the probability of a zero, from 0 to 1.
@@ -76,8 +76,8 @@ def dropout2d(p: float = 0.5) -> Layer:
         ValueError: `p` is not a probability; or by `apply`, when training without a key, or with another rank.
 
     Source: Tompson et al., "Efficient object localization using convolutional networks", 2015. Equals
-    `torch.nn.Dropout2d` but for the source of randomness, and for three dimensions: they are (channels, height, width)
-    as for `conv2d`, where torch takes them for (batch, channels, length).
+    `torch.nn.Dropout2d` but for the source of randomness, and that three dimensions are (channels, height, width), as
+    for `conv2d`; for torch they are (batch, channels, length).
 
     >>> y = dropout2d(0.5)({}, torch.ones(2, 3, 4, 4), key=random.key(0), train=True)
     >>> bool((y == y[:, :, :1, :1]).all())
@@ -101,11 +101,11 @@ def dropout3d(p: float = 0.5) -> Layer:
 def alpha_dropout(p: float = 0.5) -> Layer:
     """While training, sets each element to `d = -1.758` with probability `p`, then returns `a * x + b`.
 
-    With `a = 1 / sqrt((1 - p) * (1 + p * d²))` and `b = -a * p * d` mean 0 and variance 1 are kept. `d` is what
-    `selu` gives for large negative numbers. When not training, the input is returned as it is.
+    With `a = 1 / sqrt((1 - p) * (1 + p * d²))` and `b = -a * p * d` mean 0 and variance 1 are preserved. `d` is the
+    limit of `selu` at minus infinity. When not training, the input is returned unchanged.
 
     Args:
-        p: the probability to be dropped, from 0 to 1. With 1 the result is zero.
+        p: the probability of being dropped, from 0 to 1. With 1 the result is zero.
 
     Raises:
         ValueError: `p` is not a probability; or by `apply`, when training without a key.
@@ -121,10 +121,10 @@ def alpha_dropout(p: float = 0.5) -> Layer:
 
 
 def feature_alpha_dropout(p: float = 0.5) -> Layer:
-    """As `alpha_dropout`, but drops whole channels: all that lies behind the first two dimensions.
+    """As `alpha_dropout`, but drops whole channels: everything after the first two dimensions.
 
     Args:
-        p: the probability to be dropped, from 0 to 1.
+        p: the probability of being dropped, from 0 to 1.
 
     Input (batch, channels, ...), output likewise.
 
@@ -150,16 +150,16 @@ def feature_alpha_dropout(p: float = 0.5) -> Layer:
 
 
 def _channel_dropout(constructor: str, p: float, axes: tuple[str, ...]) -> Layer:
-    """Dropout with one draw for each channel; with one for each element of (batch, features), but of sequences."""
+    """Dropout with one draw per channel, or per element of (batch, features)."""
     image = f"channels, {', '.join(axes)}"
-    rows = "" if axes == LENGTH else " or (batch, features)"
+    or_features = "" if axes == LENGTH else " or (batch, features)"
 
     def mask_shape(x: Tensor) -> tuple[int, ...]:
-        if rows and x.ndim == 2:
+        if or_features and x.ndim == 2:
             return x.shape
         if x.ndim not in (len(axes) + 1, len(axes) + 2):
             raise ValueError(
-                f"{constructor}(p={p}): expected (batch, {image}), ({image}){rows}, got shape {tuple(x.shape)}; "
+                f"{constructor}(p={p}): expected (batch, {image}), ({image}){or_features}, got shape {tuple(x.shape)}; "
                 "dropout() takes any shape"
             )
         return (*x.shape[: -len(axes)], *(1 for _ in axes))
@@ -168,11 +168,11 @@ def _channel_dropout(constructor: str, p: float, axes: tuple[str, ...]) -> Layer
 
 
 def _dropout(constructor: str, p: float, mask_shape: Callable[[Tensor], tuple[int, ...]]) -> Layer:
-    """Dropout with one draw for each element of `mask_shape(x)`, which broadcasts with `x`."""
+    """Dropout with one draw per element of `mask_shape(x)`, which broadcasts with `x`."""
     scale = 1 / (1 - p) if isinstance(p, Real) and p < 1 else 0.0
 
     def drop(x: Tensor, keep: Tensor) -> Tensor:
-        return x * (keep.to(x.dtype) * scale)  # a third of the time of torch.where, and as quick backwards
+        return x * (keep.to(x.dtype) * scale)  # three times as fast as torch.where, also backward
 
     return _masked(constructor, p, mask_shape, drop)
 
@@ -183,7 +183,7 @@ def _masked(
     mask_shape: Callable[[Tensor], tuple[int, ...]],
     drop: Callable[[Tensor, Tensor], Tensor],
 ) -> Layer:
-    """A layer that while training returns `drop(x, keep)`, with `keep` False at a share `p` of `mask_shape(x)`."""
+    """A layer that in training returns `drop(x, keep)`; `keep`, of `mask_shape(x)`, is False with probability `p`."""
     name = f"{constructor}(p={p})"
     if not isinstance(p, Real) or not 0 <= p <= 1:
         raise ValueError(f"{name}: expected a probability from 0 to 1")

@@ -1,4 +1,4 @@
-"""A table of a model's layers: shapes, parameters, bytes and multiply-adds."""
+"""`summary`: a table of a model's layers, with shapes, parameters, bytes and multiply-adds."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from funcdl.tree import Tree
 
 
 class SummaryRow(NamedTuple):
-    """What `summary` says of one layer, all that it contains included.
+    """A row of `summary`: one layer, including the layers it contains.
 
     Attributes:
-        path: where it stands in the model, as in the names of its parameters; "" is the model.
-        kind: the constructor that made it.
+        path: its path in the model, as in the names of its parameters; "" is the model.
+        kind: its constructor.
         output: the shape of its output, or the tree of shapes.
-        parameters: the number of learned numbers.
-        bytes: what its parameters and buffers take.
+        parameters: the number of learned values.
+        bytes: the size of its parameters and buffers.
         multiply_adds: of its matrix products, convolutions and attentions, for the example input.
     """
 
@@ -38,12 +38,12 @@ def summary(layer: Layer, x: Tree) -> list[SummaryRow]:
     """Prints a table of the layers in a model, and returns its rows.
 
     Args:
-        layer: the model. Only combinators are looked into.
+        layer: the model. Layers inside combinators have rows of their own.
         x: an example input; only its shapes and dtypes are read.
 
     Returns:
         A row for the model, and one for each layer in it, outer before inner, in the order of their application. The
-        numbers of an outer layer contain those of the inner ones. Nothing but shapes is computed.
+        numbers of an outer layer include those of its inner layers. Only shapes are computed.
 
     >>> import torch
     >>> from funcdl import nn
@@ -62,7 +62,7 @@ def summary(layer: Layer, x: Tree) -> list[SummaryRow]:
 
     def watch(name: str, layer: Layer, key: Tensor, x: Tree) -> tuple[tuple[Params, Buffers], Tree]:
         index = len(rows)
-        has_row = bool(name) or not rows  # what has no level of its own, as the body of residual(), is its holder
+        has_row = bool(name) or not rows  # the body of residual() has no name, and counts as the residual layer
         if has_row:
             rows.append(SummaryRow("", "", (), 0, 0, 0))
             levels.append(name)
@@ -91,9 +91,9 @@ def summary(layer: Layer, x: Tree) -> list[SummaryRow]:
 
 
 def _kind(layer: Layer) -> str:
-    """The name that the layer uses in its errors, else that of the function in whose body it was made.
+    """The name that the layer uses in its errors, else that of its constructor.
 
-    Layers have no field for it: they are two functions, and both facts are on record in these.
+    Layers do not store it: it is found in the closures of their two functions.
     """
     init, f, of_user = layer.init, layer.apply, False
     if f.__qualname__.startswith("parametric."):

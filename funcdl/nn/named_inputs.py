@@ -1,4 +1,4 @@
-"""Layers of several inputs: a tensor, a tuple of them by position, or a dict by name."""
+"""Inputs of layers that take several: one tensor, a tuple by position, or a dict by name."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from funcdl.tree import Tree
 
 
 def named_inputs(layer: str, x: Tree, names: Sequence[str], required: int = 1) -> dict[str, Any]:
-    """Returns `{name: input}` of what a layer was given, as Python binds the arguments of `forward` in `torch.nn`.
+    """Returns the inputs of a layer as `{name: input}`, as Python binds arguments of `forward` in `torch.nn`.
 
     Args:
-        layer: for errors.
-        x: a tensor, which is the first input; a tuple or list of the first few; or a dict of any.
-        names: all inputs there are, in order.
-        required: how many of them may not be missing.
+        layer: its name, for errors.
+        x: a tensor, the first input; a tuple or list of the first few inputs; or a dict.
+        names: of all inputs, in order.
+        required: how many of them, from the first, are required.
 
     >>> named_inputs("gru(8)", (1, 2), ("input", "hx", "lengths"))
     {'input': 1, 'hx': 2}

@@ -1,4 +1,4 @@
-"""Padding: more points around a sequence, an image or a volume."""
+"""Padding of sequences, images and volumes."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def constant_pad2d(padding: int | Sequence[int], value: float) -> Layer:
     """Adds a constant around an image.
 
     Args:
-        padding: how many points to add: one number, or (left, right, top, bottom), the last axis first. A negative
-            number takes points away.
-        value: of the points added.
+        padding: how many points to add: one number, or (left, right, top, bottom), the last axis first. Negative
+            padding crops.
+        value: of the padding.
 
     Input (..., height, width), output (..., height + top + bottom, width + left + right).
 
     Raises:
-        ValueError: another number of paddings, an input with fewer axes, or more points to take away than there are.
+        ValueError: another number of paddings, an input with fewer axes, or more cropped than there is.
 
     Equals `torch.nn.ConstantPad2d`.
 

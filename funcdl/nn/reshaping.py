@@ -1,4 +1,4 @@
-"""Layers that compute nothing: they rearrange their input, or pass it on."""
+"""Layers that reshape or rearrange their input, or return it unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from funcdl.nn.layer import Layer, stateless
 
 
 def identity() -> Layer:
-    """Returns its input as it is: a place to be filled later. Equals `torch.nn.Identity`.
+    """Returns its input unchanged. Equals `torch.nn.Identity`.
 
     >>> identity()({}, torch.ones(2))
     tensor([1., 1.])
@@ -22,7 +22,7 @@ def identity() -> Layer:
 
 
 def flatten(start_dim: int = 1, end_dim: int = -1) -> Layer:
-    """Joins the dimensions from `start_dim` to `end_dim` into one; all but the batch by default.
+    """Flattens the dimensions from `start_dim` to `end_dim` into one; all but the batch by default.
 
     Equals `torch.nn.Flatten`.
 
@@ -36,13 +36,13 @@ def unflatten(dim: int, unflattened_size: Sequence[int]) -> Layer:
     """Splits dimension `dim` into several: the inverse of `flatten`.
 
     Args:
-        dim: which one; from the end, if negative.
-        unflattened_size: the sizes it is split into, whose product is its size. One may be -1, for what is left.
+        dim: the dimension; negative counts from the end.
+        unflattened_size: the sizes it is split into, whose product is its size. One may be -1, to be inferred.
 
     Raises:
-        ValueError: more than one -1, or a size below; by `apply`, no such dimension, or sizes of another product.
+        ValueError: more than one -1, or a smaller size; by `apply`, no such dimension, or sizes with another product.
 
-    Equals `torch.nn.Unflatten`, without its form for named tensors.
+    Equals `torch.nn.Unflatten`, without its named tensors.
 
     >>> unflatten(1, (16, -1, 3))({}, torch.zeros(5, 144)).shape
     torch.Size([5, 16, 3, 3])
@@ -65,14 +65,14 @@ def unflatten(dim: int, unflattened_size: Sequence[int]) -> Layer:
 
 
 def rearrange(pattern: str, **sizes: int) -> Layer:
-    """Permutes, splits and joins dimensions as a pattern says: `einops.rearrange(x, pattern, **sizes)`.
+    """Permutes, splits and merges dimensions by an einops pattern: `einops.rearrange(x, pattern, **sizes)`.
 
     Args:
         pattern: the names of the dimensions before and after, as in "batch (head width) time -> batch head time width".
-        **sizes: of the names that the input does not tell: at most all but one of each pair of brackets.
+        **sizes: the sizes of named dimensions, for all but one in each pair of parentheses.
 
     Raises:
-        einops.EinopsError: by `apply`, naming the pattern and the shape that do not go together.
+        einops.EinopsError: by `apply`, when the shape does not fit the pattern.
 
     Equals `einops.layers.torch.Rearrange`.
 

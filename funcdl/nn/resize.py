@@ -1,4 +1,4 @@
-"""Images of another resolution: interpolation, and pixels exchanged for channels."""
+"""Resizing: interpolation, and pixel shuffling between channels and pixels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def upsample(
     align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None,
 ) -> Layer:
-    """Interpolates a sequence, an image or a volume to another size, larger or smaller.
+    """Resizes a sequence, an image or a volume by interpolation.
 
     Args:
         size: of the output, one number or one for each spatial axis. Either this or `scale_factor` is given.
@@ -38,7 +38,7 @@ def upsample(
     likewise.
 
     Raises:
-        ValueError: arguments that exclude each other; by `apply`, an input of the wrong rank, or nothing left of it.
+        ValueError: incompatible arguments; by `apply`, an input of the wrong rank, or an empty output.
 
     Equals `torch.nn.Upsample`. Under `vmap`, "nearest-exact" is a loop, which `jit` unrolls.
 
@@ -94,7 +94,7 @@ def upsample(
 
 
 def pixel_shuffle(upscale_factor: int) -> Layer:
-    """Makes of `r**2` channels one of `r` times the height and width, for r of `upscale_factor`.
+    """Rearranges groups of `r**2` channels into one with `r` times the height and width; r is `upscale_factor`.
 
     `y[c, h * r + i, w * r + j] = x[(c * r + i) * r + j, h, w]`.
 
@@ -126,7 +126,7 @@ def pixel_shuffle(upscale_factor: int) -> Layer:
 
 
 def pixel_unshuffle(downscale_factor: int) -> Layer:
-    """Makes of one channel `r**2` of a fraction of the height and width: the inverse of `pixel_shuffle(r)`.
+    """Rearranges each channel into `r**2` of 1/r the height and width: the inverse of `pixel_shuffle(r)`.
 
     Input (..., channels, height * r, width * r), output (..., channels * r**2, height, width).
 

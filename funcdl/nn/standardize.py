@@ -1,7 +1,7 @@
-"""Shifting and scaling to mean 0 and variance 1 by plain operations, whose derivatives of any order and kind are right.
+"""Standardization to mean 0 and variance 1 by plain operations, with correct derivatives of any order and kind.
 
-Torch's fused kernels take mean and variance for constants in the derivatives of their derivatives: those of a backward
-pass that `vmap` has mapped, of a forward derivative and of a second one are wrong, without an error.
+Torch's fused normalization kernels treat mean and variance as constants in higher derivatives: the derivatives of a
+`vmap`ped backward pass, of a forward-mode derivative, and of a second derivative are silently wrong.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def standardize(
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, " ..."], Float[Tensor, " ..."]]:
     """Returns `(x - mean) / sqrt(var + eps) * weight + bias`, and the mean and the biased variance along `dims`.
 
-    Half precision is computed in float32, as the kernels do; mean and variance, which keep the dimensions, stay so.
+    Half precision is computed in float32, as by torch's kernels. Mean and variance keep float32, and `dims` of size 1.
 
     >>> standardize(torch.tensor([1.0, 3.0]), (0,), None, None, 0.0)
     (tensor([-1.,  1.]), tensor([2.]), tensor([1.]))

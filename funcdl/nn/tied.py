@@ -17,16 +17,17 @@ from funcdl.tree import Tree
 
 
 def tied(layer: Layer | Callable[[Any], Any], n: int, *, times: Callable[..., Int[Tensor, ""]] | None = None) -> Layer:
-    """Applies one layer `n` times in a row, always with the same parameters: `y = layer(...layer(layer(x)))`.
+    """Applies one layer `n` times in sequence with the same parameters: `y = layer(...layer(layer(x)))`.
 
     Args:
-        layer: a layer or a function whose output is like its input. It gets no level of its own.
-        n: how often at most, at least 0.
-        times: `times(x, key=key, train=train) -> number`, a 0-dim integer tensor, to apply the layer only that often:
-            the outputs, and the buffers, of further applications are dropped. All `n` are computed, so that the number
-            may depend on the input or on a key, also inside `jit` and `vmap`. All `n` count by default.
+        layer: a layer or a function whose output has the shapes and dtypes of its input. Its parameters are this
+            layer's.
+        n: the number of applications, at least 0.
+        times: `times(x, key=key, train=train) -> count`, a 0-dim integer tensor, to apply the layer only `count` times.
+            It may depend on the input or on a key, inside `jit` and `vmap` too: all `n` applications are computed, and
+            outputs and buffers of those after `count` are discarded. `n` by default.
 
-    Application number i receives `fold_in(key, i)` as its key, and `times` receives `fold_in(key, n)`.
+    Application i receives `fold_in(key, i)` as its key, and `times` receives `fold_in(key, n)`.
 
     Raises:
         ValueError: `n` is negative; or by `init`, when the layer's output has another shape or dtype than its input.
@@ -53,8 +54,8 @@ def tied(layer: Layer | Callable[[Any], Any], n: int, *, times: Callable[..., In
         before, after = ([(leaf.shape, leaf.dtype) for leaf in tree.leaves(value)] for value in (x, y))
         if before != after:
             raise ValueError(
-                f"tied: expected a layer whose output is like its input, got {_forms(y)} from {_forms(x)}; "
-                "put what changes the shape outside"
+                f"tied: expected a layer whose output has the shapes of its input, got {_shapes(y)} from {_shapes(x)}; "
+                "put layers that change the shape outside"
             )
         return params, buffers
 
@@ -62,23 +63,23 @@ def tied(layer: Layer | Callable[[Any], Any], n: int, *, times: Callable[..., In
         params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Tree, Buffers]:
         keys = child_keys(key, n + 1)
-        shapes_only = any(leaf.is_meta for leaf in tree.leaves(x))  # in `init`, where there is no key
-        count = None if times is None or shapes_only else times(x, key=keys[n], train=train)
+        on_meta_device = any(leaf.is_meta for leaf in tree.leaves(x))  # as in `init`, without a key
+        count = None if times is None or on_meta_device else times(x, key=keys[n], train=train)
         for i in range(n):
             y, after = as_pair("tied", APPLY_CONTRACT, layer.apply(params, buffers, x, key=keys[i], train=train))
             if count is None:
                 x, buffers = y, after
             else:
-                x = _choose(i < count, y, x)
-                buffers = _choose(i < count, after, buffers) if after else buffers
+                x = _where(i < count, y, x)
+                buffers = _where(i < count, after, buffers) if after else buffers
         return x, buffers
 
     return Layer(init, apply)
 
 
-def _choose(condition: Tensor, yes: Tree, no: Tree) -> Tree:
-    return tree.map(lambda a, b: torch.where(condition, a, b), yes, no)
+def _where(condition: Tensor, x: Tree, other: Tree) -> Tree:
+    return tree.map(lambda a, b: torch.where(condition, a, b), x, other)
 
 
-def _forms(x: Tree) -> str:
+def _shapes(x: Tree) -> str:
     return " and ".join(f"{tuple(leaf.shape)} of {leaf.dtype}" for leaf in tree.leaves(x))

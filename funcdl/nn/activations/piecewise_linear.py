@@ -1,4 +1,4 @@
-"""Activations made of straight lines (and of a parabola, in hardswish): rectifiers, shrinkages and thresholds."""
+"""Piecewise linear activations of each element: rectifiers, shrinkage, thresholds; hardswish is quadratic in part."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def relu() -> Layer:
 
 
 def relu6() -> Layer:
-    """Cuts off below 0 and above 6: `min(max(x, 0), 6)`. Equals `torch.nn.ReLU6`.
+    """Clamps to [0, 6]: `min(max(x, 0), 6)`. Equals `torch.nn.ReLU6`.
 
     >>> relu6()({}, torch.tensor([-1.0, 2.0, 7.0]))
     tensor([0., 2., 6.])
@@ -47,14 +47,14 @@ def leaky_relu(negative_slope: float = 0.01) -> Layer:
 
 
 def prelu(num_parameters: int = 1, init: float = 0.25) -> Layer:
-    """Multiplies negative elements by a slope that is learned, the parameter `weight` of shape (num_parameters,).
+    """Multiplies negative elements by a learned slope, the parameter `weight` of shape (num_parameters,).
 
     Args:
         num_parameters: 1, or the number of channels (dimension 1 of the input), for a slope for each of them.
-        init: the slope to begin with.
+        init: the initial slope.
 
-    Input (batch, ...) with one slope, else (batch, channels, ...); output likewise. Its learning should not be weighed
-    down by a weight decay.
+    Input (batch, ...) with one slope, else (batch, channels, ...); output likewise. It should have no
+    weight decay.
 
     Raises:
         ValueError: `num_parameters` is less than 1; or by `init` and `apply`, when it is not the number of channels.
@@ -94,8 +94,8 @@ def rrelu(lower: float = 1 / 8, upper: float = 1 / 3) -> Layer:
     """While training, multiplies each negative element by a random slope from `lower` to `upper`, else by their mean.
 
     Args:
-        lower: the least slope.
-        upper: the greatest.
+        lower: the smallest slope.
+        upper: the largest slope.
 
     Raises:
         ValueError: `lower` is above `upper`; or by `apply`, when training without a key.
@@ -119,13 +119,13 @@ def rrelu(lower: float = 1 / 8, upper: float = 1 / 3) -> Layer:
         if key is None:
             raise ValueError(f"{name}: train=True needs a key; pass key=random.key(seed) to apply()")
         slope = random.uniform(key, x.shape, dtype=x.dtype).mul_(upper - lower).add_(lower)
-        return x * slope.masked_fill(x > 0, 1), buffers  # backwards, one product
+        return x * slope.masked_fill(x > 0, 1), buffers  # a backward pass of one product
 
     return Layer(lambda key, x: ({}, {}), apply)
 
 
 def hardtanh(min_val: float = -1.0, max_val: float = 1.0) -> Layer:
-    """Cuts off below `min_val` and above `max_val`. Equals `torch.nn.Hardtanh`.
+    """Clamps to [min_val, max_val]. Equals `torch.nn.Hardtanh`.
 
     Raises:
         ValueError: `min_val` is not below `max_val`.
@@ -139,7 +139,7 @@ def hardtanh(min_val: float = -1.0, max_val: float = 1.0) -> Layer:
 
 
 def hardsigmoid() -> Layer:
-    """Follows the sigmoid by three lines: `min(max(x + 3, 0), 6) / 6`. Equals `torch.nn.Hardsigmoid`.
+    """Approximates the sigmoid by three lines: `min(max(x + 3, 0), 6) / 6`. Equals `torch.nn.Hardsigmoid`.
 
     >>> hardsigmoid()({}, torch.tensor([-4.0, 0.0, 4.0]))
     tensor([0.0000, 0.5000, 1.0000])

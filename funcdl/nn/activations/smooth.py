@@ -1,4 +1,4 @@
-"""Smooth activations of each element."""
+"""Smooth activations of each element, and the gated linear unit."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def celu(alpha: float = 1.0) -> Layer:
 def selu() -> Layer:
     """Multiplies by 1.0507, after replacing negative elements by `1.6733 * (exp(x) - 1)`. Equals `torch.nn.SELU`.
 
-    With these numbers layer after layer keeps the mean at 0 and the variance at 1; `alpha_dropout` goes with it.
+    With these constants mean 0 and variance 1 are preserved from layer to layer; use it with `alpha_dropout`.
 
     Source: Klambauer et al., "Self-normalizing neural networks", 2017.
 
@@ -59,7 +59,7 @@ def selu() -> Layer:
 
 
 def gelu(approximate: Literal["none", "tanh"] = "none") -> Layer:
-    """Multiplies by the probability of a standard normal number below: `x * Phi(x)`. Equals `torch.nn.GELU`.
+    """Multiplies by the standard normal distribution function: `x * Phi(x)`. Equals `torch.nn.GELU`.
 
     Args:
         approximate: "tanh" for `Phi(x) = (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x³))) / 2`.
@@ -98,13 +98,13 @@ def mish() -> Layer:
     def f(x: Tensor) -> Tensor:
         if differentiated_once(x):
             return F.mish(x)
-        return x * torch.tanh(-F.logsigmoid(-x))  # the kernel's second derivative is NaN where exp(x) overflows
+        return x * torch.tanh(-F.logsigmoid(-x))  # torch's second derivative of mish is NaN where exp(x) overflows
 
     return stateless(f)
 
 
 def softplus(beta: float = 1.0, threshold: float = 20.0) -> Layer:
-    """Smooths the rectifier: `log(1 + exp(beta * x)) / beta`. Equals `torch.nn.Softplus`.
+    """A smooth rectifier: `log(1 + exp(beta * x)) / beta`. Equals `torch.nn.Softplus`.
 
     Args:
         beta: the larger, the closer to the rectifier.
@@ -123,7 +123,7 @@ def softplus(beta: float = 1.0, threshold: float = 20.0) -> Layer:
 
 
 def softsign() -> Layer:
-    """Tends to ±1 more slowly than tanh: `x / (1 + |x|)`. Equals `torch.nn.Softsign`.
+    """Like tanh, but approaches ±1 more slowly: `x / (1 + |x|)`. Equals `torch.nn.Softsign`.
 
     >>> softsign()({}, torch.tensor([-1.0, 3.0]))
     tensor([-0.5000,  0.7500])
@@ -185,6 +185,6 @@ def glu(dim: int = -1) -> Layer:
         if differentiated_once(x):
             return F.glu(x, dim)
         a, b = x.chunk(2, dim)
-        return a * torch.sigmoid(b)  # the kernel's forward derivative has none
+        return a * torch.sigmoid(b)  # torch's forward derivative of glu has no backward derivative
 
     return stateless(f)

@@ -1,4 +1,4 @@
-"""Activations of the elements along one dimension together."""
+"""Softmax and its relatives: activations along one dimension."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Initial values: an initializer is a function `(key, shape, dtype) -> tensor` on the key's device.
 
 `zeros`, `ones` and `identity` are initializers; the others are functions that make one. A weight has the shape
-(outputs, inputs, *kernel); by `fan_in` is meant the number of inputs that one output sees, `inputs * kernel`, and by
-`fan_out` likewise `outputs * kernel`.
+(outputs, inputs, *kernel); `fan_in` is the number of inputs of one output, `inputs * kernel`, and `fan_out` that of
+outputs of one input, `outputs * kernel`.
 
 >>> import torch
 >>> from funcdl import nn, random

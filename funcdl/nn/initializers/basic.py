@@ -1,4 +1,4 @@
-"""Constants and plain distributions, and the parameters of the usual layers."""
+"""Constants and plain distributions."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ def normal(mean: float = 0.0, std: float = 1.0) -> Initializer:
 
 
 def truncated_normal(mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Initializer:
-    """Draws from the normal distribution on condition that the draw lies in [a, b].
+    """Draws from the normal distribution, restricted to [a, b].
 
     Args:
-        mean: of the distribution before it is cut.
+        mean: of the distribution before it is truncated.
         std: likewise, above 0.
-        a: the least value; a value as it comes out, not a number of standard deviations.
-        b: the greatest value, likewise.
+        a: the smallest value, not in standard deviations.
+        b: the largest value.
 
     Raises:
         ValueError: `std` is not above 0, or `a` not below `b`.
@@ -93,6 +93,6 @@ def truncated_normal(mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: fl
 
     def initializer(key: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         standard = random.truncated_normal(key, shape, lower=lower, upper=upper, dtype=dtype)
-        return (standard * std + mean).clamp(a, b)  # rounding may carry a draw over the edge
+        return (standard * std + mean).clamp(a, b)  # rounding may push a draw outside
 
     return initializer

@@ -22,12 +22,11 @@ def weight_and_bias(
     outputs: int | None = None,
     fan_in: int | None = None,
 ) -> dict[str, Tensor]:
-    """Returns the parameters of a linear or convolution layer, whose weight has `shape` (outputs, inputs, ...).
+    """Draws the weight, of `shape` (outputs, inputs, ...), and the bias of a linear or convolution layer.
 
     Where no initializer is given, both come from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), as in torch; `fan_in` is the
-    product of `shape[1:]`, unless given. The bias has `outputs` elements, `shape[0]` unless given. An input whose dtype
-    is not floating (an image of bytes on its way to a conversion, say) asks for parameters in
-    `torch.get_default_dtype()`.
+    product of `shape[1:]`, unless given. The bias has `outputs` elements, `shape[0]` unless given. If `dtype`, that of
+    the input, is not floating, as for images of bytes, the parameters have `torch.get_default_dtype()`.
     """
     fan_in = math.prod(shape[1:]) if fan_in is None else fan_in
     default = uniform(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)) if fan_in else zeros
@@ -44,7 +43,7 @@ def norm_weight_and_bias(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> dict[str, Tensor]:
-    """Returns the parameters of a normalization, a factor and an offset; ones and zeros by default, as in torch."""
+    """Draws the weight and the bias of a normalization layer; ones and zeros by default, as in torch."""
     return _weight_and_bias(key, shape, shape, dtype, bias, weight_init or ones, bias_init or zeros)
 
 

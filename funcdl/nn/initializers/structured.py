@@ -1,9 +1,10 @@
-"""Weights of a given structure: orthogonal, sparse, or passing the input through."""
+"""Structured initial weights: orthogonal, sparse, or the identity."""
 
 from __future__ import annotations
 
 import math
 
+import einops
 import torch
 from torch import Tensor
 
@@ -29,7 +30,7 @@ def identity(key: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 
 
 def orthogonal(gain: float = 1.0) -> Initializer:
-    """Draws a matrix with orthonormal rows or columns, whichever are fewer, times `gain`; all such are equally likely.
+    """Draws a uniformly distributed matrix with orthonormal rows or columns, whichever are fewer, times `gain`.
 
     A weight of more dimensions is taken as the matrix (outputs, inputs * kernel). The matrix is the Q of the QR
     decomposition of a normal one, with the signs that make the diagonal of R positive. Half types are computed in
@@ -75,14 +76,14 @@ def sparse(sparsity: float, std: float = 0.01) -> Initializer:
         if len(shape) != 2:
             raise ValueError(f"sparse(sparsity={sparsity}): expected a shape of 2 dimensions, got {tuple(shape)}")
         value_key, order_key = random.split(key)
-        place = random.bits(order_key, shape).argsort(stable=True, dim=0).argsort(dim=0)  # a random order per column
-        return random.normal(value_key, shape, std=std, dtype=dtype) * (place >= math.ceil(sparsity * shape[0]))
+        rank = random.bits(order_key, shape).argsort(stable=True, dim=0).argsort(dim=0)  # a random order per column
+        return random.normal(value_key, shape, std=std, dtype=dtype) * (rank >= math.ceil(sparsity * shape[0]))
 
     return initializer
 
 
 def dirac(groups: int = 1) -> Initializer:
-    """Returns an initializer of convolutions that passes as many input channels as fit through unchanged.
+    """Returns an initializer of convolutions that pass their input channels through unchanged, as many as fit.
 
     Output channel i of each group has a one at the center of its kernel for input channel i, and zeros elsewhere.
 
@@ -107,7 +108,8 @@ def dirac(groups: int = 1) -> Initializer:
         center = weight
         for size in shape[2:]:
             center = center[:, :, size // 2]
-        center.copy_(torch.eye(shape[0] // groups, shape[1], dtype=dtype, device=key.device).repeat(groups, 1))
+        diagonal = torch.eye(shape[0] // groups, shape[1], dtype=dtype, device=key.device)
+        center.copy_(einops.repeat(diagonal, "outputs inputs -> (groups outputs) inputs", groups=groups))
         return weight
 
     return initializer

@@ -1,4 +1,4 @@
-"""Distributions as wide as the size of the weight asks for."""
+"""Initializers whose variance is scaled by the size of the weight: Xavier (Glorot) and Kaiming (He)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def xavier_uniform(gain: float = 1.0) -> Initializer:
     >>> bool((weight.abs() <= 1).all())
     True
     """
-    return _uniform_of_std("xavier_uniform", lambda fan_in, fan_out: gain * math.sqrt(2 / (fan_in + fan_out)))
+    return _uniform_with_std("xavier_uniform", lambda fan_in, fan_out: gain * math.sqrt(2 / (fan_in + fan_out)))
 
 
 def xavier_normal(gain: float = 1.0) -> Initializer:
@@ -37,7 +37,7 @@ def xavier_normal(gain: float = 1.0) -> Initializer:
     >>> xavier_normal(calculate_gain("tanh"))(random.key(0), (2, 4), torch.float32).shape
     torch.Size([2, 4])
     """
-    return _normal_of_std("xavier_normal", lambda fan_in, fan_out: gain * math.sqrt(2 / (fan_in + fan_out)))
+    return _normal_with_std("xavier_normal", lambda fan_in, fan_out: gain * math.sqrt(2 / (fan_in + fan_out)))
 
 
 def kaiming_uniform(a: float = 0, mode: Fan = "fan_in", nonlinearity: str = "leaky_relu") -> Initializer:
@@ -45,8 +45,8 @@ def kaiming_uniform(a: float = 0, mode: Fan = "fan_in", nonlinearity: str = "lea
 
     Args:
         a: the negative slope, where the nonlinearity is "leaky_relu".
-        mode: "fan_in" keeps the size of what passes forwards, "fan_out" of what passes backwards.
-        nonlinearity: what `calculate_gain` knows.
+        mode: "fan_in" preserves the variance of activations, "fan_out" that of gradients.
+        nonlinearity: one that `calculate_gain` accepts.
 
     Source: He et al., "Delving deep into rectifiers", 2015.
 
@@ -54,7 +54,7 @@ def kaiming_uniform(a: float = 0, mode: Fan = "fan_in", nonlinearity: str = "lea
     >>> bool((weight.abs() <= 1).all())
     True
     """
-    return _uniform_of_std("kaiming_uniform", _kaiming_std("kaiming_uniform", a, mode, nonlinearity))
+    return _uniform_with_std("kaiming_uniform", _kaiming_std("kaiming_uniform", a, mode, nonlinearity))
 
 
 def kaiming_normal(a: float = 0, mode: Fan = "fan_in", nonlinearity: str = "leaky_relu") -> Initializer:
@@ -65,11 +65,11 @@ def kaiming_normal(a: float = 0, mode: Fan = "fan_in", nonlinearity: str = "leak
     >>> kaiming_normal(mode="fan_out")(random.key(0), (2, 4, 3, 3), torch.float32).shape
     torch.Size([2, 4, 3, 3])
     """
-    return _normal_of_std("kaiming_normal", _kaiming_std("kaiming_normal", a, mode, nonlinearity))
+    return _normal_with_std("kaiming_normal", _kaiming_std("kaiming_normal", a, mode, nonlinearity))
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """Returns by how much to widen the initial weights before a nonlinearity, `torch.nn.init.calculate_gain`.
+    """Returns the recommended gain of the initial weights for a nonlinearity. Equals `torch.nn.init.calculate_gain`.
 
     Args:
         nonlinearity: "linear" or the name of a convolution, "sigmoid", "tanh", "relu", "leaky_relu" or "selu".
@@ -90,7 +90,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     return gains[nonlinearity]
 
 
-def _uniform_of_std(name: str, std_of: Callable[[int, int], float]) -> Initializer:
+def _uniform_with_std(name: str, std_of: Callable[[int, int], float]) -> Initializer:
     def initializer(key: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         bound = math.sqrt(3) * std_of(*_fans(name, shape))
         return random.uniform(key, shape, low=-bound, high=bound, dtype=dtype)
@@ -98,7 +98,7 @@ def _uniform_of_std(name: str, std_of: Callable[[int, int], float]) -> Initializ
     return initializer
 
 
-def _normal_of_std(name: str, std_of: Callable[[int, int], float]) -> Initializer:
+def _normal_with_std(name: str, std_of: Callable[[int, int], float]) -> Initializer:
     return lambda key, shape, dtype: random.normal(key, shape, std=std_of(*_fans(name, shape)), dtype=dtype)
 
 
@@ -116,4 +116,4 @@ def _fans(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
             "use zeros, uniform() or normal()"
         )
     kernel = math.prod(shape[2:])
-    return max(1, shape[1] * kernel), max(1, shape[0] * kernel)  # an empty weight has no values that could be wrong
+    return max(1, shape[1] * kernel), max(1, shape[0] * kernel)  # an empty weight has no values

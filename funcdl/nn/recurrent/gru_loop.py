@@ -1,4 +1,4 @@
-"""The time loop of `gru`."""
+"""The fused time loop of `gru`, and its gradient."""
 
 from __future__ import annotations
 
@@ -8,45 +8,53 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
-from funcdl.nn.recurrent.loop_helpers import backwards, before_each, empty, forwards, like, once, zeros
+from funcdl.nn.recurrent.loop_helpers import (
+    call_nondifferentiable,
+    iterate_backward,
+    iterate_forward,
+    new_like,
+    new_steps,
+    previous_states,
+    zero_gradients,
+)
 from funcdl.nn.recurrent.torch_operators import State
 
 _aten = torch.ops.aten
 
 
 def gru_loop(
-    x: Tensor, weight_ih: Tensor, weight_hh: Tensor, biases: tuple[Tensor, Tensor], state: State, outside: Tensor | None
+    x: Tensor, weight_ih: Tensor, weight_hh: Tensor, biases: tuple[Tensor, Tensor], state: State, padding: Tensor | None
 ) -> State:
     """Returns all states of a gru."""
     hidden = state[0].shape[-1]
     (ih_rz, ih_n), (hh_rz, hh_n) = (bias.tensor_split([2 * hidden], -1) for bias in biases)
     bias = torch.cat([ih_n, ih_rz + hh_rz, hh_n], -1)
-    return (_GruLoop.apply(x, weight_ih.roll(hidden, 1), weight_hh, bias, *state, outside)[0],)
+    return (_GruLoop.apply(x, weight_ih.roll(hidden, 1), weight_hh, bias, *state, padding)[0],)
 
 
 @custom_op("funcdl::gru_loop", mutates_args=())
 def _gru_loop(
-    x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, h: Tensor, outside: Tensor | None
+    x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, h: Tensor, padding: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Returns all states of a gru, its gates r and z side by side, its gate n, and the summand `W_hn h + b_hn`.
 
     Args:
-        x, h, outside: of the shapes that this package names.
-        weight_ih: of the gates n, r and z, in this order, as the gradient needs them.
+        x, h, padding: of the shapes in `loop_helpers`.
+        weight_ih: of the gates n, r and z, in this order, which suits the gradient.
         weight_hh: of the gates r, z and n.
         bias: of n, r and z, and the `b_hn` that stands inside the product with r.
     """
     hidden = h.shape[-1]
-    states, rz, n, h_n = empty(x, h), empty(x, h, 2), empty(x, h), empty(x, h)
+    states, rz, n, h_n = new_steps(x, h), new_steps(x, h, 2), new_steps(x, h), new_steps(x, h)
     ih_n, ih_rz = weight_ih.mT.tensor_split([hidden], -1)
     hh_rz, hh_n = weight_hh.mT.tensor_split([2 * hidden], -1)
     bias_n, bias_rz, bias_h_n = bias.unsqueeze(1).tensor_split([hidden, 3 * hidden], -1)
-    slices = forwards(x, rz, n, h_n, states, outside)
-    for x_t, rz_t, n_t, h_n_t, out, outside_t in slices:
+    slices = iterate_forward(x, rz, n, h_n, states, padding)
+    for x_t, rz_t, n_t, h_n_t, out, padding_t in slices:
         torch.baddbmm(bias_rz, x_t, ih_rz, out=rz_t).baddbmm_(h, hh_rz).sigmoid_()
         r, z = rz_t.chunk(2, -1)
-        if outside_t is not None:
-            torch.maximum(z, outside_t, out=z)
+        if padding_t is not None:
+            torch.maximum(z, padding_t, out=z)
         torch.baddbmm(bias_h_n, h, hh_n, out=h_n_t)
         torch.baddbmm(bias_n, x_t, ih_n, out=n_t).addcmul_(r, h_n_t).tanh_()
         h = torch.lerp(n_t, h, z, out=out)
@@ -55,7 +63,7 @@ def _gru_loop(
 
 @_gru_loop.register_fake
 def _(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, h: Tensor, *_: Any) -> tuple[Tensor, ...]:
-    return empty(x, h), empty(x, h, 2), empty(x, h), empty(x, h)
+    return new_steps(x, h), new_steps(x, h, 2), new_steps(x, h), new_steps(x, h)
 
 
 @custom_op("funcdl::gru_loop_backward", mutates_args=())
@@ -63,18 +71,18 @@ def _gru_loop_backward(
     grads: Tensor, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, h: Tensor,
     states: Tensor, rz: Tensor, n: Tensor, h_n: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Returns the gradients of x, weight_ih, weight_hh, the bias and h; a step outside has z = 1, and needs no care."""
+    """Returns the gradients of x, weight_ih, weight_hh, the bias and h; padding steps have z = 1, so need no mask."""
     hidden = h.shape[-1]
-    dx, dw_ih, dw_hh, _ = like(x), *zeros(weight_ih, weight_hh)
+    dx, dw_ih, dw_hh, _ = new_like(x), *zero_gradients(weight_ih, weight_hh)
     d_bias, d = h.new_zeros(len(h), 4 * hidden), h.new_empty(*h.shape[:2], 4 * hidden)
     d_n, d_r, d_z, d_h_n = d.chunk(4, -1)
     d_ih, d_hh = d[..., : 3 * hidden], d[..., hidden:]
-    d_h, scratch = like(h).zero_(), like(h)
-    slices = backwards(grads, x, rz, n, h_n, before_each(h, states), dx)
-    for grad_t, x_t, rz_t, n_t, h_n_t, before, dx_t in slices:
+    d_h, scratch = new_like(h).zero_(), new_like(h)
+    slices = iterate_backward(grads, x, rz, n, h_n, previous_states(h, states), dx)
+    for grad_t, x_t, rz_t, n_t, h_n_t, h_previous, dx_t in slices:
         r, z = rz_t.chunk(2, -1)
         d_h.add_(grad_t)
-        torch.sub(before, n_t, out=scratch).mul_(d_h)
+        torch.sub(h_previous, n_t, out=scratch).mul_(d_h)
         _aten.sigmoid_backward(scratch, z, grad_input=d_z)
         through_z = d_h * z
         torch.sub(d_h, through_z, out=scratch)
@@ -85,19 +93,19 @@ def _gru_loop_backward(
         d_h = through_z.baddbmm_(d_hh, weight_hh)
         torch.bmm(d_ih, weight_ih, out=dx_t)
         dw_ih.baddbmm_(d_ih.mT, x_t)
-        dw_hh.baddbmm_(d_hh.mT, before)
+        dw_hh.baddbmm_(d_hh.mT, h_previous)
         d_bias.add_(d.sum(1))
     return dx, dw_ih, dw_hh, d_bias, d_h
 
 
 @_gru_loop_backward.register_fake
 def _(grads: Tensor, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, h: Tensor, *_saved: Any) -> tuple[Tensor, ...]:
-    dw_ih, dw_hh, _ = zeros(weight_ih, weight_hh)
-    return like(x), dw_ih, dw_hh, h.new_empty(len(h), 4 * h.shape[-1]), like(h)
+    dw_ih, dw_hh, _ = zero_gradients(weight_ih, weight_hh)
+    return new_like(x), dw_ih, dw_hh, h.new_empty(len(h), 4 * h.shape[-1]), new_like(h)
 
 
 class _GruLoop(torch.autograd.Function):
-    """`_gru_loop` with its gradient, which is that of the states alone."""
+    """`_gru_loop` with the gradient of the states."""
 
     @staticmethod
     def forward(*inputs: Any) -> tuple[Tensor, ...]:
@@ -111,4 +119,4 @@ class _GruLoop(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grads: Tensor, *_: Tensor) -> Any:
-        return *once(_gru_loop_backward, grads, *ctx.saved_tensors), None
+        return *call_nondifferentiable(_gru_loop_backward, grads, *ctx.saved_tensors), None

@@ -12,8 +12,9 @@ from funcdl.nn.dropout_layers import dropout as dropout_layer
 from funcdl.nn.initializers import Initializer
 from funcdl.nn.layer import Buffers, Layer, Params
 from funcdl.nn.named_inputs import named_inputs
-from funcdl.nn.recurrent.cells import GRU, LSTM, Cell, Nonlinearity, recurrent_weights, simple_cell, state_tuple
-from funcdl.nn.recurrent.dispatch import run, weights_of
+from funcdl.nn.recurrent.dispatch import run_layer
+from funcdl.nn.recurrent.equations import GRU, LSTM, Cell, Nonlinearity, get_rnn_cell
+from funcdl.nn.recurrent.parameters import get_weights, init_weights, initial_state
 from funcdl.nn.recurrent.torch_operators import State
 from funcdl.nn.validation import check_dtype, check_whole, entry
 from funcdl.tree import Tree
@@ -76,7 +77,7 @@ def rnn(
     tensor([ True,  True, False, False, False])
     """
     name = f"rnn({hidden_size})"
-    cell = simple_cell(name, nonlinearity)
+    cell = get_rnn_cell(name, nonlinearity)
     return _recurrent(
         name, cell, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, weight_init, bias_init
     )
@@ -172,7 +173,7 @@ def _recurrent(
         for index, layer_key in enumerate(keys):
             layer, direction = divmod(index, len(directions))
             inputs = out_size * len(directions) if layer else x.shape[-1]
-            params |= recurrent_weights(
+            params |= init_weights(
                 layer_key, cell, f"_l{layer}{directions[direction]}", inputs, hidden_size, x.dtype, bias,
                 weight_init, bias_init, proj_size,
             )  # fmt: skip
@@ -187,7 +188,7 @@ def _recurrent(
         y = y.transpose(0, 1) if batched and batch_first else y
         shape = (num_layers * len(directions), *y.shape[1:-1])
         shapes = [(*shape, out_size), (*shape, hidden_size)][: 2 if cell == LSTM else 1]
-        state = state_tuple(name, hx, shapes, y)
+        state = initial_state(name, hx, shapes, y)
         if lengths is not None:
             _check_lengths(name, lengths, y)
         if not batched:  # a batch of one
@@ -200,9 +201,9 @@ def _recurrent(
                 y, _ = between_layers.apply({}, {}, y, key=keys[layer - 1], train=train)
             here = slice(layer * len(directions), (layer + 1) * len(directions))
             weights = [
-                weights_of(name, params, f"_l{layer}{direction}", bias, proj_size > 0) for direction in directions
+                get_weights(name, params, f"_l{layer}{direction}", bias, proj_size > 0) for direction in directions
             ]
-            y, final = run(cell, weights, y, tuple(part[here] for part in state), lengths)
+            y, final = run_layer(cell, weights, y, tuple(part[here] for part in state), lengths)
             last.append(final)
         stacked = tuple(torch.cat(parts) for parts in zip(*last, strict=True))
         if not batched:

@@ -1,4 +1,14 @@
-"""What the time loops share: walking along their steps, memory to write into, and the bound on derivatives."""
+"""Helpers of the fused time loops: iteration over steps, allocation, and an error for second derivatives.
+
+Each loop is an operator that a compiled graph calls, so that compile time does not grow with the length of a sequence.
+The matrix products of a step, and its terms of the weights' gradients, are computed while their inputs are in cache, on
+contiguous slices, for which torch has faster kernels. The loops have only a first derivative and no `vmap` rule; for
+those there is the plain loop in `dispatch`, whose results they must equal.
+
+Shapes: x (time, directions, batch, inputs), weight_ih (directions, gates * hidden, inputs), weight_hh (directions,
+gates * hidden, hidden), a bias (directions, gates * hidden), a state (directions, batch, hidden), states (time,
+directions, batch, hidden), padding (time, directions, batch, 1), 1 at a step that does not change the state, else 0.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +24,13 @@ Loop = Callable[[Tensor, Tensor, Tensor, tuple[Tensor, Tensor], State, Tensor | 
 Part = Tensor | tuple[Tensor, ...] | None
 
 
-def forwards(*parts: Part) -> Iterator[tuple[Any, ...]]:
-    """The slices of all parts step by step; of None they are None."""
+def iterate_forward(*parts: Part) -> Iterator[tuple[Any, ...]]:
+    """Iterates over the steps: yields a slice of each part, None for a part that is None."""
     return zip(*_slices(parts), strict=True)
 
 
-def backwards(*parts: Part) -> Iterator[tuple[Any, ...]]:
-    """As `forwards`, from the last step on."""
+def iterate_backward(*parts: Part) -> Iterator[tuple[Any, ...]]:
+    """As `iterate_forward`, from the last step to the first."""
     return zip(*map(reversed, _slices(parts)), strict=True)
 
 
@@ -30,35 +40,35 @@ def _slices(parts: tuple[Part, ...]) -> list[tuple[Any, ...]]:
     return [(None,) * count if part is None else part for part in unbound]
 
 
-def before_each(first: Tensor, states: Tensor) -> tuple[Tensor, ...]:
-    """The state that each step starts from."""
+def previous_states(first: Tensor, states: Tensor) -> tuple[Tensor, ...]:
+    """Returns the state before each step."""
     return first, *states.unbind(0)[:-1]
 
 
-def empty(x: Tensor, state: Tensor, gates: int = 1) -> Tensor:
-    """Memory for so many gates of every step of x."""
+def new_steps(x: Tensor, state: Tensor, gates: int = 1) -> Tensor:
+    """Allocates memory for `gates` gates (or states) at every step of x."""
     return state.new_empty(len(x), *state.shape[:-1], gates * state.shape[-1])
 
 
-def like(part: Tensor) -> Tensor:
-    """Memory of the shape of `part`, contiguous whatever that is."""
+def new_like(part: Tensor) -> Tensor:
+    """Allocates contiguous memory of the shape of `part`."""
     return part.new_empty(part.shape)
 
 
-def zeros(weight_ih: Tensor, weight_hh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where to sum the gradients of the weights and the bias."""
+def zero_gradients(weight_ih: Tensor, weight_hh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns zeros in which to sum the gradients of the weights and the bias."""
     shapes = weight_ih.shape, weight_hh.shape, weight_hh.shape[:2]
     dw_ih, dw_hh, d_bias = (weight_ih.new_zeros(shape) for shape in shapes)
     return dw_ih, dw_hh, d_bias
 
 
-def once(operator: Callable[..., Any], *inputs: Any) -> Any:
-    """Calls an operator of which there is no derivative."""
-    return operator(*inputs) if torch.compiler.is_compiling() else _Once.apply(operator, *inputs)
+def call_nondifferentiable(operator: Callable[..., Any], *inputs: Any) -> Any:
+    """Calls an operator that has no derivative, such as a gradient; differentiating the result raises an error."""
+    return operator(*inputs) if torch.compiler.is_compiling() else _Nondifferentiable.apply(operator, *inputs)
 
 
-class _Once(torch.autograd.Function):
-    """An operator of which there is no derivative; torch's `once_differentiable` gives zeros below `torch.func`."""
+class _Nondifferentiable(torch.autograd.Function):
+    """An operator without a derivative. Torch's `once_differentiable` gives zeros inside `torch.func` instead."""
 
     generate_vmap_rule = True
 
@@ -73,6 +83,6 @@ class _Once(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         raise RuntimeError(
-            "rnn, gru, lstm: a gradient that was taken once is differentiated again, which their loops for one "
-            "derivative cannot know in advance; take both derivatives by grad, one around the other"
+            "rnn, gru, lstm: a gradient that is already computed is differentiated again, for which their fused loops "
+            "have no derivative; take both derivatives by grad, one around the other"
         )

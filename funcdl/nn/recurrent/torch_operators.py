@@ -1,6 +1,6 @@
-"""Torch's own operators for a whole layer of `rnn`, `gru` or `lstm`, and when they serve.
+"""Torch's operators for an entire layer of `rnn`, `gru` or `lstm`, and when they apply.
 
-For a gradient the loops of `recurrence` are faster, and a trace would write the operators' steps out.
+With gradients our fused loops are faster; in a trace the operators would be unrolled step by step.
 """
 
 from __future__ import annotations
@@ -15,50 +15,50 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from funcdl.context import functorch_is_active, in_graph
 
 State = tuple[Tensor, ...]  # (h,), or (h, c) of an lstm
-Operator = Callable[..., tuple[Tensor, ...]]  # torch.gru and its kin
+Operator = Callable[..., tuple[Tensor, ...]]  # torch.rnn_tanh, torch.rnn_relu, torch.gru or torch.lstm
 
 
-def without_gradient(x: Tensor, weight: Tensor, *others: Tensor) -> bool:
-    """Whether torch's operators serve for an input, a weight and all else that they read."""
-    return not in_graph() and not _for_gradient(x, weight, *others) and of_one_dtype(x, weight)
+def supports_inference(x: Tensor, weight: Tensor, *others: Tensor) -> bool:
+    """Whether torch's operators apply to these tensors: eager, without gradients, and in one dtype."""
+    return not in_graph() and not _needs_gradient(x, weight, *others) and have_one_dtype(x, weight)
 
 
-def has_whole(operator: Operator, x: Tensor, weight: Tensor, *others: Tensor) -> bool:
-    """Whether `whole` serves: also for plain autograd's gradient of an lstm, which is oneDNN's on the CPU."""
-    if without_gradient(x, weight, *others):
+def supports_layer(operator: Operator, x: Tensor, weight: Tensor, *others: Tensor) -> bool:
+    """Whether `run_operator` applies: for inference, and for plain autograd of an lstm by oneDNN on the CPU."""
+    if supports_inference(x, weight, *others):
         return True
-    is_onednns = operator is torch.lstm and x.device.type == "cpu" and x.dtype == torch.float32
-    return is_onednns and not in_graph() and not functorch_is_active() and of_one_dtype(x, weight)
+    is_onednn = operator is torch.lstm and x.device.type == "cpu" and x.dtype == torch.float32
+    return is_onednn and not in_graph() and not functorch_is_active() and have_one_dtype(x, weight)
 
 
-def of_one_dtype(x: Tensor, weight: Tensor) -> bool:
-    """Whether an input and a weight have one dtype, and autocast does not change that."""
-    known = x.device.type != "meta"  # of which autocast has not heard
-    return x.dtype == weight.dtype and not (known and torch.is_autocast_enabled(x.device.type))
+def have_one_dtype(x: Tensor, weight: Tensor) -> bool:
+    """Whether input and weight have the same dtype, also under autocast."""
+    autocast = x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)  # autocast rejects meta
+    return x.dtype == weight.dtype and not autocast
 
 
-def whole(operator: Operator, x: Tensor, parameters: list[Tensor], state: State) -> tuple[Tensor, State]:
+def run_operator(operator: Operator, x: Tensor, parameters: list[Tensor], state: State) -> tuple[Tensor, State]:
     """Runs all directions of a layer.
 
     Args:
-        operator: of the kind of layer.
+        operator: torch's, for the kind of layer.
         x: (time, batch, inputs).
-        parameters: of each direction, `weight_ih`, `weight_hh` and the biases, if there are.
-        state: the first one, (directions, batch, hidden).
+        parameters: for each direction `weight_ih`, `weight_hh` and the biases, if any.
+        state: the initial state, (directions, batch, hidden).
 
     Returns:
-        The outputs of the directions side by side, and the last state.
+        The concatenated outputs of the directions, and the last state.
     """
     y, *last = operator(x, *_settings(parameters, state), False)
     return y, tuple(last)
 
 
-def packed(
+def run_operator_packed(
     operator: Operator, x: Tensor, parameters: list[Tensor], state: State, lengths: Tensor
 ) -> tuple[Tensor, State]:
-    """As `whole`, to the end of each sequence, as a module of `torch.nn` does a packed sequence.
+    """As `run_operator`, for sequences of these `lengths` (batch,), as `torch.nn` runs a packed sequence.
 
-    A sequence without steps, of the `lengths` (batch,), is given one.
+    An empty sequence counts as one step.
     """
     order = lengths.argsort(descending=True)
     back = order.argsort()
@@ -76,5 +76,5 @@ def _settings(parameters: list[Tensor], state: State) -> tuple[Any, ...]:
     return first, parameters, has_biases, layers, dropout, train, directions == 2
 
 
-def _for_gradient(*tensors: Tensor) -> bool:
+def _needs_gradient(*tensors: Tensor) -> bool:
     return functorch_is_active() or (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
