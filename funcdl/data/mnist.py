@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from funcdl.data.download import download
-from funcdl.data.source import DataError, Split, data_dir, read_bytes
+from funcdl.data.errors import DataError
+from funcdl.data.files import data_dir, read_bytes
+from funcdl.data.splits import Split
 
 COUNTS = {"train": 60_000, "t10k": 10_000}
 

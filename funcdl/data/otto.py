@@ -1,4 +1,4 @@
-"""Otto's products: counts of features, and a class among nine."""
+"""Otto's products: feature counts, and nine classes."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl.data.source import DataError, read_bytes, shortened
+from funcdl.data.errors import DataError, excerpt
+from funcdl.data.files import read_bytes
 
 _PLAIN = re.compile(r"[0-9+\-.eE \t]*").fullmatch  # float() reads more: "1_2", "infinity", digits of other scripts
 
@@ -107,7 +108,7 @@ def read_table(
     if lost.any():
         row, column = lost.nonzero()[0].tolist()
         raise DataError(
-            f"{path}, line {text.lines[row]}, {_place(column, text.names)}: '{shortened(text.rows[row][column])}' is "
+            f"{path}, line {text.lines[row]}, {_place(column, text.names)}: '{excerpt(text.rows[row][column])}' is "
             f"not a number that {dtype} holds; correct it or pass a wider dtype"
         )
     return Table(kept, text.names)
@@ -158,7 +159,7 @@ def read_text_table(
         if count > 1 and (not named or name in named):
             places = [index for index, other in enumerate(names, 1) if other == name][:2]
             raise DataError(
-                f"{path}, line {line}: columns {places[0]} and {places[1]} are both called '{shortened(name)}'; "
+                f"{path}, line {line}: columns {places[0]} and {places[1]} are both called '{excerpt(name)}'; "
                 "rename one, or choose other columns by name"
             )
     rows, lines = ([], []) if header else ([first], [line])
@@ -240,13 +241,13 @@ def _fault(row: list[str], names: Sequence[str], readers: Sequence[Callable[[str
         try:
             read(cell)
         except ValueError as expected:
-            cell = shortened(cell)
+            cell = excerpt(cell)
             return f"{_place(index, names)}: '{cell}' is not {expected}; correct it or get the file again"
     raise AssertionError("every cell can be read")
 
 
 def _place(index: int, names: Sequence[str]) -> str:
-    return f"column {index + 1}" + (f" '{shortened(names[index])}'" if names else "")
+    return f"column {index + 1}" + (f" '{excerpt(names[index])}'" if names else "")
 
 
 def _changed(kept: Tensor, values: Tensor) -> Tensor:
