@@ -22,7 +22,7 @@ def credit(path: str | os.PathLike[str] | None = None) -> tuple[Float[Tensor, "n
     The file is `path/credit/german.data-numeric` (or `.gz`), or it is downloaded there.
 
     Args:
-        path: the folder with data sets; None means what `data_dir` says.
+        path: the folder of data sets; None means what `data_dir` says.
 
     Returns:
         `(attributes, classes)`: float32 (1000, 24), and int64 (1000,) with 0 for good (700) and 1 for bad (300), which

@@ -27,7 +27,7 @@ def diabetes(path: str | os.PathLike[str] | None = None) -> tuple[Float[Tensor, 
     The file is `path/diabetes/diabetes.csv` or `path/diabetes/diabetes.csv.gz`, or is downloaded as the latter.
 
     Args:
-        path: the folder with data sets; None means what `data_dir` says.
+        path: the folder of data sets; None means what `data_dir` says.
 
     Returns:
         `(measurements, labels)`, float32 (759, 8) and (759, 1), the shape of a network's output.

@@ -17,8 +17,8 @@ def digits() -> Split:
     28 x 28 with the center of mass in the middle. A small convolutional network trained on MNIST reads 86 % of them
     right; of the same digits enlarged to the full 28 x 28, 65 %.
 
-    The test holds every fifth image of each class, in the original order, so that the classes have equal shares in
-    both parts and the split is the same for everybody.
+    The test set is every fifth image of each class, in the original order, so that both parts have the same proportions
+    of classes and the split is reproducible.
 
     Returns:
         `Split(train, test)` of `(images, labels)`: uint8 (n, 1, 28, 28), 0 the background and 255 full ink, and
@@ -42,6 +42,6 @@ def digits() -> Split:
 
 
 def _rank_in_class(labels: Tensor) -> Tensor:
-    """How many earlier rows have the same label, for each row."""
+    """For each row, how many earlier rows have the same label."""
     one_hot = F.one_hot(labels)
     return (one_hot.cumsum(0) * one_hot).sum(1) - 1

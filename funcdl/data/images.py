@@ -22,10 +22,10 @@ RANGES = {"F": (1.0, 255.0, 65535.0), "I": (255.0, 65535.0)}  # of gray pictures
 def load_image(path: str | os.PathLike[str]) -> UInt8[Tensor, "channels height width"]:
     """Reads an image file, upright, in torch's layout: channels first.
 
-    - Gray of 12 or 16 bits is scaled from the range of its type. Gray of 32 bits is taken to lie in the least of [0,
-      255], [0, 65535] and all of its type that holds its values, and floating gray in the least of [0, 1], [0, 255] and
-      [0, 65535]; other values are refused.
-    - Of 16 bits of a color Pillow reads the upper 8.
+    - Gray of 12 or 16 bits is scaled from the range of its type. Gray of 32 bits has the smallest of the ranges
+      [0, 255], [0, 65535] and that of its type which contains its values, and floating gray the smallest of [0, 1],
+      [0, 255] and [0, 65535]; other values are refused.
+    - Of colors with 16 bits Pillow reads the upper 8 bits.
     - If the file has transparency in any form, there is an alpha channel. CMYK, YCbCr and Lab become RGB.
     - Of an animation, the first frame is read.
 

@@ -41,7 +41,7 @@ def names(path: str | os.PathLike[str] | None = None) -> TextSplit:
     downloaded: two columns, the name and the country, without a header.
 
     Args:
-        path: the folder with data sets; None means what `data_dir` says.
+        path: the folder of data sets; None means what `data_dir` says.
 
     Raises:
         DataError: a file is missing and cannot be downloaded, or is damaged; a name is empty, not ASCII or longer than

@@ -57,7 +57,7 @@ def photographs(
     have more views: random crops, resized to `size` and flipped at random, by torchvision's v2 transforms.
 
     Args:
-        path: the folder with data sets; None means what `data_dir` says.
+        path: the folder of data sets; None means what `data_dir` says.
         name: the folder of this data set; ants and bees by default.
         parts: the folders of the training and the test images.
         size: of the images, in pixels.

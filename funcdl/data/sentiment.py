@@ -46,7 +46,7 @@ def sentiment(path: str | os.PathLike[str] | None = None) -> Phrases:
     The file is `path/sentiment/train.tsv` or `train.tsv.gz`.
 
     Args:
-        path: the folder with data sets; None means what `data_dir` says.
+        path: the folder of data sets; None means what `data_dir` says.
 
     Raises:
         DataError: the file is missing or damaged, a column is not there, a label or sentence is not a number in

@@ -35,7 +35,7 @@ def titanic(path: str | os.PathLike[str] | None = None) -> Passengers:
     The file is `path/titanic/train.csv` or `path/titanic/train.csv.gz`.
 
     Args:
-        path: the folder with data sets; None means what `data_dir` says.
+        path: the folder of data sets; None means what `data_dir` says.
 
     Returns:
         `Passengers(values, survived)`: float32 (891, 7) and (891, 1).

@@ -138,7 +138,7 @@ def test_phrases_that_are_not_there(tmp_path):
         data.sentiment(tmp_path)
 
 
-def test_synthetic_names_are_the_same_for_everybody_and_not_ambiguous():
+def test_synthetic_names_are_the_same_for_everybody_and_balanced():
     split = data.synthetic_names()
     assert [len(part.texts) for part in split[:2]] == [1200, 300]
     assert split.train.texts[:3] == ["Brugan", "Meine", "Kyoo"]
