@@ -11,7 +11,7 @@ from tests.benchmarks import plain_digits, plain_sequences
 
 SHARP = {"rtol": 1e-10, "atol": 1e-10}
 DIGITS = [(name, network) for name, job in plain_digits.JOBS.items() for network in job.networks]
-SAMPLES = {"names": data.invented_names, "sentiment": data.ruled_phrases}
+SAMPLES = {"names": data.synthetic_names, "sentiment": data.synthetic_phrases}
 
 
 def digits_recipe(name, monkeypatch):

@@ -1,4 +1,4 @@
-"""Data in memory: sources that return tensors, batches drawn by a key, and pictures for a trained model to read."""
+"""Data in memory: sources that return tensors, batches shuffled by a key, and image files."""
 
 from funcdl.data.batching import (
     batch_indices,
@@ -11,37 +11,48 @@ from funcdl.data.batching import (
     steps_per_epoch,
     take,
 )
-from funcdl.data.credit import credit, malignant_tumours
-from funcdl.data.diabetes import diabetes, tumours
+from funcdl.data.breast_cancer import benign_tumors, malignant_tumors
+from funcdl.data.bucketing import (
+    Sequences,
+    bucketed_epoch_indices,
+    bucketed_stacked_batches,
+    choose_bucket_widths,
+    pad_sequences,
+    trim_padding,
+)
+from funcdl.data.credit import credit
+from funcdl.data.diabetes import diabetes
+from funcdl.data.digit_images import load_digit
 from funcdl.data.digits import digits
-from funcdl.data.download import download, locate
-from funcdl.data.images import load_digit, load_image
+from funcdl.data.download import download, find_or_download
+from funcdl.data.errors import DataError
+from funcdl.data.files import data_dir
+from funcdl.data.images import load_image
 from funcdl.data.kaggle import kaggle_file
-from funcdl.data.lengths import Sequences, choose_widths, cut, epoch_indices_by_width, pad, stacked_batches_by_width
 from funcdl.data.mnist import mnist, read_idx
-from funcdl.data.names import invented_names, names
+from funcdl.data.names import names, synthetic_names
 from funcdl.data.otto import otto
 from funcdl.data.photographs import Photographs, photographs
-from funcdl.data.sentiment import Phrases, ruled_phrases, sentiment
-from funcdl.data.source import DataError, Split, data_dir
-from funcdl.data.splitting import hold_out, standardise
+from funcdl.data.sentiment import Phrases, sentiment, synthetic_phrases
+from funcdl.data.splits import Split, hold_out
+from funcdl.data.standardization import standardize
 from funcdl.data.tables import Conversion, Table, TextTable, read_table, read_text, read_text_table
 from funcdl.data.text import (
-    LabelledText,
+    LabeledText,
     TextSplit,
+    encode_letters,
+    encode_words,
     fold_to_ascii,
-    letter_numbers,
     split_words,
     vocabulary,
-    word_numbers,
 )
 from funcdl.data.thermometer import thermometer
-from funcdl.data.titanic import Passengers, drawn_passengers, titanic
+from funcdl.data.titanic import Passengers, synthetic_passengers, titanic
 
 __all__ = [
     "Conversion",
     "DataError",
-    "LabelledText",
+    "LabeledText",
     "Passengers",
     "Photographs",
     "Phrases",
@@ -51,30 +62,30 @@ __all__ = [
     "TextSplit",
     "TextTable",
     "batch_indices",
-    "choose_widths",
+    "benign_tumors",
+    "bucketed_epoch_indices",
+    "bucketed_stacked_batches",
+    "choose_bucket_widths",
     "credit",
-    "cut",
     "data_dir",
     "diabetes",
     "digits",
     "download",
-    "drawn_passengers",
+    "encode_letters",
+    "encode_words",
     "epoch_indices",
-    "epoch_indices_by_width",
+    "find_or_download",
     "fold_to_ascii",
     "hold_out",
-    "invented_names",
     "kaggle_file",
     "length",
-    "letter_numbers",
     "load_digit",
     "load_image",
-    "locate",
-    "malignant_tumours",
+    "malignant_tumors",
     "mnist",
     "names",
     "otto",
-    "pad",
+    "pad_sequences",
     "padded_batches",
     "padded_indices",
     "photographs",
@@ -82,18 +93,18 @@ __all__ = [
     "read_table",
     "read_text",
     "read_text_table",
-    "ruled_phrases",
     "sentiment",
     "shuffled_batches",
     "split_words",
     "stacked_batches",
-    "stacked_batches_by_width",
-    "standardise",
+    "standardize",
     "steps_per_epoch",
+    "synthetic_names",
+    "synthetic_passengers",
+    "synthetic_phrases",
     "take",
     "thermometer",
     "titanic",
-    "tumours",
+    "trim_padding",
     "vocabulary",
-    "word_numbers",
 ]

@@ -1,7 +1,7 @@
-"""Batches of data that lies in memory, drawn by a key: pure functions, no worker processes.
+"""Batches of data in memory, shuffled by a key: pure functions, no worker processes.
 
 Data is any tree of tensors with a common first dimension, most often `(inputs, targets)`. An epoch is a tensor of
-row numbers, one row per batch, so that a loop can take the batches one by one or a compiled scan can run over them.
+row indices, one row per batch, for a loop over the batches or a compiled scan.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def shuffled_batches(key: Tensor, data: Tree, batch_size: int, *, drop_last: boo
         key: the key of this epoch; `random.fold_in(key, epoch)` makes one for each.
         data: a tree of tensors with the same number n of rows (first dimension).
         batch_size: rows in a batch, 1 to n.
-        drop_last: whether to leave out the n mod batch_size rows that fill no batch. False yields them as a last,
+        drop_last: whether to drop the n mod batch_size rows that fill no batch. False yields them as a last,
             shorter batch, which costs a compiled step a second graph; batch_size may then exceed n.
 
     Returns:
-        An iterator of trees like `data` with `batch_size` rows, all copies of what they hold.
+        An iterator of trees like `data` with `batch_size` rows, copied from `data`.
 
     Raises:
         ValueError: `data` has no rows or columns of unequal length, or `batch_size` is out of range.
@@ -83,7 +83,7 @@ def stacked_batches(data: tuple[Tree, ...], batch_size: int) -> tuple[Tree, ...]
 
 
 def batch_indices(key: Tensor, n: int, batch_size: int) -> Int[Tensor, "steps batch_size"]:
-    """Returns the row numbers of one epoch's full batches, for `take` inside a scan over the first dimension.
+    """Returns the row indices of one epoch's full batches, for `take` inside a scan over the first dimension.
 
     They are the first steps * batch_size entries of `random.permutation(key, n)`, with steps = floor(n / batch_size);
     under `vmap` over keys each member of an ensemble has an order of its own.
@@ -94,7 +94,7 @@ def batch_indices(key: Tensor, n: int, batch_size: int) -> Int[Tensor, "steps ba
         batch_size: rows in a batch, 1 to n.
 
     Returns:
-        int64 row numbers in [0, n), each at most once, on the key's device.
+        int64 row indices in [0, n), each at most once, on the key's device.
 
     Raises:
         ValueError: `batch_size` is not in [1, n].
@@ -108,13 +108,13 @@ def batch_indices(key: Tensor, n: int, batch_size: int) -> Int[Tensor, "steps ba
 
 
 def epoch_indices(key: Tensor, n: int, batch_size: int, *, drop_last: bool = True) -> tuple[Tensor, ...]:
-    """Returns the row numbers of one epoch batch by batch: `batch_indices`, with the short last batch if it is kept.
+    """Returns the row indices of one epoch as a tuple of batches, with the short last batch unless `drop_last`.
 
     Args:
         key: the key of this epoch.
         n: rows of data.
         batch_size: rows in a batch, 1 to n (any number above 0 with `drop_last=False`).
-        drop_last: whether to leave out the n mod batch_size rows that fill no batch.
+        drop_last: whether to drop the n mod batch_size rows that fill no batch.
 
     Raises:
         ValueError: `batch_size` is out of range, or n is below 1.
@@ -129,7 +129,7 @@ def epoch_indices(key: Tensor, n: int, batch_size: int, *, drop_last: bool = Tru
 def padded_indices(
     n: int, batch_size: int, *, device: torch.device | str | None = None
 ) -> tuple[Int[Tensor, "steps batch_size"], Float[Tensor, "steps batch_size"]]:
-    """Returns row numbers and weights of evaluation batches, as `padded_batches` uses them, for a scan.
+    """Returns row indices and weights of evaluation batches, as `padded_batches` uses them, for a scan.
 
     >>> padded_indices(5, 3)
     (tensor([[0, 1, 2], [3, 4, 4]]), tensor([[1., 1., 1.], [1., 1., 0.]]))
@@ -165,7 +165,7 @@ def take(data: Tree, indices: Sequence[int] | Int[Tensor, " batch"]) -> Tree:
 
     Args:
         data: a tree of tensors with rows along the first dimension.
-        indices: row numbers from 0 on; a tensor or a list.
+        indices: row indices from 0 on; a tensor or a list.
 
     Raises:
         IndexError: a number is below 0, or there is no such row; compiled or vmapped it is a RuntimeError of torch's.
@@ -186,7 +186,7 @@ def take(data: Tree, indices: Sequence[int] | Int[Tensor, " batch"]) -> Tree:
             if indices.numel() == 0 or leaf.ndim == 0 or 0 <= indices.min() <= indices.max() < len(leaf):
                 raise
             found = f"{indices.min()} to {indices.max()}"
-            raise IndexError(f"take: expected row numbers from 0 to {len(leaf) - 1}, got {found}") from None
+            raise IndexError(f"take: expected row indices from 0 to {len(leaf) - 1}, got {found}") from None
 
     return tree.map(rows, data)
 

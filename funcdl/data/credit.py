@@ -1,16 +1,14 @@
-"""German credit: who pays back, and a table of its form that needs no download."""
+"""German credit: borrowers of a bank, and whether the credit went bad."""
 
 from __future__ import annotations
 
 import os
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from funcdl._extras import require
-from funcdl.data.download import locate
-from funcdl.data.source import DataError
+from funcdl.data.download import find_or_download
+from funcdl.data.errors import DataError
 from funcdl.data.tables import read_table
 
 URL = "https://archive.ics.uci.edu/ml/machine-learning-databases/statlog/german/german.data-numeric"
@@ -24,7 +22,7 @@ def credit(path: str | os.PathLike[str] | None = None) -> tuple[Float[Tensor, "n
     The file is `path/credit/german.data-numeric` (or `.gz`), or it is downloaded there.
 
     Args:
-        path: the folder with data sets; None means what `data_dir` says.
+        path: the folder of data sets; None means what `data_dir` says.
 
     Returns:
         `(attributes, classes)`: float32 (1000, 24), and int64 (1000,) with 0 for good (700) and 1 for bad (300), which
@@ -35,7 +33,7 @@ def credit(path: str | os.PathLike[str] | None = None) -> tuple[Float[Tensor, "n
 
     Source: UCI, Statlog (German Credit Data), https://doi.org/10.24432/C5NC77.
     """
-    found = locate("credit/german.data-numeric", path, urls=URL, sha256=SHA256)
+    found = find_or_download("credit/german.data-numeric", path, urls=URL, sha256=SHA256)
     values = read_table(found, delimiter=None, header=False, columns=FEATURES + 1).values
     wrong = ((values[:, -1] != 1) & (values[:, -1] != 2)).nonzero()
     if len(wrong):
@@ -45,19 +43,3 @@ def credit(path: str | os.PathLike[str] | None = None) -> tuple[Float[Tensor, "n
             "(bad); correct it or get the file again"
         )
     return values[:, :-1].contiguous(), values[:, -1].long() - 1
-
-
-def malignant_tumours() -> tuple[Float[Tensor, "n 30"], Int[Tensor, " n"]]:
-    """Returns scikit-learn's 569 breast tumours: 30 measurements each, and whether it is malignant (212 of them).
-
-    >>> measurements, classes = malignant_tumours()
-    >>> measurements.shape, classes.bincount()
-    (torch.Size([569, 30]), tensor([357, 212]))
-
-    Source: `sklearn.datasets.load_breast_cancer`.
-    """
-    require("sklearn", "data.malignant_tumours")
-    from sklearn.datasets import load_breast_cancer  # imported here as it takes a second
-
-    bunch = load_breast_cancer()
-    return torch.from_numpy(bunch.data).float(), 1 - torch.from_numpy(bunch.target)

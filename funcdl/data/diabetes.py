@@ -1,38 +1,36 @@
-"""The Pima diabetes table of the lecture, and a table of its form that needs no download."""
+"""The lecture's version of the Pima diabetes table."""
 
 from __future__ import annotations
 
 import os
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl._extras import require
-from funcdl.data.download import locate
-from funcdl.data.source import DataError, data_dir
+from funcdl.data.download import find_or_download
+from funcdl.data.errors import DataError
+from funcdl.data.files import data_dir
 from funcdl.data.tables import read_table
 
 URL = "https://raw.githubusercontent.com/hunkim/PyTorchZeroToAll/master/data/diabetes.csv.gz"
 SHA256 = "398214d0f6b7f4a722f598d8e424f28bc078abbd16ebdeea0f8e264492325aa4"
 FEATURES = 8
 
-Table = tuple[Float[Tensor, "n 8"], Float[Tensor, "n 1"]]
 
-
-def diabetes(path: str | os.PathLike[str] | None = None) -> Table:
+def diabetes(path: str | os.PathLike[str] | None = None) -> tuple[Float[Tensor, "n 8"], Float[Tensor, "n 1"]]:
     """Returns the 759 women of the lecture's `diabetes.csv.gz`: eight measurements in [-1, 1] each, and a label.
 
     The labels are inverted: 1 means *no* diabetes, as every row agrees with the original Pima table with
-    `label = 1 - outcome`. A measurement of 0 may also mean that it is missing: the file's maker put 0 for every -1.
+    `label = 1 - outcome`. A measurement of 0 may also mean a missing value: the authors of the file replaced each -1 by
+    0.
 
     The file is `path/diabetes/diabetes.csv` or `path/diabetes/diabetes.csv.gz`, or is downloaded as the latter.
 
     Args:
-        path: the folder with data sets; None means what `data_dir` says.
+        path: the folder of data sets; None means what `data_dir` says.
 
     Returns:
-        `(measurements, labels)`, float32 (759, 8) and (759, 1): with the column kept, as the network's output has it.
+        `(measurements, labels)`, float32 (759, 8) and (759, 1), the shape of a network's output.
 
     Raises:
         DataError: the file is missing and cannot be downloaded, or is damaged; with file, line and column.
@@ -41,7 +39,7 @@ def diabetes(path: str | os.PathLike[str] | None = None) -> Table:
     onset of diabetes mellitus", 1988.
     """
     plain = data_dir(path) / "diabetes" / "diabetes.csv"
-    found = plain if plain.exists() else locate("diabetes/diabetes.csv.gz", path, urls=URL, sha256=SHA256)
+    found = plain if plain.exists() else find_or_download("diabetes/diabetes.csv.gz", path, urls=URL, sha256=SHA256)
     values = read_table(found, header=False, columns=FEATURES + 1).values
     wrong = ((values[:, -1] != 0) & (values[:, -1] != 1)).nonzero()
     if len(wrong):
@@ -51,24 +49,3 @@ def diabetes(path: str | os.PathLike[str] | None = None) -> Table:
             "correct it or get the file again"
         )
     return values[:, :-1].contiguous(), values[:, -1:].contiguous()
-
-
-def tumours() -> Table:
-    """Returns the first eight of scikit-learn's measurements of 569 breast tumours, scaled to [-1, 1], and a label.
-
-    Here, too, 1 is the healthy one: benign.
-
-    >>> measurements, labels = tumours()
-    >>> measurements.shape, measurements.amin(), measurements.amax(), labels.sum()
-    (torch.Size([569, 8]), tensor(-1.), tensor(1.), tensor(357.))
-
-    Source: `sklearn.datasets.load_breast_cancer`; Street, Wolberg, Mangasarian, "Nuclear feature extraction for breast
-    tumor diagnosis", 1993.
-    """
-    require("sklearn", "data.tumours")
-    from sklearn.datasets import load_breast_cancer  # imported here as it takes a second
-
-    bunch = load_breast_cancer()
-    values = torch.from_numpy(bunch.data[:, :FEATURES])
-    low, high = values.amin(0), values.amax(0)
-    return (2 * (values - low) / (high - low) - 1).float(), torch.from_numpy(bunch.target).float().unsqueeze(1)

@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits, made to look like MNIST: the digits that need no download."""
+"""scikit-learn's handwritten digits, converted to MNIST's format: they need no download."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from funcdl._extras import require
-from funcdl.data.images import BOX, centre
-from funcdl.data.source import Split
+from funcdl.data.digit_images import BOX, center
+from funcdl.data.splits import Split
 
 
 def digits() -> Split:
-    """Returns scikit-learn's 1,797 handwritten digits as MNIST would show them, a fifth held out as the test.
+    """Returns scikit-learn's 1,797 handwritten digits in MNIST's format, a fifth held out as the test set.
 
     The originals are 8 x 8 with ink from 0 to 16. They are enlarged to MNIST's box of 20 x 20 (bicubic) and set into
-    28 x 28 with the centre of mass in the middle. A small convolutional network trained on MNIST reads 86 % of them
+    28 x 28 with the center of mass in the middle. A small convolutional network trained on MNIST reads 86 % of them
     right; of the same digits enlarged to the full 28 x 28, 65 %.
 
-    The test holds every fifth image of each class, in the original order, so that the classes have equal shares in
-    both parts and the split is the same for everybody.
+    The test set is every fifth image of each class, in the original order, so that both parts have the same proportions
+    of classes and the split is reproducible.
 
     Returns:
         `Split(train, test)` of `(images, labels)`: uint8 (n, 1, 28, 28), 0 the background and 255 full ink, and
@@ -38,12 +38,12 @@ def digits() -> Split:
     ink = torch.from_numpy(bunch.images).float() / 16
     labels = torch.from_numpy(bunch.target).long()
     enlarged = F.interpolate(ink.unsqueeze(1), (BOX, BOX), mode="bicubic", align_corners=False).squeeze(1)
-    images = (255 * centre(enlarged.clamp(0, 1))).round().to(torch.uint8).unsqueeze(1)
+    images = (255 * center(enlarged.clamp(0, 1))).round().to(torch.uint8).unsqueeze(1)
     held_out = _rank_in_class(labels) % 5 == 4
     return Split(train=(images[~held_out], labels[~held_out]), test=(images[held_out], labels[held_out]))
 
 
 def _rank_in_class(labels: Tensor) -> Tensor:
-    """How many earlier rows have the same label, for each row."""
+    """For each row, how many earlier rows have the same label."""
     one_hot = F.one_hot(labels)
     return (one_hot.cumsum(0) * one_hot).sum(1) - 1

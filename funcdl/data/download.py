@@ -1,4 +1,4 @@
-"""Finding a file of a data set, and fetching one so that it is there complete and checked, or not there at all."""
+"""Downloads that are atomic and verified: a file is complete with the right checksum, or is not there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
-from funcdl.data.source import DataError, data_dir
+from funcdl.data.errors import DataError
+from funcdl.data.files import data_dir, find_file
 
 CHUNK = 1 << 18  # bytes
 
@@ -25,19 +26,18 @@ def download(
     sha256: str | None = None,
     timeout: float = 30.0,
 ) -> Path:
-    """Fetches a file to `path`, from the first of `urls` that delivers it with the right checksum.
+    """Downloads a file to `path`, from the first of `urls` that delivers it with the right checksum.
 
-    The bytes go to a temporary name beside `path`, which takes its final name by one rename when they are complete,
-    checked and on disk. A run that is killed half-way leaves no file at `path`, and one that was there stays as it
-    was; what it may leave is named `*.part`. The bytes are only stored: nothing is unpacked or unpickled. A terminal
-    shows a progress bar on stderr.
+    The bytes go to a temporary file `*.part` beside `path`, which is renamed to `path` when they are complete, verified
+    and on disk. A process that is killed before may leave the temporary file, and whatever was at `path` before. The
+    bytes are only stored: nothing is unpacked or unpickled. A terminal shows a progress bar on stderr.
 
     Args:
         urls: an address or several addresses (mirrors) of the same file: `https:`, `http:`, `ftp:` or `file:`.
-        path: where to put it; missing folders are made, a file there is replaced.
+        path: where to store it; missing folders are created, an existing file is replaced.
         md5: the file's MD5 checksum in hexadecimal, or None if it is not known.
         sha256: the same for SHA-256.
-        timeout: seconds to wait for a connection, and for each part of the answer.
+        timeout: seconds to wait for a connection, and for each part of the response.
 
     Returns:
         `path`, as a `Path`.
@@ -68,27 +68,21 @@ def download(
     )
 
 
-def locate(
+def find_or_download(
     name: str, path: str | os.PathLike[str] | None = None, *, urls: str | Sequence[str] = (), sha256: str | None = None
 ) -> Path:
-    """Returns where the file `name`, or `name` gzipped as `name.gz`, lies below the folder with data sets.
-
-    A file that lies in neither place is downloaded there.
+    """Returns the path of a file, or of the file gzipped as `name.gz`; if there is neither, downloads it.
 
     Args:
-        name: the file, such as "wine/winequality-white.csv".
-        path: the folder with data sets; None means what `data_dir` says.
+        name: the file relative to the folder of data sets, such as "wine/winequality-white.csv".
+        path: the folder of data sets; None means what `data_dir` says.
         urls: where the file is published, in order of preference.
-        sha256: the checksum of what is published there, in hexadecimal digits.
+        sha256: the file's SHA-256 checksum in hexadecimal.
 
     Raises:
         DataError: the file is not there and cannot be downloaded; says where to put it.
     """
-    wanted = data_dir(path) / name
-    for candidate in (wanted, wanted.with_name(f"{wanted.name}.gz")):
-        if candidate.exists():
-            return candidate
-    return download(urls, wanted, sha256=sha256)
+    return find_file(name, path) or download(urls, data_dir(path) / name, sha256=sha256)
 
 
 def _fetch(url: str, path: Path, checksums: dict[str, str | None], timeout: float) -> None:
@@ -97,12 +91,12 @@ def _fetch(url: str, path: Path, checksums: dict[str, str | None], timeout: floa
     try:
         # Some mirrors refuse urllib's own name; the mode "x" never writes into another process's file.
         request = Request(url, headers={"User-Agent": "funcdl"})
-        with urlopen(request, timeout=timeout) as answer, part.open("xb") as file:
-            length = answer.headers.get("Content-Length")
+        with urlopen(request, timeout=timeout) as response, part.open("xb") as file:
+            length = response.headers.get("Content-Length")
             expected = int(length) if length else None
             # disable=None shows the bar on a terminal only.
             with tqdm(desc=path.name, total=expected, unit="B", unit_scale=True, disable=None) as bar:
-                while chunk := answer.read(CHUNK):
+                while chunk := response.read(CHUNK):
                     file.write(chunk)
                     for digest in digests.values():
                         digest.update(chunk)

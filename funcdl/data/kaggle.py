@@ -1,20 +1,21 @@
-"""Files of Kaggle's competitions, which it hands to its members only."""
+"""Files of Kaggle competitions, which only members can download."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from funcdl.data.source import DataError, data_dir
+from funcdl.data.errors import DataError
+from funcdl.data.files import data_dir, find_file
 
 
 def kaggle_file(name: str, competition: str, path: str | os.PathLike[str] | None = None) -> Path:
-    """Returns where the file `name`, or `name` gzipped as `name.gz`, lies below the folder with data sets.
+    """Returns the path of a competition's file, or of the file gzipped as `name.gz`.
 
     Args:
-        name: the file, such as "titanic/train.csv".
+        name: the file relative to the folder of data sets, such as "titanic/train.csv".
         competition: the last part of the competition's address.
-        path: the folder with data sets; None means what `data_dir` says.
+        path: the folder of data sets; None means what `data_dir` says.
 
     Raises:
         DataError: the file is not there; says where to get it and where to put it.
@@ -25,11 +26,9 @@ def kaggle_file(name: str, competition: str, path: str | os.PathLike[str] | None
     >>> kaggle_file("train.csv", "titanic", folder).name
     'train.csv.gz'
     """
-    wanted = data_dir(path) / name
-    for candidate in (wanted, wanted.with_name(f"{wanted.name}.gz")):
-        if candidate.exists():
-            return candidate
+    if found := find_file(name, path):
+        return found
     raise DataError(
-        f"{wanted} is missing, and Kaggle gives it to its members only: get it from "
+        f"{data_dir(path) / name} is missing, and Kaggle gives it to its members only: get it from "
         f"https://www.kaggle.com/competitions/{competition}/data and put it there"
     )

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from funcdl._extras import require
 from funcdl.data.download import download
-from funcdl.data.source import DataError, Split, data_dir, read_bytes
+from funcdl.data.errors import DataError
+from funcdl.data.files import data_dir, read_bytes
+from funcdl.data.splits import Split
 
 COUNTS = {"train": 60_000, "t10k": 10_000}
 
@@ -19,19 +21,19 @@ COUNTS = {"train": 60_000, "t10k": 10_000}
 def mnist(path: str | os.PathLike[str] | None = None) -> Split:
     """Returns MNIST: 60,000 images of handwritten digits to train on and 10,000 to test on.
 
-    Files are read from `path/MNIST/raw`, as torchvision lays them out, or from `path` itself, named for example
+    Files are read from `path/MNIST/raw`, as in torchvision, or from `path` itself, named for example
     `train-images-idx3-ubyte` or `train-images-idx3-ubyte.gz`. Those that are missing are downloaded to
     `path/MNIST/raw` from torchvision's mirrors and checked against its checksums.
 
     Args:
-        path: the folder with data sets; None means what `data_dir` says.
+        path: the folder of data sets; None means what `data_dir` says.
 
     Returns:
         `Split(train, test)` of `(images, labels)`: uint8 (n, 1, 28, 28), 0 the background and 255 full ink, and
         int64 (n,) in [0, 9].
 
     Raises:
-        DataError: a file is missing and cannot be downloaded, is damaged, or holds something else.
+        DataError: a file is missing and cannot be downloaded, is damaged, or contains something else.
 
     Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998. The same
     pixels as `torchvision.datasets.MNIST(root=path).data`, with a channel dimension.
@@ -76,7 +78,7 @@ def read_idx(path: str | os.PathLike[str], dimensions: int) -> Tensor:
     if len(content) != expected:
         state = "truncated" if len(content) < expected else "too long"
         raise DataError(f"{path} is {state}: {len(content)} bytes, expected {expected}; delete it and get it again")
-    if math.prod(size or 1 for size in shape) >= 2**63:  # beside a size of 0
+    if math.prod(size or 1 for size in shape) >= 2**63:  # also if another size is 0
         raise DataError(f"{path} states the sizes {shape}, which no tensor has; delete it and get it again")
     return torch.frombuffer(bytearray(content), dtype=torch.uint8)[header:].reshape(shape)
 
@@ -94,8 +96,8 @@ def _part(folder: Path, part: str) -> tuple[Tensor, Tensor]:
 
 
 def _file(folder: Path, name: str) -> Path:
-    """The path of a file in one of the layouts, after downloading it if it is in none."""
-    candidates = [where / file for where in (folder / "MNIST" / "raw", folder) for file in (name, f"{name}.gz")]
+    """The path of a file in either folder; if it is in neither, it is downloaded."""
+    candidates = [parent / file for parent in (folder / "MNIST" / "raw", folder) for file in (name, f"{name}.gz")]
     for path in candidates:
         if path.exists():
             return path

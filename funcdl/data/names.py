@@ -8,17 +8,18 @@ from pathlib import Path
 import torch
 
 from funcdl import random
-from funcdl.data.download import locate
-from funcdl.data.source import DataError, data_dir, shortened
+from funcdl.data.download import find_or_download
+from funcdl.data.errors import DataError, excerpt
+from funcdl.data.files import data_dir
 from funcdl.data.tables import read_text_table
-from funcdl.data.text import LabelledText, TextSplit
+from funcdl.data.text import LabeledText, TextSplit
 
 URL = "https://raw.githubusercontent.com/hunkim/PyTorchZeroToAll/master/data/names_{}.csv.gz"
 SHA256 = {
     "train": "49b4bf41dce5bfeac989b46ca37cf7baccd9a0d2a855df82f86de67a9376268f",
     "test": "57d7758db533a42c99d513b2341a7e7b0f55c1e0e7d233b1ef6a4fa2f1adf753",
 }
-INVENTED = {  # how a word begins, its syllables, and how it ends
+SYNTHETIC = {  # by language: beginnings, syllables and endings of names
     "Ardic": ("Ar Bru Dra Gor Hel Tor", "da ga ro mu nar dor", "ic dur gan"),
     "Belish": ("Be Ce La Li Me Sa", "li ra ne sa mi lo", "ette elle ine"),
     "Chonese": ("Cho Chu Kyo Min Shu Yan", "cho ko min shi yan", "ng n o"),
@@ -26,7 +27,7 @@ INVENTED = {  # how a word begins, its syllables, and how it ends
     "Ekish": ("Ek Ik Ok Tek Vek Zek", "ka ke ta ve zi", "sky vich nov"),
     "Fennic": ("Aa Hei Kai Lei Sii Vuo", "kka la na ri ni", "nen la"),
 }
-INVENTED_COUNT = 1500
+SYNTHETIC_COUNT = 1500
 MAX_LETTERS = 100  # of a name: all others are padded to the longest
 
 
@@ -40,7 +41,7 @@ def names(path: str | os.PathLike[str] | None = None) -> TextSplit:
     downloaded: two columns, the name and the country, without a header.
 
     Args:
-        path: the folder with data sets; None means what `data_dir` says.
+        path: the folder of data sets; None means what `data_dir` says.
 
     Raises:
         DataError: a file is missing and cannot be downloaded, or is damaged; a name is empty, not ASCII or longer than
@@ -51,37 +52,37 @@ def names(path: str | os.PathLike[str] | None = None) -> TextSplit:
     train_names, train_countries = _read(_file("train", path), None)
     countries = sorted(set(train_countries))
     test_names, test_countries = _read(_file("test", path), countries)
-    number = {country: index for index, country in enumerate(countries)}
-    train, test = (torch.tensor([number[name] for name in part]) for part in (train_countries, test_countries))
-    return TextSplit(LabelledText(train_names, train), LabelledText(test_names, test), tuple(countries))
+    index_of = {country: index for index, country in enumerate(countries)}
+    train, test = (torch.tensor([index_of[name] for name in part]) for part in (train_countries, test_countries))
+    return TextSplit(LabeledText(train_names, train), LabeledText(test_names, test), tuple(countries))
 
 
-def invented_names() -> TextSplit:
-    """Returns 1,500 names of six languages that do not exist, a fifth held out as the test.
+def synthetic_names() -> TextSplit:
+    """Returns 1,500 synthetic names of six invented languages, a fifth held out as the test set.
 
-    A name is a beginning, none to two syllables and an ending, each drawn from those of its language (`INVENTED`); the
+    A name is a beginning, none to two syllables and an ending, each drawn from those of its language (`SYNTHETIC`); the
     languages share most of their letters, and some syllables.
 
-    >>> (texts, labels), test, classes = invented_names()
+    >>> (texts, labels), test, classes = synthetic_names()
     >>> len(texts), len(test.texts), classes[:3]
     (1200, 300, ('Ardic', 'Belish', 'Chonese'))
     >>> texts[:3], labels[:3]
     (['Brugan', 'Meine', 'Kyoo'], tensor([0, 1, 2]))
     """
-    drawn = random.uniform(random.key(0), (INVENTED_COUNT, 5)).tolist()
+    drawn = random.uniform(random.key(0), (SYNTHETIC_COUNT, 5)).tolist()
     texts, labels = [], []
     for index, (begin, count, first, second, end) in enumerate(drawn):
-        label = index % len(INVENTED)
-        beginnings, syllables, endings = (part.split() for part in list(INVENTED.values())[label])
+        label = index % len(SYNTHETIC)
+        beginnings, syllables, endings = (part.split() for part in list(SYNTHETIC.values())[label])
         middle = [_pick(syllables, share) for share in (first, second)][: int(3 * count)]
         texts.append("".join([_pick(beginnings, begin), *middle, _pick(endings, end)]))
         labels.append(label)
-    held_out = INVENTED_COUNT // 5
+    held_out = SYNTHETIC_COUNT // 5
     train, test = slice(held_out, None), slice(held_out)
     return TextSplit(
-        LabelledText(texts[train], torch.tensor(labels[train])),
-        LabelledText(texts[test], torch.tensor(labels[test])),
-        tuple(INVENTED),
+        LabeledText(texts[train], torch.tensor(labels[train])),
+        LabeledText(texts[test], torch.tensor(labels[test])),
+        tuple(SYNTHETIC),
     )
 
 
@@ -93,7 +94,7 @@ def _file(part: str, path: str | os.PathLike[str] | None) -> Path:
     plain = data_dir(path) / "names" / f"names_{part}.csv"
     if plain.exists():
         return plain
-    return locate(f"names/names_{part}.csv.gz", path, urls=URL.format(part), sha256=SHA256[part])
+    return find_or_download(f"names/names_{part}.csv.gz", path, urls=URL.format(part), sha256=SHA256[part])
 
 
 def _read(path: Path, countries: list[str] | None) -> tuple[list[str], list[str]]:
@@ -107,17 +108,17 @@ def _read(path: Path, countries: list[str] | None) -> tuple[list[str], list[str]
             )
         if not name.isascii():
             raise DataError(
-                f"{path}, line {line}, column 1: '{shortened(name)}' is not ASCII, expected a name without accents; "
+                f"{path}, line {line}, column 1: '{excerpt(name)}' is not ASCII, expected a name without accents; "
                 "correct it or get the file again"
             )
         if len(name) > MAX_LETTERS:
             raise DataError(
-                f"{path}, line {line}, column 1: a name of {len(name):,} letters, '{shortened(name)}', "
+                f"{path}, line {line}, column 1: a name of {len(name):,} letters, '{excerpt(name)}', "
                 f"expected at most {MAX_LETTERS}; correct it or get the file again"
             )
         if countries is not None and country not in countries:
             raise DataError(
-                f"{path}, line {line}, column 2: the country '{shortened(country)}' is not one of the training file's "
+                f"{path}, line {line}, column 2: the country '{excerpt(country)}' is not one of the training file's "
                 f"({', '.join(countries)}); correct it or get the file again"
             )
     return [name for name, _ in table.rows], [country for _, country in table.rows]

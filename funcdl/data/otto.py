@@ -1,4 +1,4 @@
-"""Otto's products: counts of features, and a class among nine."""
+"""Otto's products: feature counts, and nine classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def otto(path: str | os.PathLike[str] | None = None) -> tuple[Float[Tensor, "n 9
     The file is `path/otto/train.csv` or `path/otto/train.csv.gz`.
 
     Args:
-        path: the folder with data sets; None means what `data_dir` says.
+        path: the folder of data sets; None means what `data_dir` says.
 
     Returns:
         `(counts, classes)`: float32 (61878, 93) of whole numbers, most of them 0, and int64 (61878,) in [0, 9).

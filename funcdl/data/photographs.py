@@ -1,4 +1,4 @@
-"""Photographs in one folder for each class, read by worker processes."""
+"""Photographs in one folder per class, read by worker processes."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from funcdl._extras import require
+from funcdl.data.errors import DataError
+from funcdl.data.files import data_dir
 from funcdl.data.images import MAX_PIXELS, load_image
-from funcdl.data.source import DataError, Split, data_dir
+from funcdl.data.splits import Split
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
 URL = "https://download.pytorch.org/tutorial/{name}.zip"
-NO_PHOTOGRAPHS = ("__MACOSX", "@eaDir")  # folders of archives and file servers, with what is called a picture too
-READ_TOGETHER = 16  # by one worker, before it hands them over
+SKIPPED_FOLDERS = ("__MACOSX", "@eaDir")  # of archives and file servers: their files have the names of images
+WORKER_BATCH = 16  # images that a worker returns at once
 
 
 class Photographs(NamedTuple):
-    """What `photographs` returns.
+    """Photographs of two parts, the names of the classes, and the files that could not be read.
 
     Attributes:
         split: `train` and `test`, each uint8 images (n, 3, size, size) and int64 classes (n,).
-        classes: the names of the classes: of number i, `classes[i]`.
-        skipped: what was said of each file that could not be read.
+        classes: the names of the classes, by index.
+        skipped: the error message of each file that could not be read.
     """
 
     split: Split
@@ -47,23 +49,23 @@ def photographs(
     workers: int = 2,
     skip_unreadable: bool = False,
 ) -> Photographs:
-    """Reads photographs that lie as `name/train/ants/*.jpg`: a folder for each class, in a folder for each part.
+    """Reads photographs with paths such as `name/train/ants/*.jpg`: a folder per class, in a folder per part.
 
-    Those in folders below a class's belong to it too. What has a name with a dot in front, such as `._1.jpg`, is none,
-    nor is anything in a folder `__MACOSX` or `@eaDir`.
+    Nested folders belong to their class. Hidden files and folders, such as `._1.jpg`, are ignored, and so are folders
+    `__MACOSX` and `@eaDir`.
 
-    Each is scaled so that its shorter side is 256 / 224 of `size`, and cut to the square in its middle. Of one to train
-    on there may be more views: of random squares, scaled to `size` and flipped or not, by torchvision's v2 transforms.
+    Each is resized so that its shorter side is 256 / 224 of `size`, and center-cropped to a square. Training images may
+    have more views: random crops, resized to `size` and flipped at random, by torchvision's v2 transforms.
 
     Args:
-        path: the folder with data sets; None means what `data_dir` says.
-        name: the folder of this one; ants and bees, if not said.
-        parts: the folders of what is trained on and tested with.
+        path: the folder of data sets; None means what `data_dir` says.
+        name: the folder of this data set; ants and bees by default.
+        parts: the folders of the training and the test images.
         size: of the images, in pixels.
-        views: how many of each photograph to train on: the plain one, and others drawn.
-        seed: what they are drawn from; the number of workers does not matter to it.
-        workers: processes that read; 0 reads in this one.
-        skip_unreadable: whether to leave out files that cannot be read instead of refusing all.
+        views: of each training photograph: the center crop, and random ones.
+        seed: of the random views, which do not depend on the number of workers.
+        workers: processes that read; 0 reads in this process.
+        skip_unreadable: whether to skip files that cannot be read, instead of raising an error.
 
     Raises:
         DataError: a folder or a class is missing, a photograph lies beside the classes' folders, or files cannot be
@@ -80,7 +82,7 @@ def photographs(
     (('ants', 'bees'), torch.Size([2, 3, 28, 28]), tensor([0, 1]))
     """
     root = data_dir(path) / name
-    listed = [_listed(root / part, name) for part in parts]
+    listed = [_list_classes(root / part, name) for part in parts]
     classes = tuple(listed[0])
     if tuple(listed[1]) != classes:
         raise DataError(
@@ -105,7 +107,7 @@ def photographs(
 
 
 class _Views(Dataset[tuple[Tensor | None, int, str]]):
-    """The views of photographs: an image, its class, and why there is none."""
+    """The views of photographs: `(image, class, error)`, the image None if it cannot be read."""
 
     def __init__(self, samples: Sequence[tuple[Path, int]], size: int, views: int, seed: int) -> None:
         require("torchvision", "data.photographs")
@@ -114,7 +116,7 @@ class _Views(Dataset[tuple[Tensor | None, int, str]]):
         self.samples, self.views, self.seed = samples, views, seed
         self.short = size * 256 // 224
         self.plain = v2.Compose([v2.Resize(self.short, antialias=True), v2.CenterCrop(size)])
-        self.drawn = v2.Compose([v2.RandomResizedCrop(size, antialias=True), v2.RandomHorizontalFlip()])
+        self.random_view = v2.Compose([v2.RandomResizedCrop(size, antialias=True), v2.RandomHorizontalFlip()])
 
     def __len__(self) -> int:
         return len(self.samples) * self.views
@@ -125,23 +127,23 @@ class _Views(Dataset[tuple[Tensor | None, int, str]]):
         try:
             pixels = _rgb(load_image(file))
             short, long = sorted(pixels.shape[1:])
-            if self.short**2 * long > MAX_PIXELS * short:  # scaled up, it would take gigabytes
+            if self.short**2 * long > MAX_PIXELS * short:  # resized, it would take gigabytes
                 height, width = pixels.shape[1:]
                 raise DataError(f"{file} has {width:,} x {height:,} pixels, too long a strip; cut it")
         except DataError as error:
-            return None, label, "" if view else str(error)  # said once
+            return None, label, "" if view else str(error)  # reported once
         if view == 0:
             return self.plain(pixels), label, ""
-        # v2 draws from the global generator: what it held is put back, as this may be no worker's but the caller's.
+        # v2 uses the global generator: its state is restored, since without workers it is the caller's.
         before = torch.get_rng_state()
         torch.default_generator.manual_seed((self.seed * 1_000_003 + index) % 2**63)
         try:
-            return self.drawn(pixels), label, ""
+            return self.random_view(pixels), label, ""
         finally:
             torch.set_rng_state(before)
 
 
-def _listed(folder: Path, name: str) -> dict[str, list[Path]]:
+def _list_classes(folder: Path, name: str) -> dict[str, list[Path]]:
     """The photographs in each class folder, by its name."""
     if not folder.is_dir():
         raise DataError(
@@ -156,14 +158,14 @@ def _listed(folder: Path, name: str) -> dict[str, list[Path]]:
     beside = sorted(path for path in folder.iterdir() if path.is_file() and _is_photograph(path.name))
     if beside:
         raise DataError(f"{beside[0]} is in no class; move it to the folder of one, such as {classes[0]}")
-    files = {path.name: list(_below(path)) for path in classes}
+    files = {path.name: list(_walk(path)) for path in classes}
     if empty := [path for path in classes if not files[path.name]]:
         raise DataError(f"{empty[0]} has no photographs; put some there ({' '.join(EXTENSIONS)})")
     return files
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    """The photographs in a folder, then those in the folders in it, by name."""
+def _walk(folder: Path) -> Iterator[Path]:
+    """The photographs in a folder, then those in its subfolders, by name."""
 
     def refuse(error: OSError) -> None:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}") from None
@@ -182,7 +184,7 @@ def _is_photograph(name: str) -> bool:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name in NO_PHOTOGRAPHS
+    return name.startswith(".") or name in SKIPPED_FOLDERS
 
 
 def _read(
@@ -191,9 +193,9 @@ def _read(
     """All views of all photographs that can be read, their classes, and what is wrong with the others."""
     loader = DataLoader(
         _Views(samples, size, views, seed),
-        READ_TOGETHER,
+        WORKER_BATCH,
         num_workers=workers,
-        collate_fn=_together,
+        collate_fn=_collate,
         generator=torch.Generator(),  # the loader draws a seed for its workers: not from the global generator
     )
     images = torch.empty(len(samples) * views, 3, size, size, dtype=torch.uint8)
@@ -207,7 +209,7 @@ def _read(
     return images[: len(labels)], torch.tensor(labels, dtype=torch.int64), failures
 
 
-def _together(batch: Sequence[tuple[Tensor | None, int, str]]) -> tuple[Tensor, list[int], list[str]]:
+def _collate(batch: Sequence[tuple[Tensor | None, int, str]]) -> tuple[Tensor, list[int], list[str]]:
     good = [(pixels, label) for pixels, label, _ in batch if pixels is not None]
     failed = [reason for _, _, reason in batch if reason]
     if not good:
@@ -216,5 +218,5 @@ def _together(batch: Sequence[tuple[Tensor | None, int, str]]) -> tuple[Tensor, 
 
 
 def _rgb(pixels: UInt8[Tensor, "channels height width"]) -> UInt8[Tensor, "3 height width"]:
-    """Grey as three equal channels, and without opacity."""
+    """Gray as three equal channels, RGBA without alpha."""
     return pixels.expand(3, -1, -1) if len(pixels) == 1 else pixels[:3]

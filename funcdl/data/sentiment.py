@@ -1,4 +1,4 @@
-"""Phrases of film reviews in five classes from negative to positive, and phrases by a rule that need no download."""
+"""Phrases of film reviews in five classes from negative to positive, and synthetic ones that need no download."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from jaxtyping import Int
 from torch import Tensor
 
 from funcdl import random
+from funcdl.data.errors import DataError, excerpt
 from funcdl.data.kaggle import kaggle_file
-from funcdl.data.source import DataError, shortened
 from funcdl.data.tables import read_text_table
 
 CLASSES = ("negative", "somewhat negative", "neutral", "somewhat positive", "positive")
 COLUMNS = ("SentenceId", "Phrase", "Sentiment")
 SUBJECTS = ["the film", "the plot", "the music", "the ending", "its hero", "each scene", "the script", "this story"]
-JUDGEMENTS = (  # for each class the words that say it
+JUDGMENTS = (  # the words of each class
     "awful dreadful worthless",
     "dull clumsy tired",
     "long new loud",
@@ -30,7 +30,7 @@ MAX_WORDS = 128  # of a phrase: all others are padded to the longest
 
 
 class Phrases(NamedTuple):
-    """Phrases, the number of the class of each, and the number of the sentence that it is a part of."""
+    """Phrases, the index of the class of each, and the ID of the sentence that it is a part of."""
 
     texts: list[str]
     labels: Int[Tensor, " n"]
@@ -40,13 +40,13 @@ class Phrases(NamedTuple):
 def sentiment(path: str | os.PathLike[str] | None = None) -> Phrases:
     """Returns Kaggle's 156,060 phrases of film reviews, in 8,529 sentences, from 0, negative, to 4, positive.
 
-    The phrases of a sentence are parts of it: they belong into one part of any split. 51.0 % are of class 2, neutral,
+    The phrases of a sentence overlap: in any split they belong to the same part. 51.0 % are of class 2, neutral,
     and one is empty.
 
     The file is `path/sentiment/train.tsv` or `train.tsv.gz`.
 
     Args:
-        path: the folder with data sets; None means what `data_dir` says.
+        path: the folder of data sets; None means what `data_dir` says.
 
     Raises:
         DataError: the file is missing or damaged, a column is not there, a label or sentence is not a number in
@@ -61,12 +61,12 @@ def sentiment(path: str | os.PathLike[str] | None = None) -> Phrases:
     for (sentence, phrase, label), line in zip(table.rows, table.lines, strict=True):
         if label not in ("0", "1", "2", "3", "4"):
             raise DataError(
-                f"{found}, line {line}, column 'Sentiment': the label is '{shortened(label)}', expected a number from "
+                f"{found}, line {line}, column 'Sentiment': the label is '{excerpt(label)}', expected a number from "
                 "0 to 4; correct it or get the file again"
             )
         if not (sentence.isascii() and sentence.isdecimal() and len(sentence) <= MAX_DIGITS):
             raise DataError(
-                f"{found}, line {line}, column 'SentenceId': '{shortened(sentence)}' is not a number of at most "
+                f"{found}, line {line}, column 'SentenceId': '{excerpt(sentence)}' is not a number of at most "
                 f"{MAX_DIGITS} digits; correct it or get the file again"
             )
         if (count := len(phrase.split())) > MAX_WORDS:
@@ -79,14 +79,14 @@ def sentiment(path: str | os.PathLike[str] | None = None) -> Phrases:
     return Phrases([phrase for _, phrase, _ in table.rows], torch.tensor(labels), torch.tensor(sentences))
 
 
-def ruled_phrases() -> Phrases:
-    """Returns phrases of 600 sentences that a rule makes, from 0, negative, to 4, positive.
+def synthetic_phrases() -> Phrases:
+    """Returns synthetic phrases of 600 sentences, from 0, negative, to 4, positive.
 
     A sentence is "SUBJECT is WORD", "SUBJECT is not WORD", or two of these joined by "but". A word has the class that
-    `JUDGEMENTS` lists it under, "not" turns a class c to 4 - c, and after "but" stands what counts. The parts of a
-    sentence are phrases too: its subject, class 2, and its clauses.
+    `JUDGMENTS` lists it under, "not" turns a class c to 4 - c, and of two clauses the one after "but" decides. The
+    subject of a sentence, class 2, and its clauses are phrases too.
 
-    >>> phrases = ruled_phrases()
+    >>> phrases = synthetic_phrases()
     >>> for text, label, sentence in list(zip(*phrases))[:4]:
     ...     print(int(sentence), int(label), text)
     1 2 the ending
@@ -110,10 +110,10 @@ def ruled_phrases() -> Phrases:
         for part in range(1 + int(joined[index])):
             about = SUBJECTS[int(subject[index, part] * len(SUBJECTS))]
             label = int(grade[index, part] * 5)
-            words = JUDGEMENTS[label].split()
-            judged = words[int(word[index, part] * len(words))]
+            words = JUDGMENTS[label].split()
+            judgment = words[int(word[index, part] * len(words))]
             turned = bool(negated[index, part] < 0.3)
-            clauses.append((f"{about} is {'not ' * turned}{judged}", 4 - label if turned else label))
+            clauses.append((f"{about} is {'not ' * turned}{judgment}", 4 - label if turned else label))
             add(index, about, 2)
         if len(clauses) == 2:
             add(index, f"{clauses[0][0]} but {clauses[1][0]}", clauses[1][1])

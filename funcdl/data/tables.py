@@ -1,4 +1,4 @@
-"""Text files of rows and columns (CSV, TSV, white space), plain or gzipped, with errors that name the place."""
+"""Tables in text files (CSV, TSV, white space), plain or gzipped, with errors that name line and column."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from funcdl.data.source import DataError, read_bytes, shortened
+from funcdl.data.errors import DataError, excerpt
+from funcdl.data.files import read_bytes
 
-_PLAIN = re.compile(r"[0-9+\-.eE \t]*").fullmatch  # float() reads more: "1_2", "infinity", digits of other scripts
+_PLAIN = re.compile(r"[0-9+\-.eE \t]*").fullmatch  # float() accepts more: "1_2", "infinity", digits of other scripts
 
 Conversion = Mapping[str, float] | Callable[[str], float]
 
 
 class Table(NamedTuple):
-    """Numbers in rows and columns, and the names of the columns (none for a file without a header)."""
+    """Values in rows and columns, and the names of the columns (none for a file without a header)."""
 
     values: Float[Tensor, "rows columns"]
     names: tuple[str, ...]
@@ -60,19 +61,19 @@ def read_table(
         path: the file, UTF-8, gzipped if its name ends in `.gz`.
         delimiter: the character between columns; None is any run of white space.
         header: whether the first line names the columns.
-        columns: how many columns the file must have, or the names of those to return, in this order; None is all of
-            them, however many the first line has.
-        convert: for a column's name, how its text becomes a number: a dict of the texts there are, or a function
-            that raises ValueError for others. Other columns must hold finite numbers, in digits of ASCII.
-        missing: the number for an empty cell; None refuses empty cells.
-        dtype: of the values, which it must hold: 1e39 is refused in float32, and 1.5 in int64.
+        columns: how many columns the file must have, or the names of those to return, in this order; None for all
+            columns of the first line.
+        convert: `{column: conversion}` from text to numbers: a dict of all texts, or a function that raises ValueError
+            for unexpected ones. Other columns must contain finite numbers, in ASCII digits.
+        missing: the value of empty cells; None refuses them.
+        dtype: of the values, which it must be able to represent: 1e39 is refused in float32, and 1.5 in int64.
 
     Returns:
         `Table(values, names)`: (rows, columns) and the names of the columns.
 
     Raises:
         DataError: the file is missing, damaged, empty or not UTF-8, a row has another number of columns than the
-            first, a named column is not there or there twice, or a cell is not a number; with file, line and column.
+            first, a named column is missing or duplicated, or a cell is not a number; with file, line and column.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "wine.csv"
@@ -83,34 +84,34 @@ def read_table(
     """
     path, convert = Path(path), convert or {}
     text = read_text_table(path, delimiter=delimiter, header=header, columns=columns)
-    _require(path, convert, text.names)
+    _require_columns(path, convert, text.names)
     names = text.names or ("",) * len(text.rows[0])
-    strict = [_reader(convert.get(name), missing) for name in names]
-    quick = [missing is None and name not in convert for name in names]
-    readers = [float if is_quick else read for is_quick, read in zip(quick, strict, strict=True)]
-    quick_cells = itemgetter(*(index for index, is_quick in enumerate(quick) if is_quick)) if any(quick) else None
+    parsers = [_parser(convert.get(name), missing) for name in names]
+    plain = [missing is None and name not in convert for name in names]
+    fast_parsers = [float if is_plain else parse for is_plain, parse in zip(plain, parsers, strict=True)]
+    plain_cells = itemgetter(*(index for index, is_plain in enumerate(plain) if is_plain)) if any(plain) else None
     numbers = array("d")
     for row, line in zip(text.rows, text.lines, strict=True):
         try:
-            if quick_cells and not _PLAIN(" ".join(quick_cells(row))):
+            if plain_cells and not _PLAIN(" ".join(plain_cells(row))):
                 raise ValueError
-            numbers.extend([read(cell) for read, cell in zip(readers, row, strict=True)])
+            numbers.extend([parse(cell) for parse, cell in zip(fast_parsers, row, strict=True)])
         except ValueError:
-            raise DataError(f"{path}, line {line}, {_fault(row, text.names, strict)}") from None
+            raise DataError(f"{path}, line {line}, {_describe_error(row, text.names, parsers)}") from None
     values = torch.tensor(numbers, dtype=torch.float64).reshape(len(text.rows), -1)
     infinite = (~values.isfinite()).any(1).nonzero()
     if missing is None and len(infinite):
         index = int(infinite[0])
-        raise DataError(f"{path}, line {text.lines[index]}, {_fault(text.rows[index], text.names, strict)}")
-    kept = values.to(dtype)
-    lost = kept.isfinite() != values.isfinite() if dtype.is_floating_point else _changed(kept, values)
+        raise DataError(f"{path}, line {text.lines[index]}, {_describe_error(text.rows[index], text.names, parsers)}")
+    converted = values.to(dtype)
+    lost = converted.isfinite() != values.isfinite() if dtype.is_floating_point else _rounded(converted, values)
     if lost.any():
         row, column = lost.nonzero()[0].tolist()
         raise DataError(
-            f"{path}, line {text.lines[row]}, {_place(column, text.names)}: '{shortened(text.rows[row][column])}' is "
+            f"{path}, line {text.lines[row]}, {_place(column, text.names)}: '{excerpt(text.rows[row][column])}' is "
             f"not a number that {dtype} holds; correct it or pass a wider dtype"
         )
-    return Table(kept, text.names)
+    return Table(converted, text.names)
 
 
 def read_text_table(
@@ -158,7 +159,7 @@ def read_text_table(
         if count > 1 and (not named or name in named):
             places = [index for index, other in enumerate(names, 1) if other == name][:2]
             raise DataError(
-                f"{path}, line {line}: columns {places[0]} and {places[1]} are both called '{shortened(name)}'; "
+                f"{path}, line {line}: columns {places[0]} and {places[1]} are both called '{excerpt(name)}'; "
                 "rename one, or choose other columns by name"
             )
     rows, lines = ([], []) if header else ([first], [line])
@@ -170,7 +171,7 @@ def read_text_table(
     if not rows:
         raise DataError(f"{path}, line {line + 1}, column 1: no rows follow the header; get the file again")
     if named:
-        _require(path, named, names)
+        _require_columns(path, named, names)
         chosen = [names.index(name) for name in named]
         rows, names = [[row[index] for index in chosen] for row in rows], tuple(named)
     return TextTable(rows, names, lines)
@@ -198,7 +199,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def _split(path: Path, delimiter: str | None, quoted: bool) -> Iterator[tuple[int, list[str]]]:
-    """The rows that are not blank, each with the number of the line on which it ends."""
+    """Yields the rows that are not blank, each with the number of the line on which it ends."""
     lines = io.StringIO(read_text(path), newline="")
     if delimiter is None:
         yield from ((number, cells) for number, line in enumerate(lines, 1) if (cells := line.split()))
@@ -211,10 +212,10 @@ def _split(path: Path, delimiter: str | None, quoted: bool) -> Iterator[tuple[in
         raise DataError(f"{path}, line {reader.line_num}: {error}; correct it or get the file again") from None
 
 
-def _reader(conversion: Conversion | None, missing: float | None) -> Callable[[str], float]:
-    """How one column is read; raises ValueError, which says what is expected."""
+def _parser(conversion: Conversion | None, missing: float | None) -> Callable[[str], float]:
+    """Returns the parser of one column's cells, whose ValueError says what is expected."""
 
-    def read(cell: str) -> float:
+    def parse(cell: str) -> float:
         if missing is not None and not cell.strip():
             return missing
         if isinstance(conversion, Mapping):
@@ -231,30 +232,30 @@ def _reader(conversion: Conversion | None, missing: float | None) -> Callable[[s
             raise ValueError("a number in plain digits")
         return number
 
-    return read
+    return parse
 
 
-def _fault(row: list[str], names: Sequence[str], readers: Sequence[Callable[[str], float]]) -> str:
-    """Says what is wrong with the first cell that cannot be read."""
-    for index, (cell, read) in enumerate(zip(row, readers, strict=True)):
+def _describe_error(row: list[str], names: Sequence[str], parsers: Sequence[Callable[[str], float]]) -> str:
+    """Says what is wrong with the first cell that cannot be parsed."""
+    for index, (cell, parse) in enumerate(zip(row, parsers, strict=True)):
         try:
-            read(cell)
+            parse(cell)
         except ValueError as expected:
-            cell = shortened(cell)
+            cell = excerpt(cell)
             return f"{_place(index, names)}: '{cell}' is not {expected}; correct it or get the file again"
     raise AssertionError("every cell can be read")
 
 
 def _place(index: int, names: Sequence[str]) -> str:
-    return f"column {index + 1}" + (f" '{shortened(names[index])}'" if names else "")
+    return f"column {index + 1}" + (f" '{excerpt(names[index])}'" if names else "")
 
 
-def _changed(kept: Tensor, values: Tensor) -> Tensor:
-    """Where whole numbers are not what was read; from 2^53 on that may have been rounded."""
-    return (kept.double() != values) | (values.abs() >= 2.0**53)
+def _rounded(converted: Tensor, values: Tensor) -> Tensor:
+    """Where integers differ from the parsed values, or may, since float64 rounds integers from 2^53 on."""
+    return (converted.double() != values) | (values.abs() >= 2.0**53)
 
 
-def _require(path: Path, wanted: Iterable[str], names: Sequence[str]) -> None:
+def _require_columns(path: Path, wanted: Iterable[str], names: Sequence[str]) -> None:
     absent = [name for name in wanted if name not in names]
     if absent:
         there = ", ".join(names) or "columns without names"

@@ -1,4 +1,4 @@
-"""The readings of a thermometer whose scale nobody knows."""
+"""Readings of a thermometer in unknown units, and the temperatures in degrees Celsius."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 def thermometer(dtype: torch.dtype = torch.float32) -> tuple[Float[Tensor, 11], Float[Tensor, 11]]:
-    """Returns 11 readings in unknown units, and the temperatures in degrees Celsius that were measured beside them.
+    """Returns 11 readings in unknown units, and the temperatures in degrees Celsius measured at the same time.
 
-    The unknown scale is Fahrenheit's, read carelessly: Celsius is 0.5556 t - 17.78.
+    The unknown scale is Fahrenheit's with errors of reading: Celsius is 0.5556 t - 17.78.
 
     >>> readings, celsius = thermometer()
     >>> readings[0], celsius[0]

@@ -1,4 +1,4 @@
-"""The passengers of the Titanic: a table with categories and with gaps."""
+"""The passengers of the Titanic: a table with categories and missing values."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from funcdl import random
+from funcdl.data.errors import DataError
 from funcdl.data.kaggle import kaggle_file
-from funcdl.data.source import DataError
 from funcdl.data.tables import read_table
 
 SEXES = {"male": 0.0, "female": 1.0}
@@ -20,7 +20,7 @@ COLUMNS = ("Pclass", "Sex", "Age", "SibSp", "Parch", "Fare", "Embarked")
 
 
 class Passengers(NamedTuple):
-    """Passengers: seven numbers each, NaN where the file has a gap, and 1 for those who survived."""
+    """Passengers: seven features each, NaN where one is missing, and 1 for those who survived."""
 
     values: Float[Tensor, "n 7"]
     survived: Float[Tensor, "n 1"]
@@ -35,7 +35,7 @@ def titanic(path: str | os.PathLike[str] | None = None) -> Passengers:
     The file is `path/titanic/train.csv` or `path/titanic/train.csv.gz`.
 
     Args:
-        path: the folder with data sets; None means what `data_dir` says.
+        path: the folder of data sets; None means what `data_dir` says.
 
     Returns:
         `Passengers(values, survived)`: float32 (891, 7) and (891, 1).
@@ -63,14 +63,14 @@ def titanic(path: str | os.PathLike[str] | None = None) -> Passengers:
     return Passengers(table.values[:, 1:].contiguous(), table.values[:, :1].contiguous())
 
 
-def drawn_passengers(key: Tensor, n: int = 891) -> Passengers:
-    """Returns invented passengers in the form of `titanic`, with its gaps, drawn from `key`.
+def synthetic_passengers(key: Tensor, n: int = 891) -> Passengers:
+    """Returns synthetic passengers like those of `titanic`, with missing values, drawn from `key`.
 
     About a third are women. The probability to survive is the logistic function of
-    `2 + 4 * female - 1.5 * (class - 1) - 0.05 * age`: the signs are real, the numbers clearer than life. A fifth of the
-    ages and 2 ports are missing.
+    `2 + 4 * female - 1.5 * (class - 1) - 0.05 * age`: the signs are those of the real data, the effects stronger. A
+    fifth of the ages and 2 ports are missing.
 
-    >>> values, survived = drawn_passengers(random.key(0))
+    >>> values, survived = synthetic_passengers(random.key(0))
     >>> values.shape, survived.shape, values[:, COLUMNS.index("Embarked")].isnan().sum()
     (torch.Size([891, 7]), torch.Size([891, 1]), tensor(2))
     """

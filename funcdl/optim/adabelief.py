@@ -60,7 +60,7 @@ def scale_by_belief(
 
     `m <- b1 m + (1 - b1) g`, `s <- b2 s + (1 - b2) (g - m)^2 + eps_root`,
     `d = m / (1 - b1^t) / (sqrt(s / (1 - b2^t)) + eps)` at update `t = 1, 2, ...`; with `nesterov`,
-    `b1 m / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)` stands in place of `m / (1 - b1^t)`.
+    `b1 m / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)` replaces `m / (1 - b1^t)`.
 
     Args:
         betas: `b1` and `b2`, each in [0, 1).

@@ -28,7 +28,7 @@ def adadelta(
     Args:
         lr: factor of the step, at least 0.
         rho: decay of both averages, in [0, 1].
-        eps: what is added to both averages before the root, at least 0.
+        eps: added to both averages under the square root, at least 0.
         weight_decay: L2 penalty, at least 0.
         maximize: whether to ascend.
 

@@ -47,7 +47,7 @@ def adafactor(
 
     Args:
         lr: the largest relative step, at least 0.
-        beta2_decay: power with which the share of a new gradient falls, at most 0.
+        beta2_decay: exponent of `t` in the weight of a new gradient, at most 0.
         eps: lower bounds of the square root of the second moment (None: the machine epsilon of the parameter's dtype,
             or of float32 for float16) and of the size of a parameter, each at least 0.
         d: the largest root mean square of a direction, at least 1.
@@ -91,7 +91,7 @@ def scale_by_factored_rms(beta2_decay: ScalarOrSchedule = -0.8, eps: ScalarOrSch
     parameters with fewer, `v <- v + w (g^2 - v)`. Then `d = g / sqrt(max(v, eps^2))`.
 
     Args:
-        beta2_decay: power with which the share of a new gradient falls, at most 0.
+        beta2_decay: exponent of `t` in the weight of a new gradient, at most 0.
         eps: lower bound of the square root, at least 0; None for the machine epsilon of each parameter's dtype, or of
             float32 for float16.
 

@@ -107,7 +107,7 @@ def scale_by_adam(
     """Divides the first moment of the gradient by the square root of the second, both with bias correction.
 
     `m <- b1 m + (1 - b1) g`, `v <- b2 v + (1 - b2) g^2`, `d = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)` at update
-    `t = 1, 2, ...`; with `amsgrad` the largest `v` so far stands in place of `v` in `d`.
+    `t = 1, 2, ...`; with `amsgrad` the largest `v` so far replaces `v` in `d`.
 
     Args:
         betas: `b1` and `b2`, each in [0, 1).

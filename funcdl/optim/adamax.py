@@ -27,7 +27,7 @@ def adamax(
     Args:
         lr: learning rate, at least 0.
         betas: decay of the average of the gradient and of its maximum magnitude, each in [0, 1).
-        eps: what is added to the size of the gradient, at least 0.
+        eps: added to the magnitude of the gradient, at least 0.
         weight_decay: L2 penalty, at least 0.
         maximize: whether to ascend.
 
@@ -61,7 +61,7 @@ def scale_by_adamax(
 
     Args:
         betas: `b1` and `b2`, each in [0, 1).
-        eps: what is added to the size of the gradient, at least 0.
+        eps: added to the magnitude of the gradient, at least 0.
 
     Raises:
         ValueError: a hyperparameter is out of range.

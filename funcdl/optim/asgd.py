@@ -28,7 +28,7 @@ def asgd(
     Args:
         lr: learning rate at the start, at least 0.
         lambd: decay of the parameters and of the rate, at least 0.
-        alpha: power with which the rate falls, at least 0.
+        alpha: exponent of the decay of the rate, at least 0.
         t0: updates before averaging begins, at least 0.
         weight_decay: L2 penalty, at least 0.
         maximize: whether to ascend; `lambd` shrinks the parameters all the same.
@@ -49,8 +49,8 @@ def asgd(
     {'w': tensor([0.4999, 1.4999])}
 
     Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging" (1992),
-    https://doi.org/10.1137/0330046. Equals `torch.optim.ASGD`, except that a new `lr` or `lambd` counts at once, and
-    there one update later.
+    https://doi.org/10.1137/0330046. Equals `torch.optim.ASGD`, except that a new `lr` or `lambd` takes effect at once,
+    and there one update later.
     """
     return chain(
         add_decayed_weights(weight_decay), scale_by_asgd(lr, lambd, alpha), average_params(t0), maximize=maximize
@@ -67,7 +67,7 @@ def scale_by_asgd(
     Args:
         lr: the rate at the start, at least 0.
         lambd: decay of the parameters and of the rate, at least 0.
-        alpha: power with which the rate falls, at least 0.
+        alpha: exponent of the decay of the rate, at least 0.
 
     Raises:
         ValueError: a hyperparameter is out of range.

@@ -19,7 +19,7 @@ def trace(momentum: ScalarOrSchedule, dampening: ScalarOrSchedule = 0.0, nestero
 
     Args:
         momentum: decay of the sum, at least 0.
-        dampening: share of each new gradient that is left out of the sum.
+        dampening: fraction of each new gradient that is left out of the sum.
         nesterov: whether to use Nesterov momentum; needs a dampening of 0.
 
     Raises:

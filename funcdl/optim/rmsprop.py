@@ -70,7 +70,7 @@ def scale_by_rmsprop(
     """Divides each gradient by the square root of a moving average of its square.
 
     `v <- alpha v + (1 - alpha) g^2`, `d = g / (sqrt(v) + eps)`; with `centered` also `m <- alpha m + (1 - alpha) g`,
-    and `max(v - m^2, 0)` stands in place of `v` in `d`. Where rounding makes that difference negative,
+    and `max(v - m^2, 0)` replaces `v` in `d`. Where rounding makes that difference negative,
     `torch.optim.RMSprop` gives NaN and this transformation divides by `eps`.
 
     Args:

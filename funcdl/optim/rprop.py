@@ -1,4 +1,4 @@
-"""Rprop: a step size for each weight that grows while the gradient keeps its sign and shrinks when it turns."""
+"""Rprop: a step size per weight that grows while the sign of the gradient stays the same, and else shrinks."""
 
 from __future__ import annotations
 

@@ -163,13 +163,11 @@ def schedule_free(
         lr_max = torch.maximum(buffers["lr_max"], lr)
         weight = safe_power(lr_max, hyper["weight_lr_power"])
         weight_sum = buffers["weight_sum"] + weight
-        share = materialize(torch.where(weight_sum == 0, 0.0, weight / safe_denominator(weight_sum)))
+        c = materialize(torch.where(weight_sum == 0, 0.0, weight / safe_denominator(weight_sum)))
         steps = tree_scale(-lr, grads)
         # The new (1 - momentum) z + momentum x minus y, arranged so that it is exactly 0 when nothing moves.
-        step_share = materialize(1 - momentum * (1 - share))
-        updates = tree.map(
-            lambda y, z, step: scale(share, z - y) + scale(step_share, step), params, buffers["z"], steps
-        )
+        step_scale = materialize(1 - momentum * (1 - c))
+        updates = tree.map(lambda y, z, step: scale(c, z - y) + scale(step_scale, step), params, buffers["z"], steps)
         z = tree.map(torch.add, buffers["z"], steps)
         return updates, {"z": z, "weight_sum": weight_sum, "lr_max": lr_max}
 

@@ -78,7 +78,7 @@ def fit(
         every: epochs from one row to the next, for those that take a moment; the last epoch always has a row, and a row
             is about its own epoch only.
         order: `(key) -> row numbers of each batch` for one epoch, as many batches as without it: shuffled by default,
-            or for instance `data.epoch_indices_by_width`.
+            or for instance `data.bucketed_epoch_indices`.
         evaluate: `(params, buffers) -> measured`, called for each row.
         best: a name in the rows and "max" or "min", such as `("val_cost", "min")`; the name alone where it ends in a
             metric whose better direction is known, such as "val_loss", "val_mae" or "val_accuracy". Then the state of

@@ -96,7 +96,7 @@ def make_evaluate(
     Returns:
         `evaluate(params, buffers, batches) -> measured`. `batches` is `(inputs, targets, weights)` with all batches
         stacked along a first dimension, as `data.stacked_batches` makes them; the whole pass is one scan. A list of
-        such stacks, as `data.stacked_batches_by_width` makes them, is one data set.
+        such stacks, as `data.bucketed_stacked_batches` makes them, is one data set.
 
     Raises:
         ValueError: `precision` is something else.

@@ -102,7 +102,7 @@ def words(text: str) -> list[str]:
 
 def names(lesson: Lesson) -> None:
     """Names of unequal lengths: letters as numbers, filled up with 0, the longest first, and packed step by step."""
-    padded = data.pad([[ord(letter) for letter in name] for name in NAMES])
+    padded = data.pad_sequences([[ord(letter) for letter in name] for name in NAMES])
     numbers, lengths = padded["input"], padded["lengths"]
     lesson.show("names", "letters of nine names, filled up with 0", numbers)
     order = lengths.argsort(descending=True, stable=True)

@@ -56,7 +56,7 @@ def tutorial(path: str | os.PathLike[str] | None) -> Sources:
         DataError: a file is missing and cannot be downloaded, is malformed, or holds something else.
     """
     places = {
-        name: data.locate(name, path, urls=f"{REPOSITORY}/{address}", sha256=checksum)
+        name: data.find_or_download(name, path, urls=f"{REPOSITORY}/{address}", sha256=checksum)
         for name, (address, checksum) in PUBLISHED.items()
     }
     cats = [_photograph(places[f"images/cat{number}.png"], (3, SIDE, SIDE)) for number in (1, 2, 3)]

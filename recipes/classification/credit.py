@@ -44,12 +44,12 @@ class Settings(settings.BatchSettings):
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains, and tests on the tenth held out."""
     device = runtime.choose_device(settings.device)
-    rows, classes = data.credit(settings.data_dir) if settings.dataset == "credit" else data.malignant_tumours()
+    rows, classes = data.credit(settings.data_dir) if settings.dataset == "credit" else data.malignant_tumors()
     names = ["good", "bad"] if settings.dataset == "credit" else ["benign", "malignant"]
     split_key, state_key, order_key = random.split(random.key(settings.seed), 3).unbind()
     known, unknown = data.hold_out(split_key, (rows, classes), share=0.1)
     (inputs, targets), test = tree.map(
-        lambda leaf: leaf.to(device), [(data.standardise(x, by=known[0]), y) for x, y in (known, unknown)]
+        lambda leaf: leaf.to(device), [(data.standardize(x, by=known[0]), y) for x, y in (known, unknown)]
     )
     batch_size = min(settings.batch_size, len(inputs))
     steps = settings.epochs * data.steps_per_epoch(len(inputs), batch_size)

@@ -58,7 +58,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains on all of the data, as the lecture does, and compares with the prior."""
     device = runtime.choose_device(settings.device)
     real = settings.dataset == "diabetes"
-    table = data.diabetes(settings.data_dir) if real else data.tumours()
+    table = data.diabetes(settings.data_dir) if real else data.benign_tumors()
     inputs, labels = tree.map(lambda leaf: leaf.to(device), table)
     batch_size = min(settings.batch_size, len(inputs))
     steps = settings.epochs * data.steps_per_epoch(len(inputs), batch_size)

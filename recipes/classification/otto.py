@@ -57,7 +57,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     split_key, state_key, order_key = random.split(random.key(settings.seed), 3).unbind()
     known, unknown = data.hold_out(split_key, (rows, targets), share=0.2)
     (inputs, targets), validation = tree.map(
-        lambda leaf: leaf.to(device), [(data.standardise(x, by=known[0]), y) for x, y in (known, unknown)]
+        lambda leaf: leaf.to(device), [(data.standardize(x, by=known[0]), y) for x, y in (known, unknown)]
     )
     epochs = settings.epochs or EPOCHS[settings.dataset]
     steps = runtime.count_steps(settings.batch_size, epochs, len(inputs))

@@ -58,7 +58,7 @@ def prepare(known: Tensor, values: Tensor) -> Tensor:
     port = COLUMNS.index("Embarked")
     typical[port] = known[:, port][~known[:, port].isnan()].mode().values
     known, values = (torch.where(part.isnan(), typical, part) for part in (known, values))
-    return data.standardise(values, by=known)
+    return data.standardize(values, by=known)
 
 
 def split(key: Tensor, passengers: data.Passengers) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
@@ -73,7 +73,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     device = runtime.choose_device(settings.device)
     split_key, state_key, order_key, data_key = random.split(random.key(settings.seed), 4).unbind()
     real = settings.dataset == "titanic"
-    passengers = data.titanic(settings.data_dir) if real else data.drawn_passengers(data_key)
+    passengers = data.titanic(settings.data_dir) if real else data.synthetic_passengers(data_key)
     parts = [split(key, passengers) for key in random.split(split_key, settings.seeds).unbind()]
     # a row of the training data has one passenger for each member: (rows, members, 7)
     (inputs, survived), validation, sexes = tree.map(

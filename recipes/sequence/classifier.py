@@ -67,7 +67,7 @@ def fit(
     sequences, targets = known
     device = targets.device
     steps = runtime.count_steps(settings.batch_size, epochs, len(targets))
-    widths = data.choose_widths(torch.cat([sequences["lengths"], held_out[0]["lengths"]]), WIDTHS)
+    widths = data.choose_bucket_widths(torch.cat([sequences["lengths"], held_out[0]["lengths"]]), WIDTHS)
     report.log(f"{len(targets)} sequences to train on, cut to {', '.join(map(str, widths))} steps: a graph for each")
     compiled = runtime.choose_compile(settings.compile, device, steps, report)
 
@@ -80,19 +80,19 @@ def fit(
     )
     if compiled:
         step = fd.jit(step, donate_argnums=0)  # evaluation would not repay graphs of its own
-    batches = data.stacked_batches_by_width(held_out, EVALUATION_BATCH, widths)
+    batches = data.bucketed_stacked_batches(held_out, EVALUATION_BATCH, widths)
     text = json.dumps(vocabulary)
     if not settings.resume:
         report.text(VOCABULARY, text)
     state = train.fit(
         state,
-        lambda state, batch: step(state, (data.cut(batch[0], widths), batch[1])),
+        lambda state, batch: step(state, (data.trim_padding(batch[0], widths), batch[1])),
         known,
         key=order_key,
         epochs=epochs,
         batch_size=settings.batch_size,
         order=partial(
-            data.epoch_indices_by_width, lengths=sequences["lengths"], widths=widths, batch_size=settings.batch_size
+            data.bucketed_epoch_indices, lengths=sequences["lengths"], widths=widths, batch_size=settings.batch_size
         ),
         evaluate=lambda params, buffers: evaluate(params, buffers, batches),
         best=f"{prefix}_accuracy" if best else None,

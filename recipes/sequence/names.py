@@ -10,8 +10,8 @@ from typing import Any, Literal
 import torch
 
 from funcdl import data, metrics, models, random, train, tree
+from funcdl.data.errors import excerpt
 from funcdl.data.names import MAX_LETTERS
-from funcdl.data.source import shortened
 
 from .. import pictures, runtime
 from ..settings import Outcome, SettingsError
@@ -56,13 +56,13 @@ class Settings(classifier.Settings):
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains, measures each epoch, and looks at the test with and without the names that training has seen."""
     device = runtime.choose_device(settings.device)
-    split = data.invented_names() if settings.dataset == "sample" else data.names(settings.data_dir)
+    split = data.synthetic_names() if settings.dataset == "sample" else data.names(settings.data_dir)
     pairs = set(zip(split.train.texts, split.train.labels.tolist(), strict=True))
     new = torch.tensor([pair not in pairs for pair in zip(split.test.texts, split.test.labels.tolist(), strict=True)])
     report.log(f"{1 - new.float().mean():.1%} of the test pairs are in the training data")
     known, test = tree.map(
         lambda leaf: leaf.to(device),
-        [(data.letter_numbers(part.texts), part.labels) for part in (split.train, split.test)],
+        [(data.encode_letters(part.texts), part.labels) for part in (split.train, split.test)],
     )
     held_out, prefix = test, "test"
     if settings.validation:
@@ -102,7 +102,7 @@ def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[di
     for name in inputs:
         if len(name) > MAX_LETTERS:
             raise SettingsError(
-                f"predict: a name of {len(name):,} letters, '{shortened(name)}', expected at most {MAX_LETTERS}"
+                f"predict: a name of {len(name):,} letters, '{excerpt(name)}', expected at most {MAX_LETTERS}"
             )
     folded = [data.fold_to_ascii(name.strip()) for name in inputs]
     for name, plain in zip(inputs, folded, strict=True):
@@ -111,7 +111,7 @@ def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[di
         if not plain.isascii():
             strange = next(letter for letter in plain if not letter.isascii())
             raise SettingsError(f"predict: '{name}' has '{strange}', which no letter of ASCII stands for; romanise it")
-    letters = data.letter_numbers(folded)
+    letters = data.encode_letters(folded)
     model = models.name_classifier(len(vocabulary["classes"]))
     params = classifier.load(settings, run_dir / ("best" if settings.validation else "checkpoint"), model, letters)
     return [

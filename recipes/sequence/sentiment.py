@@ -10,8 +10,8 @@ from typing import Any, Literal
 import torch
 
 from funcdl import data, metrics, models, nn, random, train, tree
+from funcdl.data.errors import DataError, excerpt
 from funcdl.data.sentiment import CLASSES, MAX_WORDS
-from funcdl.data.source import DataError, shortened
 from funcdl.data.text import UNKNOWN
 
 from .. import pictures, runtime
@@ -46,7 +46,7 @@ class Settings(classifier.Settings):
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Splits by sentence, trains, and measures the sentences held out after each epoch."""
     device = runtime.choose_device(settings.device)
-    phrases = data.ruled_phrases() if settings.dataset == "sample" else data.sentiment(settings.data_dir)
+    phrases = data.synthetic_phrases() if settings.dataset == "sample" else data.sentiment(settings.data_dir)
     ids = phrases.sentences.unique()
     if len(ids) < 5:
         raise DataError(f"sentiment has {len(ids)} sentences, expected 5 or more, to hold a fifth of them out")
@@ -55,7 +55,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     held_out = torch.isin(phrases.sentences, unknown_ids)
     known_texts = [text for text, out in zip(phrases.texts, held_out.tolist(), strict=True) if not out]
     numbers = data.vocabulary(known_texts)
-    sequences = data.word_numbers(phrases.texts, numbers)
+    sequences = data.encode_words(phrases.texts, numbers)
     samples = (sequences, phrases.labels)
     known, validation = tree.map(
         lambda leaf: leaf.to(device),
@@ -96,8 +96,8 @@ def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[di
     for text in inputs:
         count = len(data.split_words(text))
         if not 1 <= count <= MAX_WORDS:
-            raise SettingsError(f"predict: '{shortened(text)}' has {count:,} words, expected 1 to {MAX_WORDS}")
-    sequences = data.word_numbers(inputs, {word: number for number, word in enumerate(words, UNKNOWN + 1)})
+            raise SettingsError(f"predict: '{excerpt(text)}' has {count:,} words, expected 1 to {MAX_WORDS}")
+    sequences = data.encode_words(inputs, {word: number for number, word in enumerate(words, UNKNOWN + 1)})
     model = make_model(settings, len(words))
     params = classifier.load(settings, run_dir / "checkpoint", model, sequences)
     known = set(words)

@@ -49,7 +49,7 @@ def sentiment(phrases):
     order = random.permutation(random.fold_in(random.key(0), 2), len(ids))
     held_out = torch.isin(phrases.sentences, ids[order[: len(ids) // 5]]).tolist()
     numbers = data.vocabulary(text for text, out in zip(phrases.texts, held_out, strict=True) if not out)
-    sequences = data.word_numbers(phrases.texts, numbers)
+    sequences = data.encode_words(phrases.texts, numbers)
     rows = [row[:length] for row, length in zip(sequences["input"], sequences["lengths"].tolist(), strict=True)]
     samples = list(zip(rows, phrases.labels.tolist(), held_out, strict=True))
     known, validation = ([(row, label) for row, label, out in samples if out == part] for part in (False, True))

@@ -37,7 +37,7 @@ def test_an_epoch_covers_every_row_once_and_drops_only_the_last_rows(n, batch_si
 
 @few
 @given(n=sizes, batch_size=sizes)
-def test_padded_batches_show_every_row_once_at_weight_one(n, batch_size):
+def test_padded_batches_have_every_row_once_at_weight_one(n, batch_size):
     inputs, targets = torch.arange(n) + 0.5, {"y": torch.arange(n)}
     seen = []
     for x, y, weights in padded_batches((inputs, targets), batch_size):
@@ -108,7 +108,7 @@ def test_padded_batches_may_exceed_the_data():
     assert weights.tolist() == [[1, 1, 0, 0, 0]]
 
 
-def test_batches_lie_where_the_data_lies(device):
+def test_batches_are_on_the_device_of_the_data(device):
     data = (torch.arange(10, device=device), torch.arange(10, device=device))
     for key in (random.key(0), random.key(0, device=device)):
         for batch in shuffled_batches(key, data, 4):
@@ -125,7 +125,7 @@ def test_members_of_an_ensemble_have_their_own_order():
     assert torch.equal(together, torch.stack([batch_indices(key, 10, 3) for key in keys]))
 
 
-def test_take_is_traced_whole():
+def test_take_is_traced_in_one_graph():
     data = {"x": torch.arange(12.0).reshape(6, 2), "none": {}}
     rows = torch.tensor([5, 0])
     traced = torch.compile(take, fullgraph=True, backend="eager")(data, rows)
@@ -162,7 +162,7 @@ def test_batch_sizes_below_one_are_refused(batch_size):
             call()
 
 
-def test_a_batch_larger_than_the_data_is_refused_unless_the_short_one_is_kept():
+def test_a_batch_larger_than_the_data_is_refused_unless_drop_last_is_false():
     data = (torch.zeros(4), torch.zeros(4))
     with pytest.raises(ValueError, match=r"batch_size=5 exceeds the 4 rows.*pass batch_size=4 or less, or drop_last="):
         shuffled_batches(random.key(0), data, 5)

@@ -63,15 +63,15 @@ def test_otto_is_read_by_the_names_of_its_columns(tmp_path):
 
 
 @pytest.mark.parametrize("source", [data.otto, data.titanic])
-def test_what_kaggle_alone_has(tmp_path, source):
+def test_missing_kaggle_files_are_named_with_their_address(tmp_path, source):
     with pytest.raises(
         data.DataError, match=r"train\.csv is missing, .* https://www\.kaggle\.com/competitions/\S+/data"
     ):
         source(tmp_path)
 
 
-def test_drawn_passengers_look_like_the_real_ones():
-    values, survived = data.drawn_passengers(random.key(1))
+def test_synthetic_passengers_look_like_the_real_ones():
+    values, survived = data.synthetic_passengers(random.key(1))
     grade, female, age, siblings, parents, fare, port = values.T
     assert set(grade.tolist()) == {1, 2, 3}
     assert set(female.tolist()) == {0, 1}
@@ -83,9 +83,9 @@ def test_drawn_passengers_look_like_the_real_ones():
     assert fare.min() > 0
     assert fare[grade == 1].mean() > 2 * fare[grade == 3].mean()
     assert survived[female == 1].mean() > survived[female == 0].mean() + 0.3
-    again = data.drawn_passengers(random.key(1))
+    again = data.synthetic_passengers(random.key(1))
     assert torch.equal(again.survived, survived)
-    assert not torch.equal(data.drawn_passengers(random.key(2)).survived, survived)
+    assert not torch.equal(data.synthetic_passengers(random.key(2)).survived, survived)
 
 
 @pytest.mark.full

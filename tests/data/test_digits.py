@@ -63,7 +63,7 @@ def test_each_image_is_its_original_enlarged_to_20_pixels(split):
         assert torch.corrcoef(together)[0, 1:].max() > 0.985
 
 
-def test_class_means_of_the_training_part_tell_the_test_apart(split):
+def test_class_means_of_the_training_set_classify_the_test_set(split):
     """Nearest class mean: above 85 % only if images and labels belong together in both parts."""
     (images, labels), (test_images, test_labels) = split
     means = torch.stack([images[labels == digit].float().mean(0).flatten() for digit in range(10)])

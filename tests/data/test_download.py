@@ -55,7 +55,7 @@ def names(folder):
 
 
 @pytest.mark.parametrize("page", ["good", "unsized"])
-def test_a_file_arrives_whole_in_a_new_folder(server, tmp_path, page):
+def test_a_file_is_downloaded_to_a_new_folder(server, tmp_path, page):
     path = tmp_path / "new" / "folder" / "a.bin"
     assert download(f"{server}/{page}", path, md5=MD5, sha256=SHA256.upper()) == path
     assert path.read_bytes() == CONTENT
@@ -94,7 +94,7 @@ def test_the_next_mirror_is_tried_after_each_kind_of_failure(server, tmp_path):
         ("good", {"md5": MD5, "sha256": "0" * 64}, "its sha256 is"),
     ],
 )
-def test_a_failure_names_file_address_reason_and_way_out(server, tmp_path, page, checksums, reason):
+def test_a_failure_names_file_address_reason_and_advice(server, tmp_path, page, checksums, reason):
     path = tmp_path / "a.bin"
     path.write_bytes(b"the old one")
     with pytest.raises(DataError) as caught:
@@ -107,12 +107,12 @@ def test_a_failure_names_file_address_reason_and_way_out(server, tmp_path, page,
     assert names(tmp_path) == ["a.bin"]
 
 
-def test_every_mirrors_reason_is_told(server, tmp_path):
+def test_the_message_has_the_reason_of_every_mirror(server, tmp_path):
     with pytest.raises(DataError, match=r"/missing \(HTTP Error 404.*\); http.*/cut \(the connection ended"):
         download([f"{server}/missing", f"{server}/cut"], tmp_path / "a.bin")
 
 
-def test_nobody_listening(tmp_path):
+def test_a_refused_connection(tmp_path):
     with pytest.raises(DataError, match=r"http://127.0.0.1:9/a \(.*refused.*\)"):
         download("http://127.0.0.1:9/a", tmp_path / "a")
 

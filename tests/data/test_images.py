@@ -6,7 +6,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from funcdl.data import DataError, data_dir, digits, load_digit, mnist
-from funcdl.data.images import centre
+from funcdl.data.digit_images import center
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_jpeg_and_cmyk(samples, tmp_path):
         assert_similar(load_digit(str(tmp_path / "digit.jpg"))[0], image)
 
 
-def test_the_cameras_orientation_is_obeyed(samples, tmp_path):
+def test_the_exif_orientation_is_applied(samples, tmp_path):
     image = samples[4]
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: show it turned clockwise
@@ -98,14 +98,14 @@ def assert_similar(loaded, image, least=0.9):
     assert torch.corrcoef(rows)[0, 1:].max() > least
 
 
-def test_the_measure_of_similarity_tells_wrong_ones(samples):
+def test_the_measure_of_similarity_detects_wrong_images(samples):
     for image in samples:
         for wrong in (image.rot90(), image.roll(3, 0), 255 - image):
             with pytest.raises(AssertionError):
                 assert_similar(wrong, image)
 
 
-def test_an_image_that_is_already_so_is_returned_as_it_is(samples, tmp_path):
+def test_an_image_like_mnists_is_returned_unchanged(samples, tmp_path):
     for image in samples:
         Image.fromarray(image.numpy()).save(tmp_path / "digit.png")
         assert torch.equal(load_digit(tmp_path / "digit.png")[0], image)
@@ -127,7 +127,7 @@ def test_real_mnist_survives_being_saved(tmp_path):
 
 
 @pytest.mark.parametrize("digit", range(10))
-def test_typed_digits_are_sized_and_centred_as_in_mnist(digit, tmp_path):
+def test_typed_digits_are_scaled_and_centered_as_in_mnist(digit, tmp_path):
     for size, at, paper, ink in ((40, (5, 5), "white", "black"), (90, (60, 8), "navy", "orange")):
         picture = Image.new("RGB", (160, 120), paper)
         ImageDraw.Draw(picture).text(at, str(digit), fill=ink, font=ImageFont.load_default(size))
@@ -204,13 +204,13 @@ def test_truncated_images(samples, name, tmp_path):
             load_digit(tmp_path / name)
 
 
-def test_centre_puts_each_centre_of_mass_at_14_and_loses_no_ink():
+def test_center_moves_each_center_of_mass_to_14_and_loses_no_ink():
     generator = torch.Generator().manual_seed(0)
     ink = torch.rand(50, 20, 20, generator=generator) * (torch.rand(50, 20, 1, generator=generator) > 0.6)
-    placed = centre(ink)
+    placed = center(ink)
     assert placed.shape == (50, 28, 28)
     assert torch.equal(placed.flatten(1).sort().values[:, -400:], ink.flatten(1).sort().values)
     corner = torch.zeros(2, 20, 20)
     corner[0, 0, 0] = corner[1, 19, 19] = 1.0  # more than the margin away: as near as the frame allows
-    assert centre(corner).nonzero().tolist() == [[0, 8, 8], [1, 19, 19]]
-    assert torch.equal(centre(torch.zeros(1, 20, 20)), torch.zeros(1, 28, 28))
+    assert center(corner).nonzero().tolist() == [[0, 8, 8], [1, 19, 19]]
+    assert torch.equal(center(torch.zeros(1, 20, 20)), torch.zeros(1, 28, 28))

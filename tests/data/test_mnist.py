@@ -89,7 +89,7 @@ def test_real_mnist():
     assert digest == "27ae3e4e09519cfbb04c329615203637"
 
 
-def test_missing_files_are_downloaded_checked_and_kept(tmp_path, contents, mirror, monkeypatch):
+def test_missing_files_are_downloaded_verified_and_stored(tmp_path, contents, mirror, monkeypatch):
     from torchvision.datasets import MNIST
 
     write(mirror, contents, gz=True)
@@ -113,7 +113,7 @@ def test_a_download_with_the_wrong_checksum_is_refused(tmp_path, contents, mirro
     assert not any((tmp_path / "data/MNIST/raw").iterdir())
 
 
-def test_no_network_is_told_with_the_file_where_to_get_it_and_where_to_put_it(tmp_path, mirror):
+def test_without_a_network_the_message_names_the_file_its_address_and_its_place(tmp_path, mirror):
     with pytest.raises(DataError) as caught:
         mnist(tmp_path / "data")
     message = str(caught.value)

@@ -64,7 +64,7 @@ def test_views_are_the_photograph_and_parts_of_it_drawn_from_the_seed(root):
     assert torch.equal(three.split.train[0], read(root, views=3).split.train[0])
 
 
-def test_grey_and_transparent_photographs_have_three_channels(root):
+def test_gray_and_transparent_photographs_have_three_channels(root):
     folder = root / "hymenoptera_data" / "train" / "ants"
     Image.new("L", (40, 40), 77).save(folder / "0.png")
     Image.new("RGBA", (40, 40), (10, 20, 30, 128)).save(folder / "1.png")

@@ -48,7 +48,7 @@ def test_chosen_columns_codes_conversions_and_gaps(write):
     assert data.read_table(path, columns=["age"], missing=float("nan")).values.isnan().tolist() == [[False], [True]]
 
 
-def test_quotes_are_text_when_told(write):
+def test_quotes_are_text_if_not_quoted(write):
     path = write('id\tphrase\n1\tsay "no\n2\t\n')
     assert data.read_text_table(path, delimiter="\t", quoted=False).rows == [["1", 'say "no'], ["2", ""]]
 
@@ -85,7 +85,7 @@ def test_a_quoted_cell_over_two_lines_counts_both(write):
         (b"a,b\n1,\xff\n", {}, r"line 2, column 3: byte 0xff is not UTF-8"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(write, content, options, message):
+def test_errors_name_line_and_column(write, content, options, message):
     with pytest.raises(DataError, match=rf"^\S*table.csv, {message}") as raised:
         data.read_table(write(content), **options)
     assert "\n" not in str(raised.value)
@@ -113,13 +113,13 @@ def test_a_file_is_found_plain_or_gzipped_and_else_downloaded(write, tmp_path):
     published = write("a\n1\n", "published.csv")
     folder = tmp_path / "data"
     with pytest.raises(DataError, match=r"could not download table.csv.*put it at \S*data/set/table.csv"):
-        data.locate("set/table.csv", folder)
-    found = data.locate("set/table.csv", folder, urls=published.as_uri())
+        data.find_or_download("set/table.csv", folder)
+    found = data.find_or_download("set/table.csv", folder, urls=published.as_uri())
     assert (found, found.read_text()) == (folder / "set" / "table.csv", "a\n1\n")
     found.rename(folder / "set" / "table.csv.gz")
-    assert data.locate("set/table.csv", folder) == folder / "set" / "table.csv.gz"
+    assert data.find_or_download("set/table.csv", folder) == folder / "set" / "table.csv.gz"
     with pytest.raises(DataError, match=r"sha256"):
-        data.locate("set/other.csv", folder, urls=published.as_uri(), sha256="0" * 64)
+        data.find_or_download("set/other.csv", folder, urls=published.as_uri(), sha256="0" * 64)
 
 
 def test_images_come_with_their_channels_first(tmp_path):

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from funcdl import data
-from funcdl.data.sentiment import JUDGEMENTS
+from funcdl.data.sentiment import JUDGMENTS
 
 NAMES = ["Maclean", "Vajnichy", "Nasikovsky", "Usami", "Fionin", "Sharkey", "Balagul", "Pakhrin", "Tansho"]
 
 
 def test_letters_are_ascii_codes_padded_by_zero():
-    numbers = data.letter_numbers(NAMES)
+    numbers = data.encode_letters(NAMES)
     assert numbers["lengths"].tolist() == [7, 8, 10, 5, 6, 7, 7, 7, 6]
     assert numbers["input"].shape == (9, 10)
     assert numbers["input"][0].tolist() == [77, 97, 99, 108, 101, 97, 110, 0, 0, 0]
@@ -22,7 +22,7 @@ def test_letters_are_ascii_codes_padded_by_zero():
 @pytest.mark.parametrize("text", ["", "Müller"])
 def test_letters_outside_ascii(text):
     with pytest.raises(ValueError, match="letters of ASCII"):
-        data.letter_numbers(["Li", text])
+        data.encode_letters(["Li", text])
 
 
 @pytest.mark.parametrize(
@@ -40,14 +40,14 @@ def test_letters_outside_ascii(text):
         ("東", "東"),
     ],
 )
-def test_accents_are_taken_off(text, folded):
+def test_accents_are_removed(text, folded):
     assert data.fold_to_ascii(text) == folded
 
 
-def test_words_of_the_vocabulary_have_numbers_and_all_others_one():
+def test_words_of_the_vocabulary_have_their_codes_and_all_others_one():
     numbers = data.vocabulary(["The film .", "the Plot"])
     assert numbers == {".": 2, "film": 3, "plot": 4, "the": 5}
-    found = data.word_numbers(["THE music", " ", "film"], numbers)
+    found = data.encode_words(["THE music", " ", "film"], numbers)
     assert found["input"].tolist() == [[5, 1], [1, 0], [3, 0]]
     assert found["lengths"].tolist() == [2, 1, 1]
 
@@ -138,8 +138,8 @@ def test_phrases_that_are_not_there(tmp_path):
         data.sentiment(tmp_path)
 
 
-def test_invented_names_are_honest_and_the_same_for_everybody():
-    split = data.invented_names()
+def test_synthetic_names_are_the_same_for_everybody_and_balanced():
+    split = data.synthetic_names()
     assert [len(part.texts) for part in split[:2]] == [1200, 300]
     assert split.train.texts[:3] == ["Brugan", "Meine", "Kyoo"]
     counts = torch.cat([split.train.labels, split.test.labels]).bincount()
@@ -147,9 +147,9 @@ def test_invented_names_are_honest_and_the_same_for_everybody():
     assert all(text.isalpha() and text.isascii() for text in split.train.texts + split.test.texts)
 
 
-def test_ruled_phrases_follow_their_rule():
-    grades = {word: grade for grade, words in enumerate(JUDGEMENTS) for word in words.split()}
-    phrases = data.ruled_phrases()
+def test_synthetic_phrases_follow_their_rule():
+    grades = {word: grade for grade, words in enumerate(JUDGMENTS) for word in words.split()}
+    phrases = data.synthetic_phrases()
     for text, label in zip(phrases.texts, phrases.labels.tolist(), strict=True):
         words = text.split(" but ")[-1].split()
         grade = grades.get(words[-1])

@@ -39,11 +39,11 @@ ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO)
 def make_small():
     """Tiny data, networks and pictures, and a checkpoint after each step."""
     loop.SAVE_SECONDS = -1.0
-    digits_sample, names_sample = sample(32, 8), data.invented_names()
+    digits_sample, names_sample = sample(32, 8), data.synthetic_names()
     few = [part._replace(texts=part.texts[::30], labels=part.labels[::30]) for part in names_sample[:2]]
     names_sample = names_sample._replace(train=few[0], test=few[1])
     data.digits = lambda: digits_sample
-    data.invented_names = lambda: names_sample
+    data.synthetic_names = lambda: names_sample
     name_classifier = models.name_classifier
     models.name_classifier = lambda classes: name_classifier(classes, hidden_size=2)
     digits_cnn_deep.SIZES = {"S": ((1, 1, 2), (4, 4)), "M": ((1, 2, 2), (4, 4))}

@@ -1,6 +1,6 @@
-"""Derivatives of optimizers where a root, a norm or a decision has none, and under everything that can record them.
+"""Derivatives of optimizers at zero norms and at decisions, by every kind of differentiation.
 
-That they are right elsewhere is in tests/optim/test_derivatives.py.
+That derivatives are right elsewhere is tested in tests/optim/test_derivatives.py.
 """
 
 import pytest
@@ -120,7 +120,7 @@ def test_the_norm_of_novograd_has_the_second_derivative_of_a_square_at_zero():
 
 
 @pytest.mark.parametrize("bad", [float("inf"), float("nan")])
-def test_gradients_that_are_left_out_leave_derivatives_alone(bad):
+def test_skipped_gradients_do_not_affect_derivatives(bad):
     optimizer = optim.apply_if_finite(optim.adamw(0.1), 5)
     grads = {**GRADS, "b": torch.full((2,), bad, dtype=torch.float64)}
     state = optimizer.init(PARAMS)
@@ -148,7 +148,7 @@ STARTS = {
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_whatever_records_one_operand_gets_the_same_derivatives(start):
+def test_derivatives_by_one_operand_are_the_same_however_they_are_taken(start):
     optimizer = optim.lamb(0.1, eps=0.1, weight_decay=0.1)
     _, state = optimizer.update(tree.map(lambda g: 0.3 * g + 0.1, GRADS), optimizer.init(PARAMS), PARAMS)
     point, arguments = STARTS[start](state)

@@ -1,4 +1,4 @@
-"""Tables, folders of photographs and text: what is wrong is refused with its place, and nothing is read as another."""
+"""Tables, folders of photographs and text: errors name the place, and no value is misread."""
 
 import math
 import time
@@ -65,14 +65,14 @@ def test_plain_numbers_stay_numbers(tmp_path, cell, missing):
         ("2", torch.bool),
     ],
 )
-def test_a_number_that_the_dtype_does_not_hold(tmp_path, cell, dtype):
+def test_a_value_that_the_dtype_cannot_represent(tmp_path, cell, dtype):
     text = f"a,b\n1,0\n1,{cell}\n"
     with pytest.raises(DataError, match=rf"line 3, column 2 'b': '{cell}' is not a number that {dtype} holds; "):
         table(tmp_path, text, dtype=dtype)
     assert table(tmp_path, text, dtype=torch.float64).values[1, 1] == float(cell)
 
 
-def test_what_the_dtype_holds(tmp_path):
+def test_values_that_the_dtype_can_represent(tmp_path):
     assert table(tmp_path, "a\n3.4e38\n1e-60\n").values.tolist() == [[torch.tensor(3.4e38).item()], [0.0]]
     assert table(tmp_path, "a\n-7\n").values.dtype == torch.float32
     assert table(tmp_path, "a\n-7\n", dtype=torch.int16).values.tolist() == [[-7]]
@@ -90,7 +90,7 @@ def test_columns_of_one_name(tmp_path):
     assert table(tmp_path, text, columns=["c", "b"]).values.tolist() == [[4, 2]]
 
 
-def test_a_conversion_to_more_than_a_float_holds(tmp_path):
+def test_a_conversion_to_more_than_a_float_can_represent(tmp_path):
     with pytest.raises(DataError, match=r"line 2, column 1 'a': '1000.*\.\.\.' is not what is expected there"):
         table(tmp_path, f"a\n1{'0' * 400}\n", convert={"a": int})
 
@@ -149,7 +149,7 @@ def test_nested_photographs_belong_to_the_class_above_as_in_torchvision(folder):
     assert len(theirs) == 5
 
 
-def test_a_damaged_block_of_the_camera_is_a_damaged_picture(folder):
+def test_damaged_exif_metadata_is_a_damaged_image(folder):
     path = folder / "set/train/ants/two.jpg"
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "an ant"
@@ -177,13 +177,13 @@ def sentiment_file(folder, *rows):
 
 
 @pytest.mark.parametrize("number", [str(2**63), "9" * 5000, "\u0661", "-1", "1.0", ""])
-def test_numbers_of_sentences(tmp_path, number):
+def test_sentence_ids(tmp_path, number):
     sentiment_file(tmp_path, ("1", "fine", "3"), (number, "good", "4"))
     with pytest.raises(DataError, match=r"line 3, column 'SentenceId': '.*' is not a number of at most 18 digits"):
         data.sentiment(tmp_path)
 
 
-def test_text_that_all_others_would_be_padded_to(tmp_path):
+def test_texts_of_excessive_length(tmp_path):
     sentiment_file(tmp_path, ("1", "fine", "3"), ("2", "so " * 129, "4"))
     with pytest.raises(DataError, match=r"line 3, column 'Phrase': 129 words, expected at most 128"):
         data.sentiment(tmp_path)
@@ -203,7 +203,7 @@ def test_sizes_that_no_tensor_has(tmp_path, sizes):
     assert data.read_idx(path, dimensions=3).shape == (0, 28, 28)
 
 
-def test_too_few_rows_to_hold_some_out_are_bad_data():
+def test_too_few_rows_for_a_held_out_part_are_a_data_error():
     with pytest.raises(DataError, match=r"hold_out: share=0\.1 of 5 rows leaves one of the parts empty; more rows"):
         data.hold_out(random.key(0), torch.arange(5), 0.1)
 

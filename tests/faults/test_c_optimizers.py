@@ -1,4 +1,4 @@
-"""What optimizers are given: gradients of another dtype, and arguments that are wrong in shape, kind or size."""
+"""Arguments of optimizers: gradients of another dtype, and values that are wrong in shape, kind or size."""
 
 import math
 import re
@@ -148,7 +148,7 @@ def test_tuples_may_be_lists_or_tensors():
         assert hyper == optim.get_hyperparameters(expected)
 
 
-def test_whole_numbers_may_be_tensors_and_schedules():
+def test_integers_may_be_tensors_and_schedules():
     params = {"w": torch.zeros(1)}
     for k in (torch.tensor(2), lambda step: 2 + 0 * step):
         optimizer = optim.multi_steps(optim.sgd(1.0), k)
@@ -207,7 +207,7 @@ def test_gradients_that_do_not_fit_are_refused_by_path(make, grads, message):
         optimizer.update(grads, optimizer.init(PARAMS), PARAMS)
 
 
-def test_transformations_of_ones_own_need_no_parameters():
+def test_custom_transformations_need_no_parameters():
     turn = optim.Transformation(
         lambda params: (), lambda grads, state, params=None: (tree.map(torch.neg, grads), state)
     )

@@ -40,14 +40,14 @@ DEEP = "[" * 5000 + "]" * 5000
 @pytest.fixture(scope="module", autouse=True)
 def small():
     """Tiny data, networks and pictures."""
-    split, texts, classify = sample(32, 8), data.invented_names(), models.name_classifier
+    split, texts, classify = sample(32, 8), data.synthetic_names(), models.name_classifier
     few = [part._replace(texts=part.texts[::30], labels=part.labels[::30]) for part in texts[:2]]
     texts = texts._replace(train=few[0], test=few[1])
     png = io.BytesIO()
     Image.new("L", (2, 2)).save(png, "PNG")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "digits", lambda: split)
-        patch.setattr(data, "invented_names", lambda: texts)
+        patch.setattr(data, "synthetic_names", lambda: texts)
         patch.setattr(models, "name_classifier", lambda classes: classify(classes, hidden_size=2))
         patch.setattr(digits_cnn_deep, "SIZES", {"S": ((1, 1, 2), (4, 4)), "M": ((1, 2, 2), (4, 4))})
         patch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(png.getvalue()))

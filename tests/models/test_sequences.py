@@ -7,7 +7,7 @@ import funcdl as fd
 from funcdl import data, losses, models, nn, random, testing, tree
 from tests.twins import classifiers
 
-WORDS = data.letter_numbers(["Maclean", "Vajnichy", "Li", "Antonowitsch", "A"])
+WORDS = data.encode_letters(["Maclean", "Vajnichy", "Li", "Antonowitsch", "A"])
 SHARP = {"rtol": 1e-9, "atol": 1e-12}
 
 
@@ -87,7 +87,7 @@ def test_the_padding_of_phrases_gets_no_gradient_and_names_of_one_batch_do_not_m
     layer = models.name_classifier(18)
     params, _ = layer.init(random.key(0), WORDS)
     together = layer(params, WORDS)
-    alone = torch.cat([layer(params, data.letter_numbers([name])) for name in ("Maclean", "Li", "A")])
+    alone = torch.cat([layer(params, data.encode_letters([name])) for name in ("Maclean", "Li", "A")])
     torch.testing.assert_close(together[[0, 2, 4]], alone, rtol=1e-5, atol=1e-6)
 
     layer = models.phrase_classifier(5, 128)

@@ -1,4 +1,4 @@
-"""Averages of gradients and of parameters: what they compute, by literals and by their twins in torch."""
+"""Averages of gradients and of parameters: against literals and torch."""
 
 import copy
 from math import nan
@@ -11,7 +11,7 @@ from tests.optim.steps import a_tree, run, same
 
 
 @pytest.mark.parametrize("make", [lambda: optim.adam(0.1), lambda: optim.sgd(0.1, 0.9, weight_decay=0.1)])
-def test_steps_of_gathered_gradients_equal_steps_of_their_mean(make):
+def test_steps_of_accumulated_gradients_equal_steps_of_their_mean(make):
     params, gradients = a_tree(), [a_tree(seed) for seed in range(1, 13)]
     trajectory, state = run(optim.multi_steps(make(), 4), params, gradients)
     means = [tree.map(lambda *g: sum(g) / 4, *gradients[i : i + 4]) for i in (0, 4, 8)]
@@ -21,7 +21,7 @@ def test_steps_of_gathered_gradients_equal_steps_of_their_mean(make):
     same(state.optimizer, inner)
 
 
-def test_gathered_batches_equal_one_large_batch():
+def test_accumulated_batches_equal_one_large_batch():
     x, y = (torch.randn(12, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) for _ in range(2))
 
     def loss(params, x, y):
@@ -33,21 +33,21 @@ def test_gathered_batches_equal_one_large_batch():
     same(trajectory[-1], run(optim.adam(0.1), params, [transforms.grad(loss)(params, x, y)])[0][-1])
 
 
-def test_the_number_of_gathered_gradients_may_be_scheduled():
+def test_the_number_of_accumulated_gradients_may_be_scheduled():
     k = optim.schedules.piecewise({0: 1, 2: 3})
     params, ones = {"w": torch.zeros(1)}, {"w": torch.ones(1)}
     trajectory, _ = run(optim.multi_steps(optim.sgd(1.0), k), params, [ones] * 8)
     assert [int(p["w"]) for p in trajectory] == [-1, -2, -2, -2, -3, -3, -3, -4]
 
 
-def test_a_nan_in_what_is_gathered_moves_nothing_before_its_time():
+def test_a_nan_among_accumulated_gradients_changes_nothing_before_the_step():
     params = {"w": torch.zeros(1)}
     trajectory, _ = run(optim.multi_steps(optim.adam(1.0), 2), params, [{"w": torch.tensor([nan])}] * 2)
     assert trajectory[0]["w"] == 0
     assert trajectory[1]["w"].isnan()
 
 
-def test_a_nan_is_gone_with_the_mean_that_it_spoilt():
+def test_a_nan_is_gone_after_the_step_with_its_mean():
     params, spoilt, good = {"w": torch.zeros(1)}, {"w": torch.tensor([nan])}, {"w": torch.ones(1)}
     optimizer = optim.multi_steps(optim.apply_if_finite(optim.sgd(1.0), 5), 2)
     trajectory, _ = run(optimizer, params, [good, spoilt, good, good])
@@ -73,7 +73,7 @@ def test_the_average_of_parameters_equals_that_of_torch():
     same(tree.leaves(optim.averaged_params(state)), expected)
 
 
-def test_a_debiased_average_weighs_what_came_after_the_start():
+def test_a_debiased_average_excludes_the_initial_parameters():
     params, gradients = a_tree(), [a_tree(seed) for seed in range(1, 6)]
     trajectory, state = run(optim.chain(optim.sgd(0.1), optim.params_ema(0.8)), params, gradients)
     weights = [0.8 ** (len(trajectory) - 1 - i) for i in range(len(trajectory))]
@@ -108,7 +108,7 @@ def test_averages_are_found_within_wrappers_and_refused_where_there_are_none_or_
         optim.slow_params(optim.adam().init(a_tree()))
 
 
-def test_lookahead_goes_its_slow_way():
+def test_lookahead_moves_its_slow_parameters():
     params, gradients = a_tree(), [a_tree(seed) for seed in range(1, 10)]
     trajectory, state = run(optim.lookahead(optim.sgd(0.1), 3, 0.25), params, gradients)
     slow = now = params
@@ -128,7 +128,7 @@ AVERAGING = {
 }
 
 
-def test_a_donated_step_is_right_from_the_first_on():
+def test_donated_steps_are_right_from_the_first():
     optimizers = {name: make() for name, make in AVERAGING.items()}
 
     def step(carry, grads):

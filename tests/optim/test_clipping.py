@@ -1,4 +1,4 @@
-"""Clipping, centring and the replacing of NaNs: what they compute, by literals and by their twins in torch."""
+"""Clipping, centralization and the replacement of NaNs: against literals and torch."""
 
 from math import inf, nan
 
@@ -31,7 +31,7 @@ def test_clipping_leaves_a_nan_where_it_is():
     )
 
 
-def test_adaptive_clipping_goes_by_unit():
+def test_adaptive_clipping_is_by_unit():
     params = {"w": torch.tensor([[3.0, 4.0], [0.0, 0.0]]), "b": torch.tensor([0.0, 2.0]), "s": torch.tensor(10.0)}
     grads = {"w": torch.tensor([[0.0, 5.0], [3.0, 4.0]]), "b": torch.tensor([3.0, 4.0]), "s": torch.tensor(0.5)}
     updates = updated(optim.adaptive_gradient_clip(0.1, eps=0.5), grads, params)
@@ -51,7 +51,7 @@ def test_the_shape_of_a_complex_leaf_is_its_own():
     same(clipped, tree.map(lambda leaf: leaf / 2, params))
 
 
-def test_a_mean_of_nothing_does_no_harm():
+def test_an_empty_leaf_has_no_mean_and_no_nan():
     empty = {"w": torch.zeros(3, 0), "v": torch.zeros(0, 3)}
     same(updated(optim.centralize(), empty, empty), empty)
 

@@ -1,4 +1,4 @@
-"""What optimizers of the optax family do that optax's figures do not show."""
+"""Properties of the optax family that recorded figures do not show."""
 
 import math
 import re
@@ -34,7 +34,7 @@ def quadratic(params):
 
 
 @pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
-def test_noise_is_what_its_formula_says(key):
+def test_noise_follows_its_formula(key):
     transformation = optim.add_noise(key, eta=0.3, gamma=0.7)
     state = transformation.init(PARAMS)
     for t in (1, 2, 3):
@@ -47,7 +47,7 @@ def test_noise_is_what_its_formula_says(key):
 
 
 @pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
-def test_noise_has_the_variance_that_it_says(key):
+def test_noise_has_the_documented_variance(key):
     params = {"w": torch.zeros(100_000)}
     transformation = optim.noisy_sgd(key, lr=2.0, eta=0.3, gamma=0.5)
     state, draws = transformation.init(params), []
@@ -60,7 +60,7 @@ def test_noise_has_the_variance_that_it_says(key):
 
 
 @pytest.mark.parametrize("impl", KEYS)
-def test_members_with_keys_of_their_own_draw_noise_of_their_own(impl):
+def test_members_with_their_own_keys_draw_their_own_noise(impl):
     keys = random.split(KEYS[impl], 3)
     states = transforms.vmap(lambda key: optim.add_noise(key).init(PARAMS))(keys)
     update = optim.add_noise(keys[0]).update  # the key of the state counts, not this one
@@ -76,7 +76,7 @@ def test_the_state_shares_no_memory_with_the_key():
     assert optim.add_noise(key).init(PARAMS).buffers["key"].data_ptr() != key.data_ptr()
 
 
-def test_sam_descends_from_the_start_with_the_gradient_of_the_top():
+def test_sam_descends_from_the_start_with_the_gradient_at_the_perturbed_parameters():
     path, state = run(optim.sam(optim.sgd(0.1), rho=0.3, sync_period=3), quadratic, PARAMS, 6)
     expected = PARAMS
     for cycle in range(2):
@@ -91,7 +91,7 @@ def test_sam_descends_from_the_start_with_the_gradient_of_the_top():
     assert list(optim.get_hyperparameters(state)) == ["wrapper.rho", "optimizer.0.weight_decay", "optimizer.1.lr"]
 
 
-def test_sam_is_evaluated_where_it_started_to_climb():
+def test_sam_is_evaluated_where_it_started_to_ascend():
     optimizer = optim.chain(optim.clip_by_global_norm(1.0), optim.sam(optim.adam(0.1), rho=0.3))
     for steps in range(5):
         path, state = run(optimizer, quadratic, PARAMS, steps)
@@ -124,7 +124,7 @@ def test_sam_trains_in_a_step():
     torch.testing.assert_close(model(params, x), 2 * x + 1, rtol=0, atol=0.02)
 
 
-def test_schedule_free_keeps_the_weighted_average_of_its_steps():
+def test_schedule_free_computes_the_weighted_average_of_its_iterates():
     lr = [0.3, 0.1, 0.4, 0.2]
 
     def rates(step):
@@ -145,7 +145,7 @@ def test_schedule_free_keeps_the_weighted_average_of_its_steps():
         torch.testing.assert_close(optim.schedule_free_eval_params(state, params), average)
 
 
-def test_schedule_free_waits_for_a_rate_above_zero():
+def test_schedule_free_ignores_updates_with_a_rate_of_zero():
     path, state = run(optim.schedule_free_sgd(lambda step: 0.1 * (step > 2)), quadratic, PARAMS, 5)
     torch.testing.assert_close(path[3], PARAMS, rtol=0, atol=0)
     assert state[1].buffers["weight_sum"] == pytest.approx(0.02)
@@ -227,14 +227,14 @@ def test_maximize_negates_the_gradients(make):
     assert not torch.equal(ascent[-1]["w"], run(make(), lambda params: GRADS, PARAMS, 3)[0][-1]["w"])
 
 
-def test_yogi_leans_where_gradients_are_zero():
+def test_yogi_is_biased_where_gradients_are_zero():
     path, _ = run(optim.yogi(lr=1.0, eps=0.5), tree.zeros_like, PARAMS, 1)
     v = 1e-6 / (1 - 0.999)
     lean = 0.9e-6 / (1 - 0.9) / (math.sqrt(v) + 0.5)
     torch.testing.assert_close(path[1], tree.map(lambda p: p - lean, PARAMS))
 
 
-def test_adan_keeps_its_own_copy_of_the_gradient():
+def test_adan_stores_its_own_copy_of_the_gradient():
     grads = tree.map(torch.clone, GRADS)
     optimizer = optim.adan()
     _, state = optimizer.update(grads, optimizer.init(PARAMS), PARAMS)

@@ -1,4 +1,4 @@
-"""Schedules against torch.optim.lr_scheduler, and the arguments that they refuse."""
+"""Schedules against torch.optim.lr_scheduler, and errors for bad arguments."""
 
 import inspect
 import math
@@ -190,7 +190,7 @@ def test_all_compile_once_to_one_graph_and_take_a_vector_of_steps_by_vmap():
     torch.testing.assert_close(many, [torch.stack(column) for column in zip(*expected, strict=True)])
 
 
-def test_restarts_come_at_the_right_step_however_late():
+def test_late_restarts_come_at_the_right_step():
     for T_0, T_mult in ((1, 2), (3, 2), (7, 3), (10, 10), (6, 5)):
         schedule, start = schedules.cosine_restarts(1.0, T_0, T_mult), 0
         for n in range(8):
@@ -201,7 +201,7 @@ def test_restarts_come_at_the_right_step_however_late():
             start += length
 
 
-def test_one_cycle_stays_at_its_end_and_begins_at_its_start():
+def test_one_cycle_begins_at_its_first_value_and_stays_at_its_last():
     rate, momentum = schedules.one_cycle(1.0, 10), schedules.one_cycle_momentum(10)
     assert rate(torch.tensor(0)) == 1 / 25
     assert momentum(torch.tensor(0)) == 0.95
@@ -225,7 +225,7 @@ def test_a_joined_schedule_never_sees_a_negative_step():
     assert min(seen) == 0
 
 
-def test_gradients_flow_through_a_schedule_into_its_numbers():
+def test_gradients_flow_through_a_schedule_into_its_arguments():
     def value(lr):
         return schedules.warm_up(schedules.cosine(lr, 10), 4, 0.5)(torch.tensor(2))
 

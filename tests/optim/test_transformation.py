@@ -86,7 +86,7 @@ def test_hyperparameters_are_addressed_by_path_or_by_a_unique_part_of_it():
         optim.replace_hyperparameters(state, lr=1.0)
 
 
-def test_a_part_by_itself_has_plain_names():
+def test_a_single_transformation_has_names_without_positions():
     state = optim.scale_by_learning_rate(0.1).init(PARAMS)
     assert list(optim.get_hyperparameters(state)) == ["lr"]
     assert optim.get_hyperparameters(optim.replace_hyperparameters(state, lr=0.2))["lr"] == 0.2

@@ -69,7 +69,7 @@ def test_every_hyperparameter_has_its_path():
 REPLACEMENTS = {"1.optimizer.optimizer.0.head.lr": 0.7, "k": 1, "2.decay": 0.9, "slow_step_size": 0.25}
 
 
-def test_replacing_equals_making_it_so():
+def test_replacing_equals_making_the_optimizer_with_the_value():
     made = nested(0.7, 1, 0.9, 0.25)
 
     def other(carry):
@@ -114,7 +114,7 @@ def test_members_train_with_their_own_hyperparameters_in_one_graph_that_outlives
     assert graphs[0] == graphs[1]
 
 
-def test_states_made_under_vmap_have_the_layout_that_they_keep():
+def test_states_made_under_vmap_have_the_layout_of_later_states():
     many = tree.stack([PARAMS] * 3)
     states = transforms.vmap(OPTIMIZER.init)(many)
     assert [path for path, leaf in tree.leaves_with_paths(states) if not leaf.is_contiguous()] == []

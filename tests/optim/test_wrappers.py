@@ -1,4 +1,4 @@
-"""Wrappers: groups, masks and flattened trees beside their twins in torch, and what every wrapper refuses."""
+"""Wrappers: groups, masks and flattened trees against torch, and the errors of every wrapper."""
 
 from math import inf, nan
 
@@ -45,7 +45,7 @@ def test_groups_step_as_the_parameter_groups_of_torch():
     ],
     ids=["patterns", "function", "tree"],
 )
-def test_labels_say_the_same_in_each_form(labels):
+def test_labels_agree_in_each_form(labels):
     params, grads = a_tree(), a_tree(1)
     updates = updated(optim.partition({"fast": optim.sgd(1.0), "slow": optim.sgd(0.1)}, labels), grads, params)
     same(updates, {"body": tree.map(lambda g: -0.1 * g, grads["body"]), "head": tree.map(torch.neg, grads["head"])})
@@ -113,7 +113,7 @@ def test_frozen_parameters_stay_whatever_their_gradients_are():
     assert not any("body" in path for path in tree.paths(state))  # no averages are kept for them
 
 
-def test_errors_that_come_too_often_in_a_row_are_taken():
+def test_too_many_consecutive_errors_are_applied():
     params, good, bad = {"w": torch.zeros(1)}, {"w": torch.ones(1)}, {"w": torch.tensor([inf])}
     optimizer = optim.apply_if_finite(optim.sgd(1.0, 0.5), 2)
     trajectory, state = run(optimizer, params, [good, bad, bad, good, bad])
@@ -130,7 +130,7 @@ def test_errors_that_come_too_often_in_a_row_are_taken():
 
 
 @pytest.mark.parametrize("make", [lambda: optim.adam(0.1, weight_decay=0.1), lambda: optim.adadelta()])
-def test_a_flattened_tree_steps_as_the_tree(make):
+def test_a_flattened_tree_takes_the_steps_of_the_tree(make):
     params, gradients = a_tree(), [a_tree(seed) for seed in range(1, 5)]
     params["half"], _ = torch.ones(3, dtype=torch.float32), [g.update(half=torch.full((3,), 0.5)) for g in gradients]
     flat, state = run(optim.flatten(make()), params, gradients)
@@ -198,7 +198,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("make", "message"), REFUSED)
-def test_what_fits_nothing_is_refused_when_the_state_is_made(make, message):
+def test_a_mask_that_fits_nothing_is_refused_by_init(make, message):
     with pytest.raises(ValueError, match=message):
         make().init(a_tree())
 
@@ -254,7 +254,7 @@ def test_wrong_arguments_of_update_are_named(name):
         optimizer.update(params, ((), {}), params, value=value)
 
 
-def test_extra_arguments_reach_the_wrapped():
+def test_extra_arguments_reach_the_wrapped_optimizer():
     seen = []
 
     def update(grads, state, params, *, value):

@@ -1,4 +1,4 @@
-"""The wrappers and schedules that optax has too, step by step beside it, where it is installed."""
+"""Wrappers and schedules against optax, step by step, where it is installed."""
 
 import numpy
 import pytest

@@ -1,4 +1,4 @@
-"""An optimizer of torch that steps beside ours, and parameters and gradients for both."""
+"""The torch twin of an optimizer, and parameters and gradients for both."""
 
 import inspect
 from contextlib import contextmanager

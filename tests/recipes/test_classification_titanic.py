@@ -35,7 +35,7 @@ def test_the_number_of_seeds_is_a_setting(tmp_path):
 
 
 def test_what_is_held_out_leaves_no_trace_in_the_training_part():
-    passengers = data.drawn_passengers(random.key(0))
+    passengers = data.synthetic_passengers(random.key(0))
     key = random.key(1)
     (inputs, _), (held_out, _), _ = titanic.split(key, passengers)
     assert not inputs.isnan().any()

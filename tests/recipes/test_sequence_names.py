@@ -25,7 +25,7 @@ def test_the_sample_is_learned_and_its_overlap_is_said(finished):
     ]  # fmt: skip
     found = result["metrics"]
     assert found["test_accuracy"] >= 0.95
-    split = data.invented_names()
+    split = data.synthetic_names()
     seen = set(zip(split.train.texts, split.train.labels.tolist(), strict=True))
     new = [pair not in seen for pair in zip(split.test.texts, split.test.labels.tolist(), strict=True)]
     assert found["test_share_seen"] == pytest.approx(1 - sum(new) / len(new))
@@ -84,12 +84,12 @@ def test_predict_without_the_vocabulary(finished, tmp_path):
 
 @pytest.fixture
 def small_names(monkeypatch):
-    split = data.invented_names()
+    split = data.synthetic_names()
     parts = [
-        data.LabelledText(part.texts[:count], part.labels[:count])
+        data.LabeledText(part.texts[:count], part.labels[:count])
         for part, count in zip(split[:2], (200, 60), strict=True)
     ]
-    monkeypatch.setattr(data, "invented_names", lambda: data.TextSplit(*parts, split.classes))
+    monkeypatch.setattr(data, "synthetic_names", lambda: data.TextSplit(*parts, split.classes))
     classifier_of = models.name_classifier
     monkeypatch.setattr(models, "name_classifier", lambda classes: classifier_of(classes, hidden_size=8))
 
@@ -105,13 +105,13 @@ def test_validation_keeps_the_best_epoch_and_never_looks_at_the_test(tmp_path):
     assert found["best_epoch"] == best["epoch"]
     assert found["val_accuracy"] == best["val_accuracy"]
     model = models.name_classifier(6)
-    test = data.invented_names().test
-    letters = data.letter_numbers(test.texts)
+    test = data.synthetic_names().test
+    letters = data.encode_letters(test.texts)
     params = classifier.load(settings, tmp_path / "best", model, letters)
     right = (model(params, letters).argmax(1) == test.labels).float().mean().item()
     assert right == pytest.approx(found["test_accuracy"])
     (one,) = names.predict(settings, tmp_path, ["Aanen"])
-    expected = model(params, data.letter_numbers(["Aanen"])).softmax(1).max().item()
+    expected = model(params, data.encode_letters(["Aanen"])).softmax(1).max().item()
     assert next(iter(one["probabilities"].values())) == pytest.approx(expected, rel=1e-4)
 
 

@@ -43,12 +43,12 @@ def test_predict_judges_sentences_and_says_what_it_never_saw(finished):
 
 @pytest.mark.parametrize("model", ["lstm", "transformer"])
 def test_the_split_is_by_sentence_and_the_vocabulary_is_the_training_parts(tmp_path, monkeypatch, model):
-    phrases = data.ruled_phrases()
+    phrases = data.synthetic_phrases()
     own = [f"{text} w{sentence}" for text, sentence in zip(phrases.texts, phrases.sentences.tolist(), strict=True)]
     few = phrases.sentences <= 40  # a word of its own in each sentence
     count = int(few.sum())
     small = data.Phrases(own[:count], phrases.labels[:count], phrases.sentences[:count])
-    monkeypatch.setattr(data, "ruled_phrases", lambda: small)
+    monkeypatch.setattr(data, "synthetic_phrases", lambda: small)
     given = {}
     fit = train.fit
 
@@ -73,7 +73,7 @@ def test_the_split_is_by_sentence_and_the_vocabulary_is_the_training_parts(tmp_p
 
 def test_the_transformer_does_not_look_at_padding():
     model = sentiment.make_model(sentiment.Settings(model="transformer"), 30)
-    phrases = data.pad([[2, 3, 4], [5]])
+    phrases = data.pad_sequences([[2, 3, 4], [5]])
     params, _ = model.init(random.key(0), phrases)
     wide = {**phrases, "input": torch.nn.functional.pad(phrases["input"], (0, 4))}
     torch.testing.assert_close(model(params, phrases), model(params, wide), rtol=0, atol=2e-7)

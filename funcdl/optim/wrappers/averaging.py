@@ -42,8 +42,8 @@ def ema(decay: ScalarOrSchedule, debias: bool = True) -> Transformation:
 
     def update(grads: Tree, buffers: Buffers, params: Tree, hyper: Hyper, count: Count) -> tuple[Tree, Buffers]:
         weight = _total_weight(buffers["weight"], hyper["decay"])
-        share = materialize((1 - hyper["decay"]) / weight) if debias else 1 - hyper["decay"]
-        updates = tree_lerp(buffers["average"], grads, share)
+        new_weight = materialize((1 - hyper["decay"]) / weight) if debias else 1 - hyper["decay"]
+        updates = tree_lerp(buffers["average"], grads, new_weight)
         return updates, {"average": updates, "weight": weight}
 
     return make_transformation("ema", {"decay": check_hyperparameter("ema", "decay", decay, high=1.0)}, init, update)
@@ -85,8 +85,8 @@ def params_ema(decay: ScalarOrSchedule = 0.999, debias: bool = True) -> Transfor
 
     def update(grads: Tree, buffers: Buffers, params: Tree, hyper: Hyper, count: Count) -> tuple[Tree, Buffers]:
         weight = _total_weight(buffers["weight"], hyper["decay"])
-        share = materialize((1 - hyper["decay"]) / weight)
-        averaged = tree_lerp(buffers["averaged_params"], apply_updates(params, grads), share)
+        new_weight = materialize((1 - hyper["decay"]) / weight)
+        averaged = tree_lerp(buffers["averaged_params"], apply_updates(params, grads), new_weight)
         return grads, {"averaged_params": averaged, "weight": weight}
 
     hyperparameters = {"decay": check_hyperparameter("params_ema", "decay", decay, high=1.0)}
@@ -127,8 +127,8 @@ def swa(start: ScalarOrSchedule = 1, every: ScalarOrSchedule = 1) -> Transformat
         since = count + 1 - hyper["start"]
         included = (since >= 0) & (since % hyper["every"] == 0)
         n_averaged = buffers["n_averaged"] + included
-        share = materialize(torch.where(since < 0, 1.0, included.double() / n_averaged.clamp(min=1)))
-        averaged = tree_lerp(buffers["averaged_params"], apply_updates(params, grads), share)
+        new_weight = materialize(torch.where(since < 0, 1.0, included.double() / n_averaged.clamp(min=1)))
+        averaged = tree_lerp(buffers["averaged_params"], apply_updates(params, grads), new_weight)
         return grads, {"averaged_params": averaged, "n_averaged": n_averaged}
 
     hyperparameters = {"start": check_integer("swa", "start", start), "every": check_integer("swa", "every", every)}

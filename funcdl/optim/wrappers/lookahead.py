@@ -31,7 +31,7 @@ def lookahead(
     Args:
         optimizer: what takes the fast steps.
         sync_period: updates between two synchronizations, an integer, at least 1.
-        slow_step_size: share of the way that the slow parameters move, in [0, 1].
+        slow_step_size: fraction of the way that the slow parameters move, in [0, 1].
 
     Returns:
         A transformation with the hyperparameters those of `optimizer`, as `0.1.lr`, `1.sync_period` and

@@ -53,7 +53,7 @@ def reduce_on_plateau(
         factor: what the rates are multiplied by, in [0, 1).
         patience: how many updates without improvement are allowed, an integer, at least 0.
         threshold: how much better than the best a loss has to be, at least 0.
-        threshold_mode: whether `threshold` is a share of the best loss or a difference.
+        threshold_mode: whether `threshold` is relative to the best loss or absolute.
         cooldown: updates after a reduction before bad ones are counted again, an integer, at least 0.
         min_lr: the lowest learning rate, at least 0.
         eps: a reduction by this or less is skipped, at least 0.

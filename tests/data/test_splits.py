@@ -35,7 +35,7 @@ def test_scaling_is_scikit_learns():
     held_out = random.normal(random.key(1), (7, 3))
     scaler = StandardScaler().fit(known.double().numpy())
     for part in (known, held_out):
-        scaled = data.standardise(part, by=known)
+        scaled = data.standardize(part, by=known)
         expected = torch.from_numpy(scaler.transform(part.double().numpy())).float()
         assert scaled.dtype == torch.float32
         torch.testing.assert_close(scaled, expected, atol=1e-5, rtol=1e-5)

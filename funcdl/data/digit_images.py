@@ -1,0 +1,123 @@
+"""Images of handwritten digits in the form of MNIST's, for networks that are trained on MNIST."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from funcdl.data.errors import DataError
+from funcdl.data.images import open_image
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SIDE = 28  # pixels of an MNIST image
+BOX = 20  # pixels of the longest side of the digit in it
+MIN_CONTRAST = 16 / 255  # below it an image counts as blank
+NOISE = 0.1  # of the contrast; pixels closer to the background than that are background
+
+
+def load_digit(path: str | os.PathLike[str]) -> UInt8[Tensor, "1 28 28"]:
+    """Reads an image of one handwritten digit and normalizes it as MNIST: light on dark, scaled and centered.
+
+    It may have any size, be gray or colored, 8 or 16 bits, with or without transparency, dark on light or light on
+    dark: the border is taken for the background. The contrast is stretched to the full range, the digit scaled to a
+    longest side of 20 pixels and its center of mass moved to the middle of 28 x 28, as in MNIST. An image that already
+    is like this (28 x 28, a black border, a bright digit) is returned unchanged.
+
+    Args:
+        path: a file as `load_image` reads it.
+
+    Returns:
+        uint8 (1, 28, 28), 0 the background and 255 full ink.
+
+    Raises:
+        DataError: the file is missing, too large, is not an image, is damaged, or shows one even surface.
+
+    >>> import tempfile
+    >>> from PIL import Image, ImageDraw
+    >>> picture = Image.new("RGB", (90, 60), "white")
+    >>> ImageDraw.Draw(picture).line([(20, 10), (20, 49)], fill="navy", width=4)
+    >>> path = Path(tempfile.mkdtemp()) / "one.png"
+    >>> picture.save(path)
+    >>> image = load_digit(path)
+    >>> image.shape, image[0].amax(1).nonzero().numel()
+    (torch.Size([1, 28, 28]), 20)
+    """
+    path = Path(path)
+    gray = _brightness(path)
+    border = np.concatenate([gray[0], gray[-1], gray[1:-1, 0], gray[1:-1, -1]])
+    background = float(np.median(border))
+    if gray.shape == (SIDE, SIDE) and background == 0 and gray.max() >= 0.5:
+        return torch.from_numpy(gray * 255).round().to(torch.uint8).unsqueeze(0)
+    light_on_dark = gray.max() - background >= background - gray.min()
+    ink = (gray - background if light_on_dark else background - gray).clip(0)
+    if ink.max() < MIN_CONTRAST:
+        raise DataError(
+            f"{path} shows one even surface of {gray.shape[1]} x {gray.shape[0]} pixels, expected a digit on a plain "
+            "background of another brightness"
+        )
+    ink = ((ink / ink.max() - NOISE) / (1 - 2 * NOISE)).clip(0, 1)
+    small = torch.from_numpy(_fit(ink))
+    return (255 * center(small.unsqueeze(0))).round().to(torch.uint8)
+
+
+def center(ink: Float[Tensor, "n 20 20"]) -> Float[Tensor, "n 28 28"]:
+    """Pads each 20 x 20 image to 28 x 28, its center of mass as near as possible to row and column 14, as in MNIST.
+
+    >>> ink = torch.zeros(1, 20, 20)
+    >>> ink[0, 9:12, 7] = 1.0
+    >>> center(ink)[0].nonzero().tolist()
+    [[13, 14], [14, 14], [15, 14]]
+    """
+    margin = SIDE - BOX
+    positions = torch.arange(BOX, dtype=ink.dtype)
+    mass = ink.sum((1, 2)).clamp(min=torch.finfo(ink.dtype).tiny)
+    # The image's top left corner in the result.
+    top = (SIDE / 2 - (ink.sum(2) @ positions) / mass).round().long().clamp(0, margin)
+    left = (SIDE / 2 - (ink.sum(1) @ positions) / mass).round().long().clamp(0, margin)
+    padded = F.pad(ink, (margin,) * 4)
+    rows = torch.arange(SIDE) + (margin - top).unsqueeze(1)
+    columns = torch.arange(SIDE) + (margin - left).unsqueeze(1)
+    return padded[torch.arange(len(ink))[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def _brightness(path: Path) -> np.ndarray:
+    """The brightness of an image as float32 (height, width) in [0, 1]."""
+    picture = open_image(path)
+    if picture.mode == "F":
+        return np.asarray(picture)
+    if picture.mode == "RGBA":
+        return _flattened(picture)
+    return np.asarray(picture.convert("L"), dtype=np.float32) / 255
+
+
+def _flattened(picture: Image.Image) -> np.ndarray:
+    """The brightness of an image with transparency, on a background of its median brightness."""
+    alpha = np.asarray(picture.getchannel("A"), dtype=np.float32) / 255
+    gray = np.asarray(picture.convert("RGB").convert("L"), dtype=np.float32) / 255
+    visible = alpha >= 0.5
+    if visible.mean() < 0.5:  # ink on a transparent background: its shape is the alpha channel, whatever its color
+        return alpha
+    paper = float(np.median(gray[visible]))
+    return alpha * gray + (1 - alpha) * paper
+
+
+def _fit(ink: np.ndarray) -> np.ndarray:
+    """The bounding box of the ink scaled to 20 x 20 by its longest side, centered, with full contrast."""
+    from PIL import Image
+
+    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+    digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
+    scale = BOX / max(digit.shape)
+    height, width = (max(1, round(side * scale)) for side in digit.shape)
+    small = np.asarray(Image.fromarray(digit).resize((width, height), Image.Resampling.BICUBIC)).clip(0, None)
+    top, left = (BOX - height) // 2, (BOX - width) // 2
+    return np.pad(small / small.max(), ((top, BOX - height - top), (left, BOX - width - left)))
