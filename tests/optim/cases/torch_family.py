@@ -108,7 +108,7 @@ MUON = {
         lambda: optim.average_gradients(nesterov=True), followed_by_lr(optim.average_gradients()), 0.05, 1e-3
     ),
     "muon": Case(
-        lambda: optim.muon(ns_coefficients=MILD),
+        lambda: optim.muon(ns_coefficients=MILD, ns_steps=2),
         lambda lr: optim.muon(lr, weight_decay=0.0),
         0.01,
         2e-3,
@@ -119,7 +119,7 @@ MUON = {
         takes_complex=False,
     ),
     "orthogonalize": Case(
-        lambda: optim.orthogonalize(MILD),
+        lambda: optim.orthogonalize(MILD, ns_steps=2),
         followed_by_lr(optim.orthogonalize()),
         0.01,
         2e-3,

@@ -31,16 +31,23 @@ def counted(target, f, *leaves):
     return len(trace(lambda *leaves: [f(*leaves)], leaves).graph.find_nodes(op="call_function", target=target))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.complex64])
-@pytest.mark.parametrize("shape", [(37,), (2, 3), ()])
-def test_lerp_by_a_0_dim_weight(dtype, shape):
-    start, end = pair(dtype, shape)
-    compiled, eps = jit(torch.lerp), torch.finfo(dtype).eps
+def test_lerp_by_a_0_dim_weight():
+    """For every dtype and shape, all in one graph."""
+    dtypes, shapes = (torch.float32, torch.float64, torch.bfloat16, torch.complex64), ((37,), (2, 3), ())
+    pairs = [pair(dtype, shape) for dtype in dtypes for shape in shapes]
+
+    def all_moved(pairs, weights):
+        return [torch.lerp(*one, weight) for one, weight in zip(pairs, weights, strict=True)]
+
+    compiled = jit(all_moved)
     for number in WEIGHTS:
-        weight = torch.tensor(number, dtype=dtype)
-        expected = torch.lerp(start, end, weight)  # one rounding less where it multiplies and adds at once
-        result = compiled(start, end, weight)
-        torch.testing.assert_close(result, expected, equal_nan=True, rtol=2 * eps, atol=4 * eps)
+        weights = [torch.tensor(number, dtype=start.dtype) for start, _ in pairs]
+        expected = all_moved(pairs, weights)  # one rounding less where it multiplies and adds at once
+        for result, right in zip(compiled(pairs, weights), expected, strict=True):
+            eps, case = torch.finfo(right.dtype).eps, f"{right.dtype}, {tuple(right.shape)}, weight {number}: "
+            torch.testing.assert_close(
+                result, right, equal_nan=True, rtol=2 * eps, atol=4 * eps, msg=lambda text, case=case: case + text
+            )
 
 
 def test_a_weight_is_prepared_once_for_all_that_use_it():
@@ -52,28 +59,26 @@ def test_a_weight_is_prepared_once_for_all_that_use_it():
     assert counted(aten.lt.Scalar, f, *leaves) == 1
 
 
-@pytest.mark.parametrize(
-    "f",
-    [
-        lambda start, end, weight: torch.lerp(start, end, weight.expand(37)),
-        lambda start, end, weight: written_between(start, end, weight),
-        lambda start, end, weight: vmap(torch.lerp, in_dims=(None, None, 0))(start, end, weight.expand(3)),
-    ],
-    ids=["weight-per-number", "weight-written-into", "weight-per-member"],
-)
-def test_other_weights_are_left_to_torch(f):
+def test_other_weights_are_left_to_torch():
+    others = {
+        "weight-per-number": lambda start, end, weight: torch.lerp(start, end, weight.expand(37)),
+        "weight-written-into": written_between,
+        "weight-per-member": lambda start, end, weight: vmap(torch.lerp, (None, None, 0))(start, end, weight.expand(3)),
+    }
     leaves = (*pair(), torch.tensor(0.3))
-    assert counted(aten.lerp.Tensor, f, *leaves) > 0
-    torch.testing.assert_close(jit(f)(*leaves), f(*leaves), equal_nan=True)
+    results = jit(lambda *leaves: {name: f(*leaves) for name, f in others.items()})(*leaves)
+    for name, f in others.items():
+        assert counted(aten.lerp.Tensor, f, *leaves) > 0, name
+        torch.testing.assert_close(results[name], f(*leaves), equal_nan=True, msg=lambda m, n=name: f"{n}: {m}")
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.complex64, torch.int64])
-def test_isnan(dtype):
-    numbers = torch.tensor([0.0, 1.0, -2.5]).to(dtype)
-    if dtype != torch.int64:
-        numbers = torch.cat([numbers, torch.tensor([float("nan"), float("inf"), -float("inf")]).to(dtype)])
-    assert torch.equal(jit(torch.isnan)(numbers), torch.isnan(numbers))
-    assert counted(aten.isnan.default, torch.isnan, numbers) == 0
+def test_isnan():
+    dtypes = (torch.float32, torch.float64, torch.bfloat16, torch.complex64, torch.int64)
+    corners = torch.tensor([0.0, 1.0, -2.5, float("nan"), float("inf"), -float("inf")])
+    numbers = [(corners if dtype.is_floating_point or dtype.is_complex else corners[:3]).to(dtype) for dtype in dtypes]
+    for leaf, found in zip(numbers, jit(lambda leaves: [leaf.isnan() for leaf in leaves])(numbers), strict=True):
+        assert found.tolist() == leaf.isnan().tolist(), leaf.dtype
+        assert counted(aten.isnan.default, torch.isnan, leaf) == 0, leaf.dtype
 
 
 def test_a_constant_weight():
