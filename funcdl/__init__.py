@@ -13,10 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from funcdl import data, interop, losses, metrics, models, nn, optim, random, testing, train, transforms, tree
-    from funcdl.transforms.derivatives import grad, hessian_vector_product, per_sample_grad, value_and_grad, vmap
-    from funcdl.transforms.jit import jit
-    from funcdl.transforms.scan import scan
-    from funcdl.transforms.tracing import eval_shape
+    from funcdl.transforms import (
+        eval_shape,
+        grad,
+        hessian_vector_product,
+        jit,
+        per_sample_grad,
+        scan,
+        value_and_grad,
+        vmap,
+    )
 
 __version__ = "0.1.0"
 
