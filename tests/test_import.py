@@ -1,4 +1,4 @@
-"""What `import funcdl` takes with it."""
+"""What `import funcdl` takes with it, and what its names take when they are used."""
 
 import subprocess
 import sys
@@ -7,28 +7,38 @@ import pytest
 
 import funcdl
 
-SLOW = ["torch._dynamo", "torch._inductor", "torch.fx.experimental", "sympy"]
-SLOW += ["matplotlib", "torchvision", "tensorboard", "PIL"]
+LATE = (  # what compiling and recipes need, and take a second or more
+    "PIL",
+    "matplotlib",
+    "sympy",
+    "tensorboard",
+    "torch._dynamo",
+    "torch._inductor",
+    "torch.fx.experimental",
+    "torchvision",
+)
 
 
-def printed(code):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+def run(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.split()
 
 
 def test_it_loads_nothing_before_a_name_is_used():
-    assert not {"torch", "numpy", "funcdl.tree"} & set(printed("import sys, funcdl; dir(funcdl); print(*sys.modules)"))
+    assert not {"torch", "numpy", "funcdl.tree"} & set(run("import sys, funcdl; dir(funcdl); print(*sys.modules)"))
 
 
 def test_its_names_load_what_compiling_and_recipes_need_only_when_they_do():
-    before = printed("import sys, torch; print(*sys.modules)")
-    loaded = printed("import sys; from funcdl import *; print(*sys.modules)")
+    loaded = run(
+        "import sys, torch; before = set(sys.modules); from funcdl import *; print(*set(sys.modules) - before)"
+    )
     assert "funcdl.train" in loaded
-    assert not [name for name in set(loaded) - set(before) for slow in SLOW if f"{name}.".startswith(f"{slow}.")]
+    assert [name for name in loaded if any(f"{name}.".startswith(f"{late}.") for late in LATE)] == []
 
 
-def test_it_looks_up_no_private_name_of_torch():
-    private = "[name for name in _torch._NAMES if name in vars(_torch)]"
-    assert printed(f"from funcdl import *; from funcdl import _torch; print(*{private})") == []
+def test_its_names_look_up_no_private_name_of_torch():
+    code = "from funcdl import *; from funcdl import _torch; print(*(set(_torch._NAMES) & set(vars(_torch))))"
+    assert run(code) == []
 
 
 def test_its_names():

@@ -114,7 +114,6 @@ def test_the_installed_command(installed, tmp_path):
     assert recipes("--version") == f"funcdl {funcdl.__version__}\n"
     assert "digits-convnet" in recipes("list")
     assert '"recipe": "blobs"' in recipes("run", "blobs", "--compile", "off", "--json", "--out", "run")
-    assert recipes("run", "numpy-bridge", "--json", "--out", "lesson")
 
 
 def test_every_recipe_can_be_imported_where_it_is_installed(installed, tmp_path):

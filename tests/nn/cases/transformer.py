@@ -46,7 +46,7 @@ CASES = {
             lambda: T.TransformerEncoder(T.TransformerEncoderLayer(8, 2, 16, 0.0), 2, T.LayerNorm(8), False),
             {"src": query, "mask": (4, 5, 5)},
         ),
-        row(  # one layer, since code for the last row is compiled
+        case(  # one layer, since code for the last case is compiled
             nn.transformer_encoder(nn.transformer_encoder_layer(2, 16, 0.0), 1, nn.layer_norm(8)),
             lambda: T.TransformerEncoder(T.TransformerEncoderLayer(8, 2, 16, 0.0), 1, T.LayerNorm(8), False),
             {"src": query, "mask": (4, 5, 5)},
@@ -58,7 +58,7 @@ CASES = {
             lambda: T.TransformerDecoder(T.TransformerDecoderLayer(8, 2, 16, 0.0, "gelu"), 2),
             {"tgt": query, "memory": source, "tgt_mask": (5, 5)},
         ),
-        row(
+        case(
             nn.transformer_decoder(nn.transformer_decoder_layer(2, 16, 0.0, "gelu"), 1),
             lambda: T.TransformerDecoder(T.TransformerDecoderLayer(8, 2, 16, 0.0, "gelu"), 1),
             {"tgt": query, "memory": source, "tgt_mask": (5, 5)},
