@@ -123,7 +123,7 @@ def _versions(tensors: Iterable[Tensor]) -> list[int | None]:
 
 
 def _storage_ids(tensors: Iterable[Tensor]) -> list[int]:
-    """What tells apart the memory of tensors, also of those without data: a view of a tensor has the same as it."""
+    """Identifies the memory of each tensor, also of those without data; a view has that of its base."""
     return [tensor.untyped_storage()._cdata for tensor in tensors]
 
 
