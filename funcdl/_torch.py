@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import importlib
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from operator import attrgetter
 from types import ModuleType
@@ -93,6 +94,21 @@ def _missing_to_trace() -> str | None:
     return None
 
 
+@contextmanager
+def replaced(path: str, value: Any) -> Iterator[None]:
+    """Within it `value` stands in torch under a dotted path, if something stands there."""
+    owner, name = find(path.rpartition(".")[0]), path.rpartition(".")[2]
+    before = getattr(owner, name, None)
+    if before is None:
+        yield
+        return
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
 def own_operator(name: str) -> Any:
     """The operator of funcdl that `torch.library` has registered under a name."""
     return getattr(torch.ops.funcdl, name).default
@@ -107,7 +123,7 @@ def _versions(tensors: Iterable[Tensor]) -> list[int | None]:
 
 
 def _storage_ids(tensors: Iterable[Tensor]) -> list[int]:
-    """What tells apart the memory of tensors, also of those without data: a view of a tensor has the same as it."""
+    """Identifies the memory of each tensor, also of those without data; a view has that of its base."""
     return [tensor.untyped_storage()._cdata for tensor in tensors]
 
 
@@ -168,6 +184,10 @@ def _forward_ad_takes_a_dual() -> bool:
     return True
 
 
+# Where `replaced` puts something else while a function is compiled.
+SCHEDULER_NODE = "torch._inductor.scheduler.SchedulerNode"
+TENSORIFY = "torch._functorch._aot_autograd.graph_compile._apply_tensorify_python_scalars"
+
 # For each name of ours the path of torch's, and what makes the attribute of what stands there, if it is not that.
 _NAMES: dict[str, tuple[Any, ...]] = {
     # transforms under way, and what they wrap
@@ -219,7 +239,7 @@ _NAMES: dict[str, tuple[Any, ...]] = {
     "has_cpp_compiler": ("torch._inductor.cpp_builder.get_cpp_compiler", lambda _: _finds_cpp_compiler),
     "StarDep": ("torch._inductor.dependencies.StarDep",),
     "WeakDep": ("torch._inductor.dependencies.WeakDep",),
-    "SchedulerNode": ("torch._inductor.scheduler.SchedulerNode",),
+    "SchedulerNode": (SCHEDULER_NODE,),
     "OrderedSet": ("torch.utils._ordered_set.OrderedSet",),
     "compile_fx": ("torch._inductor.compile_fx.compile_fx",),
     "TracingContext": ("torch._guards.TracingContext",),

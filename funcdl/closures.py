@@ -1,8 +1,8 @@
 """Objects that are made of functions within functions: how they are pickled, and what they print as.
 
-Python pickles a function by its name, and one that another function has made has none. It is fully told by where its
-code stands, in which module and within which function, and by what it closes over; so that is what is pickled, and the
-code is looked up again when loading.
+Python pickles a function by its name, and one that another function returns has none. Where its code stands, in which
+module and within which function, and what it closes over describe it fully; so that is pickled, and the code is looked
+up again when loading.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def _content(cell: CellType) -> tuple[Any, ...]:
 
 
 def _call(functions: list[FunctionType]) -> str:
-    """The call that has made these functions, as far as they know: what they close over under its parameters' names."""
+    """The call that returned these functions, as far as they show it: what they close over by its parameters' names."""
     maker = _maker(functions[-1])
     known = _closed_over(functions)
     if maker == "stateless" and callable(known.get("f")):
@@ -193,16 +193,17 @@ def _call(functions: list[FunctionType]) -> str:
             return _call(of_layer)
     known, helpers = _with_helpers(known, maker)
     name = next((known[key] for key in ("combinator", "owner", "name") if isinstance(known.get(key), str)), maker)
-    head, _, said = name.removesuffix(")").partition("(")
+    head, _, written_arguments = name.removesuffix(")").partition("(")
     known, more = _with_helpers(known, head)
-    shown = [said] if said else []
+    shown = [written_arguments] if written_arguments else []
     hyperparameters = known.get("hyperparameters")
     if isinstance(hyperparameters, dict):
         shown += [f"{key}={_shown(value)}" for key, value in hyperparameters.items()]
     shown += _children(known)
-    told = len([part for part in re.sub(r"\([^()]*\)|\[[^]]*\]", "_", said).split(", ") if part and "=" not in part])
-    for key, parameter in list(_parameters([*functions, *helpers, *more], head).items())[told:]:
-        if key not in known or f"{key}=" in said or _is_default(known[key], parameter):
+    flat = re.sub(r"\([^()]*\)|\[[^]]*\]", "_", written_arguments)
+    positional = len([part for part in flat.split(", ") if part and "=" not in part])
+    for key, parameter in list(_parameters([*functions, *helpers, *more], head).items())[positional:]:
+        if key not in known or f"{key}=" in written_arguments or _is_default(known[key], parameter):
             continue
         if parameter.kind is parameter.VAR_POSITIONAL:
             shown += map(_shown, known[key])

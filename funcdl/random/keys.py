@@ -2,7 +2,7 @@
 
 A generator is a module with the functions `from_seed(seed, device)`, `split(key, num)`, `fold_in(key, data)` for data
 in the range `DATA`, `bits(key, shape)`, which gives a fresh tensor that distributions write over, and
-`pairs(key, shape)`, the words of 64 bits in two halves. A key tells by its dtype which generator it belongs to.
+`pairs(key, shape)`, the words of 64 bits in two halves. The dtype of a key says which generator it belongs to.
 """
 
 from __future__ import annotations
@@ -153,14 +153,14 @@ def unsigned_words(key: Key, shape: tuple[int, ...]) -> Int64[Tensor, "*shape"]:
     return words(key, shape).to(torch.int64) & 0xFFFFFFFF
 
 
-def unsigned_wide_words(key: Key, shape: tuple[int, ...], kept: int) -> Int64[Tensor, "*shape"]:
-    """Draws words of 64 bits and gives their upper `kept` bits, at most 63, as numbers in [0, 2^kept)."""
+def unsigned_wide_words(key: Key, shape: tuple[int, ...], count: int) -> Int64[Tensor, "*shape"]:
+    """Draws words of 64 bits and gives their upper `count` bits, at most 63, as numbers in [0, 2^count)."""
     high, low = (_generator(key).pairs(key, shape).to(torch.int64) & 0xFFFFFFFF).unbind(-1)
-    return high << (kept - 32) | low >> (64 - kept)
+    return high << (count - 32) | low >> (64 - count)
 
 
 def device_of(key: Key) -> torch.device:
-    """Returns the device of a key, once it is seen to be one."""
+    """Returns the device of a key, after a check that it is one."""
     _generator(key)
     return key.device
 

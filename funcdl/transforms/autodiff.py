@@ -1,6 +1,6 @@
 """Derivatives: `grad` and its kin, by plain autograd where that serves, else by `torch.func`.
 
-`torch.func` is given flat lists of leaves: it walks trees in its own way, which pairs the dicts of two by position.
+`torch.func` is given flat lists of leaves: it would pair the dicts of two trees by position.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def grad(f: Callable[P, Any], argnums: int | tuple[int, ...] = 0, has_aux: bool 
             uses `torch.utils.checkpoint` below another transform than `jit`.
         ValueError: by the function, when `f` writes into one of its arguments.
 
-    Source: `torch.func.grad`. Where no other transform and no graph is under way plain autograd takes the gradient: the
-    same, and sooner. `f` has to be pure: it is called once more where that turns out not to serve, as when it closes
-    over a tensor that requires a gradient.
+    Source: `torch.func.grad`. Outside of other transforms and of graphs plain autograd takes the gradient: the same,
+    and sooner. `f` has to be pure: it is called a second time where plain autograd turns out not to serve, as when it
+    closes over a tensor that requires a gradient.
 
     >>> grad(lambda w: (w**2).sum())(torch.tensor([1.0, 3.0]))
     tensor([2., 6.])
@@ -92,15 +92,15 @@ def _by_torch_func(
     if not first_order.are_places(positions, len(args)):
         return torch.func.grad_and_value(f, argnums=argnums, has_aux=has_aux)(*args, **kwargs)  # for its message
     values, structure = tree.flatten((args, kwargs))
-    places = tree.unflatten(structure, range(len(values)))
-    chosen = tree.leaves([places[0][position] for position in positions])
+    leaf_indices = tree.unflatten(structure, range(len(values)))
+    chosen = tree.leaves([leaf_indices[0][position] for position in positions])
     first_order.refuse_what_has_no_gradient([values[place] for place in chosen], positions, args)
     taken = set(chosen)
     others = [place for place, leaf in enumerate(values) if isinstance(leaf, Tensor) and place not in taken]
-    form: Any = None
+    aux_structure: Any = None
 
     def of_leaves(differentiated: list[Tensor], constant: list[Tensor]) -> Any:
-        nonlocal form
+        nonlocal aux_structure
         leaves = list(values)
         for place, leaf in zip([*chosen, *others], [*differentiated, *constant], strict=True):
             leaves[place] = leaf
@@ -108,7 +108,7 @@ def _by_torch_func(
         result = first_order.call(f, arguments, keywords, [leaf for leaf in leaves if isinstance(leaf, Tensor)])
         if not has_aux or not isinstance(result, tuple) or len(result) != 2:
             return result
-        aux, form = tree.flatten(result[1])
+        aux, aux_structure = tree.flatten(result[1])
         first_order.refuse_other_aux(result[1], aux)
         return result[0], aux
 
@@ -122,12 +122,12 @@ def _by_torch_func(
         by_autograd = first_order.gradient_and_value(f, argnums, has_aux, args, kwargs)
         if by_autograd is None:
             raise TypeError(
-                "grad: f keeps tensors in its own way, as torch.utils.checkpoint does, which torch cannot follow below "
+                "grad: f saves tensors by hooks, as torch.utils.checkpoint does, which torch cannot follow below "
                 "another transform; take this gradient outside of vmap, grad and jvp, or do without"
             ) from error
         return by_autograd
     gradient = tree.unflatten(tree.structure([args[position] for position in positions]), grads)
-    value = (found[0], tree.unflatten(form, found[1])) if has_aux else found
+    value = (found[0], tree.unflatten(aux_structure, found[1])) if has_aux else found
     return (gradient[0] if isinstance(argnums, int) else tuple(gradient)), value
 
 

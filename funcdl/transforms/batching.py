@@ -1,6 +1,6 @@
 """Batching: `vmap` maps a function over a dimension of its arguments without a loop, by `torch.func`.
 
-`torch.func` is given flat lists of leaves: it walks trees in its own way, which pairs the dicts of two by position.
+`torch.func` is given flat lists of leaves: it would pair the dicts of two trees by position.
 """
 
 from __future__ import annotations
@@ -49,20 +49,20 @@ def vmap(f: Callable[P, R], in_dims: Any = 0, out_dims: Any = 0, chunk_size: int
     def mapped(*args: P.args, **kwargs: P.kwargs) -> R:
         bare = all(type(argument) is Tensor for argument in args)  # as most often in a loop: nothing to walk
         leaves, structure = (args, None) if bare else tree.flatten(args)
-        form: Any = None
-        to: list[int | None] = []
+        result_structure: Any = None
+        result_dims: list[int | None] = []
 
         def of_leaves(*leaves: Any) -> Any:
-            nonlocal form, to
+            nonlocal result_structure, result_dims
             result = f(*(leaves if bare else tree.unflatten(structure, leaves)), **kwargs)
             if type(result) is Tensor and isinstance(out_dims, int):
                 return result
-            values, form = tree.flatten(result)
+            values, result_structure = tree.flatten(result)
             if isinstance(out_dims, int):
                 return values
             alone = isinstance(result, Tensor) and isinstance(out_dims, tuple) and len(out_dims) == 1
-            to = _dims_of(out_dims[0] if alone else out_dims, result, "out_dims", "")
-            pairs = list(zip(values, to, strict=True))
+            result_dims = _dims_of(out_dims[0] if alone else out_dims, result, "out_dims", "")
+            pairs = list(zip(values, result_dims, strict=True))
             return [value for value, dim in pairs if dim is not None], [value for value, dim in pairs if dim is None]
 
         of_leaves.__name__ = getattr(f, "__name__", "f")
@@ -71,8 +71,8 @@ def vmap(f: Callable[P, R], in_dims: Any = 0, out_dims: Any = 0, chunk_size: int
         results = torch.func.vmap(of_leaves, dims, one, randomness="error", chunk_size=chunk_size)(*leaves)
         if not isinstance(out_dims, int):
             of_members, shared = iter(results[0]), iter(results[1])
-            results = [next(shared) if dim is None else next(of_members).movedim(0, dim) for dim in to]
-        return results if form is None else tree.unflatten(form, results)
+            results = [next(shared) if dim is None else next(of_members).movedim(0, dim) for dim in result_dims]
+        return results if result_structure is None else tree.unflatten(result_structure, results)
 
     return mapped
 

@@ -39,8 +39,8 @@ def scan(f: Body, init: Tree, xs: Tree = (), length: int | None = None) -> tuple
 
     Raises:
         TypeError: a leaf is not a tensor, or `f` does not return a pair.
-        ValueError: leaves of `xs` that differ in their first dimension, a carry that changes form, or,
-            in a graph, an `f` that writes into a tensor that it has not made.
+        ValueError: leaves of `xs` that differ in their first dimension, a carry that changes its structure, shapes or
+            dtypes, or, in a graph, an `f` that writes into a tensor that it has not made.
 
     Source: `jax.lax.scan`; in a graph torch's scan, where this torch has it, else a loop there too.
 
@@ -69,7 +69,7 @@ def scan(f: Body, init: Tree, xs: Tree = (), length: int | None = None) -> tuple
 
 
 def _no_results(f: Body, init: Tree, xs: Tree) -> Tree:
-    """The results of no iteration: their forms are found as `eval_shape` finds them."""
+    """The results of no iteration: empty, with the shapes and dtypes that `eval_shape` finds."""
     no_data = in_graph() or without_data()  # and so what is computed here is dropped
     run = partial(_step, f) if no_data else partial(eval_shape, partial(_step, f))
     _, y = run(init, tree.map(lambda leaf: leaf.new_empty(leaf.shape[1:]), xs))
@@ -85,7 +85,7 @@ def _loop(f: Body, init: Tree, xs: Tree, steps: int) -> tuple[Tree, Tree]:
 
 
 def _scan_shapes(f: Body, init: Tree, xs: Tree, steps: int) -> tuple[Tree, Tree]:
-    """What `eval_shape` needs to know: one iteration tells every shape."""
+    """Results of the right shapes, for `eval_shape`: one iteration shows them all."""
     new, y = _step(f, init, tree.map(lambda leaf: leaf[0], xs))
     ys = tree.map(lambda leaf: leaf.new_empty((steps, *leaf.shape)), y)
     return tree.map(lambda leaf: leaf.new_empty(leaf.shape), new), ys

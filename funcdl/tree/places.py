@@ -46,7 +46,7 @@ class At:
 def at(tree: Tree, path: str) -> At:
     """Addresses one leaf or subtree: `at(tree, path).get()`, `.set(value)`, `.apply(f)`. `tree` is left as it is.
 
-    A key may have dots in it: the path is then read in the one way that leads somewhere.
+    A key may have dots in it: of all readings of the path the one that leads to something counts.
 
     Raises:
         KeyError: there is nothing at `path`, or it leads to several places.

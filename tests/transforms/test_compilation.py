@@ -159,17 +159,19 @@ def test_a_global_setting_that_a_graph_depends_on_makes_another(compiled_graphs,
     assert compiled_graphs() == 3
 
 
-def test_is_traced_once():
+@pytest.mark.parametrize(("recorded", "attempts"), [(False, 0), (True, 1)])
+def test_is_traced_once(recorded, attempts):
     """A float that is closed over, or a 0-dim float64 argument, would make Dynamo trace everything a second time."""
 
-    def second_attempts():
-        return len(compilation_time_metrics.get("compile_attempt_1", ()))
+    def attempts_so_far():
+        return [len(compilation_time_metrics.get(f"compile_attempt_{number}", ())) for number in (0, 1)]
 
-    before, factor = second_attempts(), 1.5
+    (first, second), factor = attempts_so_far(), 1.5
     f = jit(lambda x, rate: x * (factor * rate).to(x.dtype))
     with torch._inductor.config.patch(force_disable_caches=True):
-        assert_same(f(torch.ones(2), torch.tensor(2.0, dtype=torch.float64)), torch.full((2,), 3.0))
-    assert second_attempts() == before
+        result = f(torch.ones(2, requires_grad=recorded), torch.tensor(2.0, dtype=torch.float64))
+    assert_same(result.detach(), torch.full((2,), 3.0))
+    assert attempts_so_far() == [first + attempts, second]
 
 
 def test_of_transforms_and_under_transforms():

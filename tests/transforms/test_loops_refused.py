@@ -49,7 +49,7 @@ def test_a_body_may_write_into_what_it_has_made_and_no_tensor_of_it_may_leave_by
         return kept[0]
 
     with pytest.raises(
-        ValueError, match=r"a tensor that a scan's body has put elsewhere.*return it from the body as y"
+        ValueError, match=r"a tensor that a scan's body has stored outside.*return it from the body as y"
     ):
         jit(leaking)(X, whole(4, 3))
 

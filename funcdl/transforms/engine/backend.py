@@ -22,10 +22,10 @@ from funcdl import _torch
 
 
 def compile_graph(graph: GraphModule) -> Callable[..., list[Tensor]]:
-    """Compiles a traced graph by Inductor, without Dynamo, which would interpret all of it once more."""
+    """Compiles a traced graph by Inductor, within `compiling()`; Dynamo would interpret all of it once more."""
     inputs = [node.meta["val"] for node in graph.graph.find_nodes(op="placeholder")]
     mode = inputs[0].fake_mode if inputs else _torch.FakeTensorMode(shape_env=_torch.ShapeEnv())
-    with _torch.tracing(_torch.TracingContext(mode)), _keep_write_order():
+    with _torch.tracing(_torch.TracingContext(mode)):
         return _torch.compile_fx(graph, inputs)
 
 
@@ -42,9 +42,17 @@ def compile_function(f: Callable[..., list[Tensor]]) -> Callable[..., list[Tenso
 
 @contextmanager
 def compiling() -> Iterator[None]:
-    """Has Dynamo take the numbers that a function closes over for constants, and so trace it no second time."""
-    config = _torch.dynamo_config
-    with config.patch(specialize_float=True), _keep_write_order():
+    """Keeps Dynamo from tracing a function twice, and Inductor from confusing reads and writes.
+
+    Dynamo would make arguments of the floats that a function closes over, which are constants here, and numbers of
+    0-dim float64 arguments, such as a learning rate; then it looks for those that no operation took as a number, finds
+    some, and begins again without them.
+    """
+    with (
+        _torch.dynamo_config.patch(specialize_float=True),
+        _torch.replaced(_torch.TENSORIFY, lambda module: None),
+        _keep_write_order(),
+    ):
         yield
 
 
@@ -68,8 +76,7 @@ def _keep_write_order() -> Iterator[None]:
     if torch.__version__ >= TorchVersion("2.12"):
         yield
         return
-    node_class = _torch.SchedulerNode
-    recompute = node_class.recompute_size_and_body
+    recompute = _torch.SchedulerNode.recompute_size_and_body
 
     def recompute_and_remember(node: Any, *args: Any, **kwargs: Any) -> None:
         reads = node.read_writes.reads
@@ -77,11 +84,8 @@ def _keep_write_order() -> Iterator[None]:
         recompute(node, *args, **kwargs)
         node.set_read_writes(node.read_writes.with_read(waits).rename(node.mutation_renames))
 
-    node_class.recompute_size_and_body = recompute_and_remember
-    try:
+    with _torch.replaced(f"{_torch.SCHEDULER_NODE}.recompute_size_and_body", recompute_and_remember):
         yield
-    finally:
-        node_class.recompute_size_and_body = recompute
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def gradient_and_value(
     that `f` closes over (in its forward pass: nobody can see what a hook closes over), and for its error messages.
     """
     positions = (argnums,) if isinstance(argnums, int) else argnums
-    values, whole = tree.flatten((args, kwargs))
+    values, structure_of_all = tree.flatten((args, kwargs))
     everything = [leaf for leaf in values if isinstance(leaf, Tensor)]
     if _others_differentiate(everything) or not are_places(positions, len(args)):
         return None
@@ -40,7 +40,7 @@ def gradient_and_value(
     with torch.enable_grad(), plain_gradient(), _without_cached_casts():
         inputs = [leaf.detach().requires_grad_() for leaf in leaves]
         # In containers of its own, as in `jit`: what `f` puts into a dict or a list stays there.
-        others, keywords = tree.unflatten(whole, values)
+        others, keywords = tree.unflatten(structure_of_all, values)
         arguments = list(others)
         for position, part in zip(positions, tree.unflatten(structure, inputs), strict=True):
             arguments[position] = part
@@ -54,7 +54,7 @@ def gradient_and_value(
             for leaf in plain:
                 if leaf.requires_grad:  # `f` has written into it
                     leaf.detach_()
-        results, form = tree.flatten(result)
+        results, result_structure = tree.flatten(result)
         if has_aux and type(result) is tuple and len(result) == 2 and isinstance(result[0], Tensor):
             refuse_other_aux(result[1], results[1:])
         if not _fits(result, has_aux, results) or not all(leaf.requires_grad for leaf in inputs):
@@ -63,7 +63,7 @@ def gradient_and_value(
             return None
         grads = _gradients(results[0], inputs)
     gradient = tree.unflatten(structure, grads)
-    detached = tree.unflatten(form, [leaf.detach() if leaf.requires_grad else leaf for leaf in results])
+    detached = tree.unflatten(result_structure, [leaf.detach() if leaf.requires_grad else leaf for leaf in results])
     return (gradient[0] if isinstance(argnums, int) else tuple(gradient)), detached
 
 
@@ -79,16 +79,16 @@ def call(f: Callable[..., Any], args: Any, kwargs: dict[str, Any], tensors: list
         result = f(*args, **kwargs)
     except RuntimeError as error:
         if "leaf Variable that requires grad" in str(error) or "would mutate a captured Tensor" in str(error):
-            raise _written("a tensor that it has not made") from error
+            raise _write_error("a tensor that it has not made") from error
         raise
     for number, (version, now) in enumerate(zip(before, _torch.versions(tensors), strict=True)):
         if version != now:
             paths = [path for path, value in tree.leaves_with_paths((args, kwargs)) if isinstance(value, Tensor)]
-            raise _written(f"its argument '{paths[number].partition('.')[2]}'")
+            raise _write_error(f"its argument '{paths[number].partition('.')[2]}'")
     return result
 
 
-def _written(what: str) -> ValueError:
+def _write_error(what: str) -> ValueError:
     return ValueError(
         f"grad: f writes into {what}, but what is differentiated has to be a pure function; write into a clone of it, "
         "and return that if it is wanted (has_aux)"

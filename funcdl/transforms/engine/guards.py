@@ -62,9 +62,9 @@ def leaf_lookup(structure: Structure) -> Callable[[Tree], list[Any] | None]:
     """
     dicts = _dicts(tree.unflatten(structure, range(structure.num_leaves)))
 
-    def find(whole: Tree) -> list[Any] | None:
-        leaves = tree.flatten_up_to(structure, whole)
-        return leaves if leaves is not None and (dicts is None or _has_dicts(whole, dicts)) else None
+    def find(candidate: Tree) -> list[Any] | None:
+        leaves = tree.flatten_up_to(structure, candidate)
+        return leaves if leaves is not None and (dicts is None or _has_dicts(candidate, dicts)) else None
 
     return find
 
@@ -79,16 +79,16 @@ def _dicts(part: Tree) -> Any:
     return (type(part), None, below) if below else None
 
 
-def _has_dicts(whole: Tree, dicts: Any) -> bool:
+def _has_dicts(candidate: Tree, dicts: Any) -> bool:
     """Whether a tree has such dicts: for optree all kinds of dict, in whatever order, are the same."""
     kind, keys, below = dicts
     if keys is not None:
-        if type(whole) is not kind or [*whole] != keys:
+        if type(candidate) is not kind or [*candidate] != keys:
             return False
     elif not issubclass(kind, (tuple, list)):
-        whole = dict(_children(whole))
+        candidate = dict(_children(candidate))
     for place, further in below:  # noqa: SIM110 (`all` of a generator takes twice as long)
-        if not _has_dicts(whole[place], further):
+        if not _has_dicts(candidate[place], further):
             return False
     return True
 

@@ -46,11 +46,11 @@ def trace(f: Callable[..., list[Tensor]], leaves: Sequence[Tensor]) -> GraphModu
     if not untouched:
         raise ValueError(_hidden_generator("sets or advances"))
     for module in graph.modules():
-        held = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-        for name, tensor in held:
+        tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        for name, tensor in tensors:
             if _torch.is_fake(tensor):
                 raise ValueError(
-                    "jit: the function uses a tensor that a scan's body has put elsewhere, which is gone after the "
+                    "jit: the function uses a tensor that a scan's body has stored outside, which is gone after the "
                     "loop; return it from the body as y"
                 )
             delattr(module, name)
@@ -74,8 +74,8 @@ def trace_subgraph(f: Callable[..., list[Tensor]], leaves: Sequence[Tensor]) -> 
     last = [node for node in graph.graph.nodes if node.op == "placeholder"][-1]
     inputs: dict[str, Node] = {}
     for node in graph.graph.find_nodes(op="get_attr"):
-        held = getattr(graph, node.target)
-        if isinstance(held, Tensor):  # also one of the user's: held by two graphs it would confuse `make_fx`
+        value = getattr(graph, node.target)
+        if isinstance(value, Tensor):  # also one of the user's: an attribute of two graphs would confuse `make_fx`
             if node.target not in inputs:
                 with graph.graph.inserting_after(last):
                     last = inputs[node.target] = graph.graph.placeholder(node.target)

@@ -23,23 +23,23 @@ def storages(*trees):
     return [leaf.untyped_storage()._cdata for leaf in tree.leaves(trees)]
 
 
-def loaded_together(sources):
+def compiled_together(sources):
     """One function for many kernels, called with a kernel's number first: what all include takes a compiler longest."""
     begin = 'extern "C" void kernel('
-    arguments = "int64_t pieces, const int64_t* sizes, const int64_t* places, int threads, void* const* values"
+    arguments = "int64_t updates, const int64_t* sizes, const int64_t* places, int threads, void* const* values"
     head, count = sources[0].partition(begin)[0], len(sources)
     parts = [head]
     for number, source in enumerate(sources):
         assert source.startswith(head + begin + arguments)
         parts.append(source.removeprefix(head).replace(begin, f"static void kernel{number}("))
     calls = [
-        f"case {number}: kernel{number}(pieces / {count}, sizes, places, threads, values);" for number in range(count)
+        f"case {number}: kernel{number}(updates / {count}, sizes, places, threads, values);" for number in range(count)
     ]
-    parts.append(f"{begin}{arguments}) {{ switch (pieces % {count}) {{ {' break; '.join(calls)} }} }}\n")
+    parts.append(f"{begin}{arguments}) {{ switch (updates % {count}) {{ {' break; '.join(calls)} }} }}\n")
     function = backend.compile_cpp("".join(parts))
 
-    def call(number, pieces, *rest):
+    def call(number, updates, *rest):
         assert number < count
-        function(pieces * count + number, *rest)
+        function(updates * count + number, *rest)
 
     return call

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from funcdl.transforms import jit
 from funcdl.transforms.engine.multi_tensor import launch
-from tests.transforms.engine.donated import compilation, loaded_together, same, storages, whole
+from tests.transforms.engine.donated import compilation, compiled_together, same, storages, whole
 
 # Programs over a few leaves, with planning but without compiling: cheap enough for many.
 
@@ -104,7 +104,7 @@ def test_random_programs_with_all_that_may_be_outlined_outlined(seed):
             for _ in range(3):  # a later state may be of another form, and have kernels of its own
                 states, _ = compiled[-1][1](states, OTHER)
         known = len(numbered)
-        kernels.append(loaded_together(list(numbered)))
+        kernels.append(compiled_together(list(numbered)))
         for programs, f in compiled:
             run_programs(programs, f)
         assert len(numbered) == known > 10

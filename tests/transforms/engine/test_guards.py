@@ -13,9 +13,9 @@ from tests.test_tree import numbers
 @settings(max_examples=300, deadline=None)
 def test_it_finds_what_flatten_finds(any_tree, other):
     leaves, structure = tree.flatten(any_tree)
-    find = leaf_lookup(structure)
-    assert find(any_tree) == leaves
-    found = find(other)
+    lookup = leaf_lookup(structure)
+    assert lookup(any_tree) == leaves
+    found = lookup(other)
     if tree.structure(other) == structure:
         assert found == tree.leaves(other)
     elif found is not None:  # other goes on below a leaf
@@ -29,5 +29,5 @@ def test_dicts_of_other_kinds_and_orders_are_another_structure():
     for kind in kinds:
         structure = tree.structure([kind])
         assert all(tree.flatten_as(structure, [other]) == tree.leaves(kind) for other in kinds)
-        find = leaf_lookup(structure)
-        assert [find([other]) is not None for other in kinds] == [other is kind for other in kinds]
+        lookup = leaf_lookup(structure)
+        assert [lookup([other]) is not None for other in kinds] == [other is kind for other in kinds]

@@ -17,8 +17,8 @@ def kernels(monkeypatch):
     """The kernels of all graphs compiled in a test, a list for each graph, which take fewer leaves than users' do."""
     made = []
     monkeypatch.setattr(launch, "MIN_GROUP", 6)
-    outline = launch.extract_kernels
-    monkeypatch.setattr(launch, "extract_kernels", lambda graph: made.append(outline(graph)) or made[-1])
+    extract_kernels = launch.extract_kernels
+    monkeypatch.setattr(launch, "extract_kernels", lambda graph: made.append(extract_kernels(graph)) or made[-1])
     return made
 
 

@@ -7,7 +7,7 @@ import torch
 
 from funcdl.transforms import jit
 from funcdl.transforms.engine.multi_tensor import codegen, launch
-from tests.transforms.engine.donated import compilation, loaded_together
+from tests.transforms.engine.donated import compilation, compiled_together
 
 SCALAR = torch.tensor(0.3, dtype=torch.float64)
 REAL = {  # the operations of real numbers, of leaves x, y, z
@@ -54,15 +54,17 @@ CORNERS = [0.0, -0.0, 1.0, 0.25, torch.inf, -torch.inf, torch.nan]
 def all_outlined(monkeypatch):
     """Outlines all that can be, without compiling the rest; the kernels of all graphs, and what was left of these."""
     made = []
-    outline = launch.extract_kernels
-    monkeypatch.setattr(launch, "extract_kernels", lambda graph: made.append((outline(graph), graph)) or made[-1][0])
+    extract_kernels = launch.extract_kernels
+    monkeypatch.setattr(
+        launch, "extract_kernels", lambda graph: made.append((extract_kernels(graph), graph)) or made[-1][0]
+    )
     monkeypatch.setattr(launch, "MIN_GROUP", 1)
     monkeypatch.setattr(compilation, "compiled", lambda f: f)
     return made
 
 
 @pytest.fixture
-def outlined(monkeypatch):
+def kernels_of(monkeypatch):
     return all_outlined(monkeypatch)
 
 
@@ -131,7 +133,7 @@ def run(kind):
             program = jit(lambda *leaves, f=f: [f(x, y, z) for x, y, z in zip(*leaves, strict=True)], donate_argnums=0)
             program(list(map(torch.clone, xs)), ys, zs)
             programs[name] = program, *made.pop()
-        together.append(loaded_together(list(numbered)))
+        together.append(compiled_together(list(numbered)))
         return {
             name: (list(map(updates[name], xs, ys, zs)), program(list(map(torch.clone, xs)), ys, zs), kernels, graph)
             for name, (program, kernels, graph) in programs.items()
@@ -193,27 +195,27 @@ def unlike_torch_in_cpp():
 
 
 @pytest.mark.parametrize(("f", "x", "y"), unlike_torch_in_cpp())
-def test_what_is_left_to_inductor(outlined, f, x, y):
+def test_what_is_left_to_inductor(kernels_of, f, x, y):
     expected = f(x, y)
     torch.testing.assert_close(jit(f, donate_argnums=0)(x.clone(), y), expected, rtol=0, atol=0)
-    ((_, graph),) = outlined
+    ((_, graph),) = kernels_of
     assert left(graph)
 
 
-def test_sums_of_large_whole_numbers_wrap(outlined):
+def test_sums_of_large_whole_numbers_wrap(kernels_of):
     x = torch.tensor([2**63 - 1, 5])
     found = jit(lambda x: torch.where(x + 1 > x, x, x - 7), donate_argnums=0)(x.clone())
     assert found.tolist() == [2**63 - 8, 5]
-    assert outlined[0][0]
+    assert kernels_of[0][0]
 
 
-def test_autograd_refuses_to_go_back_through_what_was_overwritten(outlined):
+def test_autograd_refuses_to_go_back_through_what_was_overwritten(kernels_of):
     x, w = torch.ones(3), torch.ones(3, requires_grad=True)
     y = (w * x).sum()
     jit(lambda x: x * 2, donate_argnums=0)(x)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.backward()
-    assert outlined[0][0]
+    assert kernels_of[0][0]
 
 
 def test_all_operations_are_tested():

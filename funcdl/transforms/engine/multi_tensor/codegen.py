@@ -108,7 +108,7 @@ def _has_types_as_they_are(node: Node) -> bool:
 
 
 def kernel_source(nodes: list[Node], leaves: list[Node], scalars: list[Node]) -> str:
-    """Returns the function `kernel` that runs `nodes` on each number of some `leaves`, and `scalars`, of each piece."""
+    """Returns a C++ function `kernel` that computes `nodes` for each element of the `leaves` of each update."""
     names = {leaf: f"leaf{index}[i]" for index, leaf in enumerate(leaves)}
     names |= {scalar: f"scalar{index}" for index, scalar in enumerate(scalars)}
     lines = []
@@ -159,18 +159,18 @@ template <typename T> inline T smaller(T x, T y) { return y < x || y != y ? y : 
 constexpr int64_t block = 128, ahead = 512;
 constexpr int64_t enough_for_threads = 32768;  // as torch has it
 
-extern "C" void kernel(int64_t pieces, const int64_t* sizes, const int64_t* places, int threads, void* const* values) {
+extern "C" void kernel(int64_t updates, const int64_t* sizes, const int64_t* places, int threads, void* const* values) {
     int64_t total = 0;
-    for (int64_t piece = 0; piece < pieces; ++piece) total += sizes[piece];
+    for (int64_t update = 0; update < updates; ++update) total += sizes[update];
     #pragma omp parallel num_threads(total < enough_for_threads ? 1 : threads)
     {
         const int64_t from = total * omp_get_thread_num() / omp_get_num_threads();
         const int64_t to = total * (omp_get_thread_num() + 1) / omp_get_num_threads();
         int64_t before = 0;
-        for (int64_t piece = 0; piece < pieces; before += sizes[piece++]) {
-            const int64_t begin = std::max<int64_t>(from - before, 0), end = std::min(to - before, sizes[piece]);
+        for (int64_t update = 0; update < updates; before += sizes[update++]) {
+            const int64_t begin = std::max<int64_t>(from - before, 0), end = std::min(to - before, sizes[update]);
             if (begin >= end) continue;
-            const int64_t* place = places + piece * $arguments;
+            const int64_t* place = places + update * $arguments;
             $pointers
             for (int64_t start = begin; start < end; start += block) {
                 for (int64_t i = start + ahead; i < std::min(start + ahead + block, end); i += $line) {
