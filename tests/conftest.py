@@ -1,5 +1,6 @@
 """Fixtures that every battery shares."""
 
+import gc
 import os
 
 import pytest
@@ -10,6 +11,12 @@ from tests.compile_with import counted
 from tests.one_file import one_file_for_the_kernels_of_a_graph  # noqa: F401 (a fixture)
 
 torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
+
+
+def pytest_collection_finish():
+    """Spares the garbage collector what stays to the end, which it would look through at each of thousands of graphs."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])  # thousands of skips take a while

@@ -76,7 +76,8 @@ def test_isnan():
     dtypes = (torch.float32, torch.float64, torch.bfloat16, torch.complex64, torch.int64)
     corners = torch.tensor([0.0, 1.0, -2.5, float("nan"), float("inf"), -float("inf")])
     numbers = [(corners if dtype.is_floating_point or dtype.is_complex else corners[:3]).to(dtype) for dtype in dtypes]
-    for leaf, found in zip(numbers, jit(lambda leaves: [one.isnan() for one in leaves])(numbers), strict=True):
+    compiled = jit(lambda leaves: list(map(torch.isnan, leaves)))
+    for leaf, found in zip(numbers, compiled(numbers), strict=True):
         assert found.tolist() == leaf.isnan().tolist(), leaf.dtype
         assert counted(aten.isnan.default, torch.isnan, leaf) == 0, leaf.dtype
 
