@@ -1,4 +1,4 @@
-"""The README's Python blocks run, and the files, names and excerpts that the pages mention exist."""
+"""The README's Python blocks run, and what the pages say of files, names, code, versions and commands is so."""
 
 import importlib
 import re
@@ -78,6 +78,16 @@ def test_the_excerpts_of_a_page_stand_in_their_files(page):
             source = (ROOT / path[1]).read_text()
             for part in re.split(r"^ *\.\.\.\n", excerpt, flags=re.MULTILINE):  # "..." stands for lines left out
                 assert part in source, f"{path[1]} has no such lines:\n{part}"
+
+
+def test_one_command_of_the_readme_is_that_of_ci():
+    (command,) = re.findall(r"^    python3 -m venv \.venv .*pytest$", README.read_text(), re.MULTILINE)
+    assert "-c constraints.txt" in command
+
+
+def test_the_oldest_torch_that_the_readme_tests_is_the_bound_of_the_requirement():
+    oldest = re.search(r'"torch>=([\d.]+)', (ROOT / "pyproject.toml").read_text())[1]
+    assert re.findall(r"torch==(\S+)", README.read_text()) == [f"{oldest}.0"]
 
 
 def test_the_version_is_the_same_everywhere():
