@@ -163,7 +163,7 @@ def test_draws_compile_and_map(device):
     ],
 )
 def test_other_draws_are_refused(module, x, name):
-    with pytest.raises(NotImplementedError, match=rf"calls {name}, which cannot be driven by a key"):
+    with pytest.raises(NotImplementedError, match=rf"calls {name}, which cannot draw from a key"):
         layer_of(module)(x)
 
 
