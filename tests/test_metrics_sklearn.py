@@ -99,7 +99,7 @@ def expected_of(case):
     return torch.as_tensor(reference(*batch), dtype=torch.float32)
 
 
-def test_every_metric_is_here():
+def test_every_metric_is_tested():
     assert {name.split("-")[0] for name in TABLE} == set(metrics.__all__) - {"Metric", "mean_loss", "sample_mean"}
 
 
@@ -111,7 +111,7 @@ def test_equals_the_reference(case):
 
 @every_metric
 @pytest.mark.parametrize("padding", [float("nan"), 0.0])
-def test_padded_batches_add_up(case, padding):
+def test_padded_batches_sum_to_the_data_set(case, padding):
     metric, _, (outputs, targets) = case
     total = None
     for start in range(0, 40, 16):
@@ -162,19 +162,19 @@ def test_positions_count_like_samples(metric):
 @pytest.mark.parametrize(
     "metric", [metrics.confusion_matrix(CLASSES), metrics.precision(CLASSES), metrics.perplexity()]
 )
-def test_ignored_targets_leave_no_trace(metric):
+def test_ignored_targets_have_no_effect(metric):
     some = TARGETS.clone()
     some[::3] = -100
     torch.testing.assert_close(metric(SCORES, some), metric(SCORES[some >= 0], some[some >= 0]))
 
 
-def test_targets_beyond_the_classes_leave_no_trace():
+def test_targets_outside_the_classes_have_no_effect():
     metric, known = metrics.confusion_matrix(CLASSES - 1), TARGETS < CLASSES - 1
     scores = SCORES[:, :-1]
     torch.testing.assert_close(metric(scores, TARGETS), metric(scores[known], TARGETS[known]))
 
 
-def test_weights_count_in_the_matrix():
+def test_the_confusion_matrix_is_weighted():
     weights = torch.arange(40.0)
     statistics = metrics.confusion_matrix(CLASSES).accumulate(SCORES, TARGETS, weights)
     expected = sklearn.metrics.confusion_matrix(TARGETS, SCORES.argmax(1), sample_weight=weights)
@@ -188,7 +188,7 @@ def test_predicted_classes_as_outputs():
 
 @pytest.mark.parametrize("name", ["precision", "recall", "f1"])
 @pytest.mark.parametrize("average", ["macro", "weighted", "micro"])
-def test_classes_that_never_occur_do_not_count(name, average):
+def test_absent_classes_are_left_out_of_averages(name, average):
     more, exact = (getattr(metrics, name)(classes, average=average) for classes in (CLASSES + 2, CLASSES))
     torch.testing.assert_close(more(SCORES, TARGETS), exact(SCORES, TARGETS))
 

@@ -52,7 +52,7 @@ def test_it_is_the_transpose_of_the_convolution(rank):
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_bias_is_everywhere(rank, dtype):
+def test_the_bias_is_added_at_every_point(rank, dtype):
     """Also where no kernel reaches, which torch 2.15 forgets in bfloat16 on the CPU."""
     layer = TRANSPOSED[rank - 1](3, 2, stride=3, output_padding=2)
     x = torch.zeros(2, 4, *(3,) * rank, dtype=dtype)
