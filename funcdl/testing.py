@@ -1,4 +1,4 @@
-"""Parity tests in one line: a functional layer against its `nn.Module`, an optimizer against `torch.optim`."""
+"""Parity tests: a layer against its `nn.Module` twin, an optimizer against `torch.optim`."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def assert_matches_module(
 ) -> None:
     """Asserts that a layer computes what an `nn.Module` does, forwards and backwards.
 
-    The module's state is carried over to the layer, both are applied to the inputs, and these have to agree: names and
-    shapes of parameters and buffers; the outputs; the gradients, of one random projection of the outputs, with respect
-    to the parameters and to floating inputs; the buffers afterwards. All in the module's dtype: give it `.double()`
-    for a sharp comparison.
+    The module's state is copied to the layer, both are applied to the inputs, and these have to agree: names and shapes
+    of parameters and buffers; outputs; gradients of a random projection of the outputs with respect to parameters and
+    floating inputs; buffers afterwards. All are in the module's dtype: `.double()` it for a strict comparison.
 
     Args:
         layer: the layer; a tuple or dict of inputs reaches it as one argument.
-        module: its twin. It is left as it is, and torch's global generator too.
+        module: its twin. It is not changed, nor is torch's global generator.
         inputs: a tensor; or a tuple or dict of them, for a module that takes several, by position or by name. Floating
             ones are converted to the module's dtype.
-        key: for a layer that draws random numbers.
-        train: whether both are applied in training mode. A module that draws random numbers then cannot be matched.
+        key: for layers that draw random numbers.
+        train: whether both are applied in training mode. A module that draws random numbers in training cannot be
+            matched.
         rtol: the relative tolerance, as in `torch.testing.assert_close`: give both or neither.
         atol: the absolute tolerance.
 
@@ -64,18 +64,18 @@ def assert_matches_module(
     except ValueError as error:
         raise AssertionError(f"the layer and the module differ in their parameters and buffers: {error}") from None
 
-    # The module runs first: its buffers before were copied above, those after are read below.
+    # The module runs first: its buffers were copied above, and are read after the call below.
     floating, other = tree.partition(inputs, lambda _, leaf: leaf.is_floating_point())
     leaves = tree.map(lambda leaf: leaf.clone().requires_grad_(), floating)
-    theirs = tree.combine(leaves, other)
+    module_inputs = tree.combine(leaves, other)
     with torch.random.fork_rng(devices=_cuda_devices(module, inputs)):
-        expected = call(module, theirs)
-    wanted = {**dict(module.named_parameters()), **_prefixed("input", leaves)}
+        expected = call(module, module_inputs)
+    variables = {**dict(module.named_parameters()), **_prefixed("input", leaves)}
     projection = _projection(expected)
-    gradients: dict[str, Tensor] = {name: torch.zeros_like(leaf) for name, leaf in wanted.items()}
+    gradients: dict[str, Tensor] = {name: torch.zeros_like(leaf) for name, leaf in variables.items()}
     if projection.requires_grad:
-        values = torch.autograd.grad(projection, list(wanted.values()), allow_unused=True, materialize_grads=True)
-        gradients = dict(zip(wanted, values, strict=True))
+        values = torch.autograd.grad(projection, list(variables.values()), allow_unused=True, materialize_grads=True)
+        gradients = dict(zip(variables, values, strict=True))
 
     def project(params: Tree, floating: Tree) -> tuple[Tensor, tuple[Tree, Tree]]:
         y, after = layer.apply(params, buffers, tree.combine(floating, other), key=key, train=train)
@@ -84,9 +84,9 @@ def assert_matches_module(
     (by_params, by_inputs), (y, after) = transforms.grad(project, argnums=(0, 1), has_aux=True)(params, floating)
     _assert_close("output", _prefixed("", y), _prefixed("", expected), rtol, atol)
     _assert_close("gradient", {**_prefixed("", by_params), **_prefixed("input", by_inputs)}, gradients, rtol, atol)
-    learned = dict(module.named_parameters())
-    kept = {name: leaf for name, leaf in module.state_dict().items() if name not in learned}
-    _assert_close("buffer", _prefixed("", after), kept, rtol, atol)
+    parameters = dict(module.named_parameters())
+    module_buffers = {name: leaf for name, leaf in module.state_dict().items() if name not in parameters}
+    _assert_close("buffer", _prefixed("", after), module_buffers, rtol, atol)
 
 
 def assert_matches_optimizer(
@@ -107,10 +107,10 @@ def assert_matches_optimizer(
         transformation: the optimizer under test.
         torch_optimizer_factory: `parameters -> optimizer`, for example `torch.optim.Adam`; the parameters are the
             leaves of `params` in the order of `tree.leaves`.
-        params: where both start, a tree of floating-point tensors; float64 for a sharp comparison.
-        steps: how many updates.
-        gradients: `step -> tree` like `params`, for `step` = 0, 1, ...; by default fixed random numbers of size 0.1
-            and more, another tree for each step.
+        params: the initial parameters, a tree of floating-point tensors; float64 for a strict comparison.
+        steps: the number of updates.
+        gradients: `step -> tree` like `params`, for `step` = 0, 1, ...; by default fixed random numbers of magnitude
+            at least 0.1, different at each step.
         rtol: the relative tolerance, as in `torch.testing.assert_close`: give both or neither.
         atol: the absolute tolerance.
 
@@ -147,7 +147,7 @@ def call(module: torch.nn.Module, inputs: Tree) -> Tree:
 
 
 def _nonzero_like(params: Tree, step: int) -> Tree:
-    """Normal numbers, moved away from zero by 0.1, with the shapes of `params`."""
+    """Normal random numbers of magnitude at least 0.1, like `params`."""
 
     def draw(path: str, leaf: Tensor) -> Tensor:
         key = random.fold_in(random.fold_in(random.key(0, device=leaf.device), step), paths.index(path))
@@ -162,8 +162,10 @@ def _assert_close(
     what: str, actual: Mapping[str, Tensor], expected: Mapping[str, Tensor], rtol: float | None, atol: float | None
 ) -> None:
     if actual.keys() != expected.keys():
-        mine, theirs = (sorted(a.keys() - b.keys()) for a, b in ((actual, expected), (expected, actual)))
-        raise AssertionError(f"{what}: only in the layer {mine or 'nothing'}, only in the module {theirs or 'nothing'}")
+        only_layer, only_module = (sorted(a.keys() - b.keys()) for a, b in ((actual, expected), (expected, actual)))
+        raise AssertionError(
+            f"{what}: only in the layer {only_layer or 'nothing'}, only in the module {only_module or 'nothing'}"
+        )
     for name, leaf in actual.items():
         where = f"{what} {name}".rstrip()
         try:

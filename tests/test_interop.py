@@ -9,7 +9,7 @@ PARAMS, _ = MODEL.init(random.key(0), torch.empty(1, 3))
 BUFFERS = {"bn": {"running_mean": torch.zeros(4), "num_batches_tracked": torch.tensor(7)}}
 
 
-def test_there_and_back():
+def test_round_trip():
     state = interop.to_state_dict(PARAMS, BUFFERS)
     assert sorted(state) == [
         "block.0.weight",
@@ -31,7 +31,7 @@ def test_two_digit_numbers_keep_their_places():
     torch.testing.assert_close(loaded, params, rtol=0, atol=0)
 
 
-def test_values_are_copies_in_the_place_of_the_old(device):
+def test_values_are_copies_with_dtype_and_device_of_the_template(device):
     state = {name: leaf.double().requires_grad_() for name, leaf in interop.to_state_dict(PARAMS).items()}
     template = tree.map(lambda leaf: leaf.to(device), PARAMS)
     params, buffers = interop.from_state_dict(state, template)
@@ -45,7 +45,7 @@ def test_values_are_copies_in_the_place_of_the_old(device):
     assert PARAMS["fc1"]["bias"].any()
 
 
-def test_one_error_lists_everything_that_is_wrong():
+def test_one_error_lists_all_problems():
     state = interop.to_state_dict(PARAMS, BUFFERS)
     del state["fc1.bias"], state["bn.running_mean"]
     state |= {"fc9.weight": torch.zeros(1), "fc1.weight": torch.zeros(3, 4)}
@@ -61,14 +61,14 @@ def test_one_error_lists_everything_that_is_wrong():
     assert "block.0.weight" not in str(caught.value)
 
 
-def test_a_name_in_both_trees_is_refused():
+def test_a_name_in_both_trees_is_an_error():
     with pytest.raises(
         ValueError, match=r"to_state_dict: expected each name once, got fc\.scale in params and in buffers"
     ):
         interop.to_state_dict({"fc": {"scale": torch.zeros(1)}}, {"fc": {"scale": torch.zeros(1)}})
 
 
-def test_files_of_weights(tmp_path):
+def test_weight_files(tmp_path):
     state = interop.to_state_dict(PARAMS, BUFFERS)
     torch.save(state, tmp_path / "twin.pt")
     safetensors.torch.save_file(state, tmp_path / "twin.safetensors")
@@ -77,7 +77,7 @@ def test_files_of_weights(tmp_path):
         interop.from_state_dict(loaded, PARAMS, BUFFERS)
 
 
-def test_files_that_are_no_weights(tmp_path):
+def test_files_without_weights_are_an_error(tmp_path):
     for load in (interop.load_torch, interop.load_safetensors):
         with pytest.raises(FileNotFoundError, match=r"there is no file .*twin\.pt"):
             load(tmp_path / "twin.pt")

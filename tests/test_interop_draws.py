@@ -49,7 +49,7 @@ every_draw = pytest.mark.parametrize(("module", "shape"), DRAWING.values(), ids=
 
 
 @every_draw
-def test_draws_follow_from_the_key_alone(module, shape):
+def test_draws_depend_on_the_key_only(module, shape):
     f, x = layer_of(module), torch.ones(shape)
     y = f(x)
     assert torch.equal(f(x), y)
@@ -162,12 +162,12 @@ def test_draws_compile_and_map(device):
         (torch.nn.RNN(3, 2, 2, dropout=0.5), torch.ones(4, 3), "rnn_tanh"),
     ],
 )
-def test_other_draws_are_refused(module, x, name):
-    with pytest.raises(NotImplementedError, match=rf"calls {name}, which cannot be driven by a key"):
+def test_other_random_functions_are_an_error(module, x, name):
+    with pytest.raises(NotImplementedError, match=rf"calls {name}, which cannot draw from a key"):
         layer_of(module)(x)
 
 
-def test_recurrent_modules_without_dropout_are_fine():
+def test_recurrent_modules_without_dropout_work():
     for make in (torch.nn.LSTM, torch.nn.GRU, torch.nn.RNN):
         with torch.random.fork_rng(devices=[]):
             module = make(3, 2, 2)

@@ -155,7 +155,7 @@ def small():
     )
 
 
-def test_nothing_is_changed_in_place():
+def test_arguments_are_not_modified():
     module = built(small)
     before = tree.map(torch.clone, dict(module.state_dict()))
     layer, params, buffers = interop.from_module(module)
@@ -215,7 +215,7 @@ def test_keyword_arguments():
     assert_same(layer(params, {"src": source, "tgt": target, "tgt_mask": mask}), expected)
 
 
-def test_trees_of_another_module_are_refused():
+def test_trees_of_another_module_are_an_error():
     layer, params, buffers = interop.from_module(built(small))
     with pytest.raises(ValueError, match="expected the module's 6 parameters, got 1"):
         layer.apply({"weight": torch.zeros(1)}, buffers, torch.ones(2, 3))
@@ -251,7 +251,7 @@ def test_a_network_exports_to_onnx():
     torch.testing.assert_close(torch.from_numpy(result), layer(params, x))
 
 
-def test_there_and_back_with_buffers_and_several_inputs():
+def test_round_trip_with_buffers_and_several_inputs():
     layer, params, buffers = interop.from_module(built(lambda: torch.nn.BatchNorm1d(3)))
     module = interop.to_module(layer, params, buffers).train()
     x = random.normal(random.key(0), (5, 3))

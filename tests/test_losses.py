@@ -120,6 +120,6 @@ def test_cross_entropy_is_nll_of_the_log_softmax():
     torch.testing.assert_close(losses.nll(logits.log_softmax(1), targets, weight=weight), expected)
 
 
-def test_broadcasting_targets_are_refused():
+def test_targets_that_would_broadcast_are_an_error():
     with pytest.raises(ValueError, match=r"mse: expected targets of shape \(4, 1\), got \(4,\)"):
         losses.mse(torch.zeros(4, 1), torch.zeros(4))

@@ -101,7 +101,7 @@ TABLE = {
 every_loss = pytest.mark.parametrize("loss", [pytest.param(loss, id=loss.__name__) for loss in TABLE])
 
 
-def rows(loss):
+def cases(loss):
     """`(loss, twin, arguments)` with the options bound."""
     twin, argument_lists, options = TABLE[loss]
     reductions = (*REDUCTIONS, "batchmean") if loss is losses.kl_divergence else REDUCTIONS
@@ -140,14 +140,14 @@ def by_transform(loss, arguments, positions):
     return transforms.grad(lambda *a: weighted_sum(loss(*a)), positions)(*arguments)
 
 
-def test_every_loss_is_here():
+def test_every_loss_is_tested():
     assert {loss.__name__ for loss in TABLE} == set(losses.__all__) - {"nll", "cross_entropy", "mse"}
 
 
 @every_loss
 @pytest.mark.filterwarnings("ignore:reduction")
 def test_equals_torch_with_its_gradients(loss):
-    for mine, twin, arguments in rows(loss):
+    for mine, twin, arguments in cases(loss):
         torch.testing.assert_close(mine(*arguments), twin(*arguments), rtol=1e-12, atol=1e-12, equal_nan=True)
         positions = differentiated(loss, arguments)
         expected = by_autograd(twin, arguments, positions)
@@ -160,7 +160,7 @@ def test_equals_torch_with_its_gradients(loss):
 @every_loss
 @pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 def test_vmap_is_a_loop(loss):
-    for mine, _, arguments in rows(loss):
+    for mine, _, arguments in cases(loss):
         positions = differentiated(loss, arguments)
         mapped = [torch.stack([a, a.flip(0) if a.ndim else a]) if torch.is_tensor(a) else a for a in arguments]
         if loss is losses.ctc:
@@ -224,7 +224,7 @@ def test_kl_divergence_does_not_warn():
         losses.kl_divergence(LOG_P, LOG_Q.exp())
 
 
-def test_ctc_of_impossible_emissions():
+def test_ctc_of_log_probabilities_of_minus_infinity():
     """A class of probability zero, which the alignments can avoid."""
     certain = torch.full((4, 1, 3), 0.5, dtype=torch.float64)
     certain[:, :, 2] = 0
@@ -265,6 +265,6 @@ def test_wrong_use(call, message):
         call()
 
 
-def test_probabilities_outside_zero_to_one_are_refused():
+def test_probabilities_outside_zero_to_one_are_an_error():
     with pytest.raises(RuntimeError, match="between 0 and 1"):
         losses.binary_cross_entropy(A, Q)

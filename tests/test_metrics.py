@@ -10,13 +10,13 @@ def data(device="cpu"):
     return logits.to(device), torch.randint(5, (100,), generator=generator).to(device)
 
 
-def test_accuracy_is_the_share_of_hits(device):
+def test_accuracy_is_the_fraction_of_correct_predictions(device):
     logits, targets = data(device)
     expected = (logits.argmax(1) == targets).float().mean()
     torch.testing.assert_close(metrics.accuracy(logits, targets), expected)
 
 
-def test_average_of_a_loss_is_its_mean(device):
+def test_mean_loss_is_the_mean_of_the_loss(device):
     logits, targets = data(device)
     torch.testing.assert_close(
         metrics.mean_loss(losses.cross_entropy)(logits, targets), losses.cross_entropy(logits, targets)
@@ -25,7 +25,7 @@ def test_average_of_a_loss_is_its_mean(device):
     torch.testing.assert_close(metrics.mean_loss(losses.mse)(a, b), losses.mse(a, b))
 
 
-def test_numbers_at_many_positions_are_averaged():
+def test_values_at_several_positions_are_averaged():
     logits = torch.randn(4, 5, 3, 2, generator=torch.Generator().manual_seed(0))
     targets = torch.randint(5, (4, 3, 2), generator=torch.Generator().manual_seed(1))
     expected = (logits.argmax(1) == targets).float().mean()
@@ -34,7 +34,7 @@ def test_numbers_at_many_positions_are_averaged():
 
 @pytest.mark.parametrize("metric", [metrics.accuracy, metrics.mean_loss(losses.cross_entropy)])
 @pytest.mark.parametrize("padding", [float("nan"), float("inf"), 0.0])
-def test_padded_batches_add_up_to_the_whole(metric, padding):
+def test_padded_batches_sum_to_the_data_set(metric, padding):
     logits, targets = data()
     total = None
     for start in range(0, 100, 32):
@@ -51,12 +51,12 @@ def test_padded_batches_add_up_to_the_whole(metric, padding):
     torch.testing.assert_close(metric.compute(total), metric(logits, targets), rtol=0, atol=0)
 
 
-def test_weights_count():
+def test_samples_are_weighted():
     statistics = metrics.accuracy.accumulate(torch.eye(2), torch.tensor([0, 0]), torch.tensor([3.0, 1.0]))
     assert metrics.accuracy.compute(statistics) == 0.75
 
 
-def test_sums_are_exact_beyond_float32():
+def test_sums_are_in_float64():
     statistics = {
         "total": torch.tensor(2.0**24, dtype=torch.float64),
         "weight": torch.tensor(2.0**25, dtype=torch.float64),

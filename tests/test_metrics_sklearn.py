@@ -49,7 +49,7 @@ BINARY = {
 }
 TABLE = {
     **AVERAGES,
-    **{f"{name}-binary": row for name, row in BINARY.items()},
+    **{f"{name}-binary": case for name, case in BINARY.items()},
     "accuracy": (metrics.accuracy, of_classes(sklearn.metrics.accuracy_score), (SCORES, TARGETS)),
     **{
         f"top_k-{k}": (
@@ -91,45 +91,45 @@ TABLE = {
         (NUMBERS[:, 0], TRUTH[:, 0]),
     ),
 }
-every_metric = pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, row in TABLE.items()])
+every_metric = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in TABLE.items()])
 
 
-def expected_of(row):
-    _, reference, batch = row
+def expected_of(case):
+    _, reference, batch = case
     return torch.as_tensor(reference(*batch), dtype=torch.float32)
 
 
-def test_every_metric_is_here():
-    assert {name.split("-")[0] for name in TABLE} == set(metrics.__all__) - {"Metric", "average", "mean"}
+def test_every_metric_is_tested():
+    assert {name.split("-")[0] for name in TABLE} == set(metrics.__all__) - {"Metric", "mean_loss", "sample_mean"}
 
 
 @every_metric
-def test_equals_the_reference(row):
-    metric, _, batch = row
-    torch.testing.assert_close(metric(*batch), expected_of(row), rtol=1e-6, atol=1e-6)
+def test_equals_the_reference(case):
+    metric, _, batch = case
+    torch.testing.assert_close(metric(*batch), expected_of(case), rtol=1e-6, atol=1e-6)
 
 
 @every_metric
 @pytest.mark.parametrize("padding", [float("nan"), 0.0])
-def test_padded_batches_add_up(row, padding):
-    metric, _, (outputs, targets) = row
+def test_padded_batches_sum_to_the_data_set(case, padding):
+    metric, _, (outputs, targets) = case
     total = None
     for start in range(0, 40, 16):
-        rows = slice(start, start + 16)
-        missing = 16 - len(targets[rows])
+        cases = slice(start, start + 16)
+        missing = 16 - len(targets[cases])
         batch = (
-            torch.cat([outputs[rows], torch.full((missing, *outputs.shape[1:]), padding)]),
-            torch.cat([targets[rows], torch.zeros(missing, *targets.shape[1:], dtype=targets.dtype)]),
+            torch.cat([outputs[cases], torch.full((missing, *outputs.shape[1:]), padding)]),
+            torch.cat([targets[cases], torch.zeros(missing, *targets.shape[1:], dtype=targets.dtype)]),
             torch.cat([torch.ones(16 - missing), torch.zeros(missing)]),
         )
         statistics = metric.accumulate(*batch)
         total = statistics if total is None else tree.map(torch.add, total, statistics)
-    torch.testing.assert_close(metric.compute(total), expected_of(row), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(metric.compute(total), expected_of(case), rtol=1e-6, atol=1e-6)
 
 
 @every_metric
-def test_vmap_is_a_loop(row):
-    metric, _, batch = row
+def test_vmap_is_a_loop(case):
+    metric, _, batch = case
     members = tuple(leaf.view(4, 10, *leaf.shape[1:]) for leaf in batch)
     looped = torch.stack([metric(*member) for member in zip(*members, strict=True)])
     torch.testing.assert_close(transforms.vmap(metric)(*members), looped)
@@ -138,15 +138,15 @@ def test_vmap_is_a_loop(row):
 def test_a_compiled_evaluation(device):
     identity = nn.stateless(lambda x: x)
     for kind in (SCORES, LOGITS, NUMBERS):
-        chosen = {name: row for name, row in TABLE.items() if row[2][0] is kind}
+        chosen = {name: case for name, case in TABLE.items() if case[2][0] is kind}
         outputs, targets = next(iter(chosen.values()))[2]
         batches = tuple(
             leaf.view(4, 10, *leaf.shape[1:]).to(device) for leaf in (outputs, targets, torch.ones(len(targets)))
         )
-        evaluate = transforms.jit(train.make_evaluate(identity, {name: row[0] for name, row in chosen.items()}))
+        evaluate = transforms.jit(train.make_evaluate(identity, {name: case[0] for name, case in chosen.items()}))
         measured = evaluate({}, {}, batches)
-        for name, row in chosen.items():
-            torch.testing.assert_close(measured[name].cpu(), expected_of(row), rtol=1e-6, atol=1e-6)
+        for name, case in chosen.items():
+            torch.testing.assert_close(measured[name].cpu(), expected_of(case), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -162,19 +162,19 @@ def test_positions_count_like_samples(metric):
 @pytest.mark.parametrize(
     "metric", [metrics.confusion_matrix(CLASSES), metrics.precision(CLASSES), metrics.perplexity()]
 )
-def test_ignored_targets_leave_no_trace(metric):
+def test_ignored_targets_have_no_effect(metric):
     some = TARGETS.clone()
     some[::3] = -100
     torch.testing.assert_close(metric(SCORES, some), metric(SCORES[some >= 0], some[some >= 0]))
 
 
-def test_targets_beyond_the_classes_leave_no_trace():
+def test_targets_outside_the_classes_have_no_effect():
     metric, known = metrics.confusion_matrix(CLASSES - 1), TARGETS < CLASSES - 1
     scores = SCORES[:, :-1]
     torch.testing.assert_close(metric(scores, TARGETS), metric(scores[known], TARGETS[known]))
 
 
-def test_weights_count_in_the_matrix():
+def test_the_confusion_matrix_is_weighted():
     weights = torch.arange(40.0)
     statistics = metrics.confusion_matrix(CLASSES).accumulate(SCORES, TARGETS, weights)
     expected = sklearn.metrics.confusion_matrix(TARGETS, SCORES.argmax(1), sample_weight=weights)
@@ -188,7 +188,7 @@ def test_predicted_classes_as_outputs():
 
 @pytest.mark.parametrize("name", ["precision", "recall", "f1"])
 @pytest.mark.parametrize("average", ["macro", "weighted", "micro"])
-def test_classes_that_never_occur_do_not_count(name, average):
+def test_absent_classes_are_left_out_of_averages(name, average):
     more, exact = (getattr(metrics, name)(classes, average=average) for classes in (CLASSES + 2, CLASSES))
     torch.testing.assert_close(more(SCORES, TARGETS), exact(SCORES, TARGETS))
 

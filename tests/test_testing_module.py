@@ -46,7 +46,7 @@ def running_mean(rate=0.1):
     return nn.Layer(lambda key, x: ({}, {"mean": torch.zeros(3)}), apply)
 
 
-def test_a_match_passes_and_leaves_everything_as_it_was():
+def test_a_match_passes_and_modifies_nothing():
     module = twin(linear_module(3, 4), torch.nn.Tanh(), linear_module(4, 2)).requires_grad_(False)
     before = {name: leaf.clone() for name, leaf in module.state_dict().items()}
     x = inputs(5, 3)
@@ -57,7 +57,7 @@ def test_a_match_passes_and_leaves_everything_as_it_was():
     assert not x.requires_grad
 
 
-def test_the_dtype_is_the_modules():
+def test_comparison_is_in_the_modules_dtype():
     layer, module = nn.serial(nn.linear(4)), twin(linear_module(3, 4)).double()
     testing.assert_matches_module(layer, module, inputs(5, 3), rtol=1e-12, atol=1e-12)
 
@@ -72,7 +72,7 @@ def test_buffers_are_compared():
         testing.assert_matches_module(forgetful, RunningMean(), inputs(5, 3), train=True)
 
 
-def test_parameters_and_buffers_are_told_apart():
+def test_parameters_and_buffers_are_distinguished():
     as_parameter = nn.Layer(
         lambda key, x: ({"mean": torch.zeros(3)}, {}),
         lambda params, buffers, x, *, key=None, train=False: (x - params["mean"], buffers),
@@ -117,7 +117,7 @@ def test_outputs_without_a_gradient():
     testing.assert_matches_module(nn.stateless(lambda x: x.argmax(-1)), Function(lambda x: x.argmax(-1)), inputs(5, 3))
 
 
-def test_a_module_that_draws_does_not_move_the_global_generator():
+def test_the_global_generator_is_not_advanced():
     layer = nn.stateless(lambda x: x * 0)
     testing.assert_matches_module(layer, Function(lambda x: x * 0 * torch.rand(())), inputs(5), train=True)
 

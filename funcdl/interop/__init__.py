@@ -1,4 +1,4 @@
-"""The door to `torch.nn`: modules as layers and layers as modules, state dicts, and files of weights."""
+"""Interoperability with `torch.nn`: modules as layers, layers as modules, state dicts, and weight files."""
 
 from funcdl.interop.from_module import from_module
 from funcdl.interop.state_dict import from_state_dict, to_state_dict

@@ -1,4 +1,4 @@
-"""A module's random numbers, drawn from a key where the module would draw from the global generator."""
+"""Random numbers of modules, drawn from a key instead of torch's global generator."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ALPHA = 1.7580993408473766  # minus the value SELU saturates at, as in torch
 
 
 class DrawsFromKey(TorchFunctionMode):
-    """While active, calls of torch's drawing functions draw from a key: call number i from `fold_in(key, i)`.
+    """While active, torch's random functions draw from a key: call i from `fold_in(key, i)`.
 
-    Replaced are dropout in all its forms (also within attention), `rand`, `randn`, `bernoulli` and what is like them.
-    Other drawing functions are refused. What draws inside a custom kernel is not seen.
+    Replaced are all kinds of dropout (in attention too), `rand`, `randn`, `bernoulli` and similar functions. Other
+    random functions raise an error. Random numbers inside custom kernels are not intercepted.
     """
 
     def __init__(self, key: Tensor | None) -> None:
@@ -32,21 +32,21 @@ class DrawsFromKey(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Calls `function`, or what draws from the key in its place."""
+        """Calls `function`, or its replacement that draws from the key."""
         kwargs = kwargs or {}
         if function in _REPLACED:
             return _REPLACED[function](self, *args, **kwargs)
         if function in _REFUSED and _REFUSED[function](*args, **kwargs):
             raise NotImplementedError(
                 f"from_module: expected a module that draws by dropout, rand, randn or bernoulli, got one that calls "
-                f"{function.__name__}, which cannot be driven by a key; write this part with funcdl.nn"
+                f"{function.__name__}, which cannot draw from a key; write this part with funcdl.nn"
             )
         if getattr(function, "__name__", None) == "unflatten":
-            function = torch.unflatten  # the method calls super(), on which the Dynamo of torch 2.11 stumbles here
+            function = torch.unflatten  # the method calls super(), which Dynamo of torch 2.11 cannot trace here
         return function(*args, **kwargs)
 
     def next_key(self, function: str) -> Tensor:
-        """The key of the next draw."""
+        """Returns the key of the next draw."""
         if self.key is None:
             raise ValueError(f"from_module: the module calls {function}, which needs a key; pass key= to apply()")
         self.calls += 1
@@ -54,7 +54,7 @@ class DrawsFromKey(TorchFunctionMode):
 
 
 def _drop(draws: DrawsFromKey, x: Tensor, p: float, mask_shape: Sequence[int], inplace: bool) -> Tensor:
-    """Dropout with one draw for each element of `mask_shape`."""
+    """Dropout with one draw per element of `mask_shape`."""
     keep = random.bernoulli(draws.next_key("dropout"), 1 - p, mask_shape)
     factor = keep.to(x.dtype) * (1 / (1 - p) if p < 1 else 0.0)
     return x.mul_(factor) if inplace else x * factor
@@ -70,9 +70,9 @@ def _alpha_drop(draws: DrawsFromKey, x: Tensor, p: float, mask_shape: Sequence[i
 
 
 def _channels(x: Tensor, batched: bool = True) -> tuple[int, ...]:
-    """The shape of one draw for each channel."""
-    kept = 2 if batched else 1
-    return (*x.shape[:kept], *[1] * (x.ndim - kept))
+    """Returns the shape of a mask with one draw per channel."""
+    leading = 2 if batched else 1
+    return (*x.shape[:leading], *[1] * (x.ndim - leading))
 
 
 def _dropout(
@@ -118,7 +118,7 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Attention whose weights are dropped, as the documentation of torch's function writes it out."""
+    """Attention with dropout of its weights, as the documentation of torch's function defines it."""
     if not dropout_p:
         return F.scaled_dot_product_attention(
             query, key, value, attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
@@ -135,7 +135,7 @@ def _attention(
     return _drop(draws, weights, dropout_p, weights.shape, inplace=False) @ value
 
 
-# `F.multi_head_attention_forward`, but for the detour to an active mode: it is called with the mode active inside.
+# `F.multi_head_attention_forward` without its dispatch to the active mode, so that its inner calls reach the mode.
 _attention_layer = types.FunctionType(
     F.multi_head_attention_forward.__code__,
     {**F.__dict__, "has_torch_function": lambda tensors: False},
@@ -207,7 +207,7 @@ def _always(*args: Any, **kwargs: Any) -> bool:
 
 
 def _drops_between_layers(*args: Any, **kwargs: Any) -> bool:
-    """Whether a recurrent call has dropout above zero, and trains: arguments 5 and 6, or 6 and 7 with packed input."""
+    """Whether a recurrent operator trains with dropout: arguments 5 and 6, or 6 and 7 with packed input."""
     first = 6 if isinstance(args[2], (Tensor, tuple)) and isinstance(args[3], (list, tuple)) else 5
     return bool(args[first] and args[first + 1])
 

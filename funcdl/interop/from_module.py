@@ -1,4 +1,4 @@
-"""Any `nn.Module` as a layer."""
+"""`from_module`: any `nn.Module` as a layer."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from funcdl.tree import Tree
 
 
 def from_module(module: torch.nn.Module) -> tuple[Layer, Params, Buffers]:
-    """Takes an `nn.Module` apart: the function that it computes, its parameters and its buffers.
+    """Converts an `nn.Module` to a layer, its parameters and its buffers.
 
     Args:
-        module: it is copied and left as it is; changes to it later are not seen.
+        module: it is copied; later changes to it have no effect.
 
     Returns:
         `(layer, params, buffers)`. `layer.apply(params, buffers, x, key=key, train=train)` computes what the module
@@ -27,19 +27,19 @@ def from_module(module: torch.nn.Module) -> tuple[Layer, Params, Buffers]:
         buffers returned are new when training, such as running statistics. `layer.init(key, x)` returns copies of
         `params` and `buffers`, whatever the key.
 
-    - A parameter that stands at several places is one, under its first name; all of them get its value. In the module's
+    - A parameter that the module uses in several places appears once, under its first name. In the module's
       `state_dict()` it has an entry for each place: drop the others before `from_state_dict`.
-    - Buffers are all there, those kept out of the `state_dict()` too.
-    - Random numbers follow from the key: dropout of every form, also inside `nn.MultiheadAttention`, and `torch.rand`,
-      `randn`, `bernoulli` and the like. The numbers are others than those of torch's generator. Dropout between the
-      layers of `nn.LSTM`, `nn.GRU` and `nn.RNN`, and other draws, raise an error: for these there is `funcdl.nn`.
-    - `grad`, `vmap` and `jit` work as far as the module's own operations do. While training, batch statistics do not
+    - All buffers are included, also non-persistent ones, which are not in the `state_dict()`.
+    - Random numbers are drawn from the key: all kinds of dropout, in `nn.MultiheadAttention` too, and `torch.rand`,
+      `randn`, `bernoulli` and the like. They differ from those of torch's generator. Dropout between the layers of
+      `nn.LSTM`, `nn.GRU` and `nn.RNN`, and other random functions, raise an error: use `funcdl.nn` instead.
+    - `grad`, `vmap` and `jit` work if the module's operations support them. While training, batch statistics do not
       work under `vmap` over inputs, unless the buffers are mapped as well.
     - The fused inference kernel of `nn.TransformerEncoder` is not used, so that gradients work.
 
     Raises:
-        ValueError: by `apply`, when the trees have other leaves, or a draw needs a key and there is none.
-        NotImplementedError: by `apply`, when the module draws in a way that cannot be driven by a key.
+        ValueError: by `apply`, when the trees have other leaves, or the key for a random number is missing.
+        NotImplementedError: by `apply`, when the module calls a random function that cannot draw from a key.
 
     >>> from funcdl import random
     >>> module = torch.nn.Sequential(torch.nn.Linear(3, 2, device="meta"), torch.nn.Dropout()).to_empty(device="cpu")
@@ -51,10 +51,10 @@ def from_module(module: torch.nn.Module) -> tuple[Layer, Params, Buffers]:
     >>> y.unique()
     tensor([0., 8.])
     """
-    kept = {name: leaf.detach().clone() for name, leaf in module.named_parameters()}
-    kept_buffers = {name: leaf.detach().clone() for name, leaf in module.named_buffers()}
-    skeletons = {train: _WithBuffers(_on_meta(module), list(kept_buffers)).train(train) for train in (False, True)}
-    params, buffers = _nested(kept), _nested(kept_buffers)
+    own_params = {name: leaf.detach().clone() for name, leaf in module.named_parameters()}
+    own_buffers = {name: leaf.detach().clone() for name, leaf in module.named_buffers()}
+    skeletons = {train: _WithBuffers(_on_meta(module), list(own_buffers)).train(train) for train in (False, True)}
+    params, buffers = _nested(own_params), _nested(own_buffers)
     paths, buffer_paths = tree.paths(params), tree.paths(buffers)
 
     def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
@@ -71,11 +71,11 @@ def from_module(module: torch.nn.Module) -> tuple[Layer, Params, Buffers]:
             y, after = torch.func.functional_call(skeletons[train], values, args, kwargs)
         return y, _nested(after) if train and after else buffers
 
-    return Layer(init, apply), *init(torch.empty(0, device=_device(kept | kept_buffers)), ())
+    return Layer(init, apply), *init(torch.empty(0, device=_device(own_params | own_buffers)), ())
 
 
 class _WithBuffers(torch.nn.Module):
-    """Calls a module and returns its buffers as well, as the call has left them."""
+    """Calls a module and returns its output and its buffers after the call."""
 
     def __init__(self, module: torch.nn.Module, names: list[str]) -> None:
         super().__init__()
@@ -108,9 +108,9 @@ def _values(what: str, paths: list[str], values: Tree) -> dict[str, Tensor]:
 
 
 def _copies(x: Tree) -> Tree:
-    """A tree of copies, which a module may write over; one copy of what stands at several places.
+    """Copies the leaves, which a module may modify; a leaf that occurs several times is copied once.
 
-    `nn.MultiheadAttention` for one computes differently when query, key and value are the same tensor.
+    `nn.MultiheadAttention`, for one, takes another path if query, key and value are the same tensor.
     """
     pairs: list[tuple[Any, Any]] = []
 
@@ -125,7 +125,7 @@ def _copies(x: Tree) -> Tree:
 
 
 def _nested(flat: dict[str, Tensor]) -> dict[str, Any]:
-    """Dicts within dicts for names with dots."""
+    """Returns nested dicts for dotted names."""
     nested: dict[str, Any] = {}
     for name, leaf in flat.items():
         *levels, last = name.split(".")

@@ -1,4 +1,4 @@
-"""Trees of parameters and buffers, and the flat `state_dict()` of an `nn.Module`."""
+"""Conversion between trees of parameters and buffers and the flat `state_dict()` of an `nn.Module`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from funcdl.tree import Tree
 
 
 def to_state_dict(params: Tree, buffers: Tree | None = None) -> dict[str, Tensor]:
-    """Joins parameters and buffers into one flat dict of dotted names, as `nn.Module.load_state_dict` takes it.
+    """Returns parameters and buffers as one flat dict of dotted names, for `nn.Module.load_state_dict`.
 
     The tensors are the same, not copies.
 
     Raises:
-        ValueError: a name occurs twice: among the parameters and among the buffers, or since a key has a dot in it.
+        ValueError: a name occurs twice: in parameters and buffers, or because a key contains a dot.
 
     >>> import torch
     >>> from funcdl import nn, random
@@ -28,12 +28,12 @@ def to_state_dict(params: Tree, buffers: Tree | None = None) -> dict[str, Tensor
     >>> twin.load_state_dict(to_state_dict(params, buffers), assign=True)
     <All keys matched successfully>
     """
-    learned, kept = _named("params", params), _named("buffers", buffers)
-    if both := learned.keys() & kept.keys():
+    named_params, named_buffers = _named("params", params), _named("buffers", buffers)
+    if both := named_params.keys() & named_buffers.keys():
         raise ValueError(
             f"to_state_dict: expected each name once, got {', '.join(sorted(both))} in params and in buffers"
         )
-    return learned | kept
+    return named_params | named_buffers
 
 
 def from_state_dict(state_dict: Mapping[str, Tensor], params: Tree, buffers: Tree | None = None) -> tuple[Tree, Tree]:
@@ -41,16 +41,16 @@ def from_state_dict(state_dict: Mapping[str, Tensor], params: Tree, buffers: Tre
 
     Args:
         state_dict: flat, with dotted names.
-        params: what the result looks like: the tree that `init` made. Its values are not used.
+        params: the structure of the result, such as the tree that `init` returned. Its values are not used.
         buffers: likewise.
 
     Returns:
         `(params, buffers)`, trees like those given, of detached copies of the values, each in the dtype and on the
-        device of the leaf whose place it takes.
+        device of the leaf it replaces.
 
     Raises:
-        ValueError: names are missing, unexpected, have another shape, or values that the leaf's dtype does not hold, as
-            complex numbers for a real leaf, integers for weights, or NaN; all of them are listed.
+        ValueError: names are missing, unexpected, have another shape, or values that do not fit the leaf's dtype, such
+            as complex numbers for a real leaf, integers for weights, or NaN; all are listed.
 
     >>> from funcdl import nn, random
     >>> params, buffers = nn.serial(nn.linear(2)).init(random.key(0), torch.zeros(1, 3))
@@ -86,7 +86,7 @@ def from_state_dict(state_dict: Mapping[str, Tensor], params: Tree, buffers: Tre
 
 
 def _misfit(value: Any, dtype: torch.dtype) -> str | None:
-    """In which way a leaf of that dtype would not hold the numbers in `value`, or None."""
+    """Says why `value` does not fit a leaf of that dtype, or returns None."""
     if not isinstance(value, Tensor):
         return f"a {type(value).__name__} instead of a tensor"
     if _kind(value.dtype) != _kind(dtype) and not (dtype.is_complex and value.is_floating_point()):
@@ -101,7 +101,7 @@ def _misfit(value: Any, dtype: torch.dtype) -> str | None:
 def _are_out_of_range(value: Tensor, dtype: torch.dtype) -> bool:
     if _kind(dtype) == "bool" or value.dtype == dtype:
         return False
-    if _kind(dtype) == "whole":
+    if _kind(dtype) == "integer":
         return bool((value.to(dtype).double() != value.double()).any())
     if torch.finfo(dtype).max >= torch.finfo(value.dtype).max:
         return False
@@ -112,7 +112,7 @@ def _are_out_of_range(value: Tensor, dtype: torch.dtype) -> bool:
 def _kind(dtype: torch.dtype) -> str:
     if dtype.is_complex or dtype == torch.bool:
         return "complex" if dtype.is_complex else "bool"
-    return "floating" if dtype.is_floating_point else "whole"
+    return "floating" if dtype.is_floating_point else "integer"
 
 
 def _named(what: str, values: Tree) -> dict[str, Tensor]:

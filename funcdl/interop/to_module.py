@@ -1,4 +1,4 @@
-"""A layer as an `nn.Module`."""
+"""`to_module`: a layer as an `nn.Module`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from funcdl.tree import Tree
 
 
 def to_module(layer: Layer, params: Tree, buffers: Tree | None = None) -> torch.nn.Module:
-    """Makes an `nn.Module` of a layer, for `torch.export`, ONNX and code that expects modules.
+    """Converts a layer to an `nn.Module`, for `torch.export`, ONNX and code that expects modules.
 
     Args:
-        layer: what it computes.
+        layer: the function it computes.
         params: copies of these become its `parameters()`.
         buffers: copies of these become its buffers.
 
     Returns:
         A module in evaluation mode. `module(x)` is `layer.apply(params, buffers, x)`; several arguments reach the layer
         as a tuple. Its `state_dict()` is `to_state_dict(params, buffers)`. After `module.train()` the layer is applied
-        with `train=True`, the values of new buffers are copied into the old ones, and a layer that draws needs
+        with `train=True`, new buffers are copied into the module's, and layers that draw random numbers need
         `module(x, key=key)`.
 
     >>> from funcdl import nn, random
@@ -37,20 +37,20 @@ def to_module(layer: Layer, params: Tree, buffers: Tree | None = None) -> torch.
 
 
 class _Level(torch.nn.Module):
-    """Holds one level of nested dicts: tensors by name, and further levels."""
+    """One level of nested dicts: tensors by name, and further levels."""
 
     def __init__(self, params: dict[str, Any], buffers: dict[str, Any]) -> None:
         super().__init__()
         for name in [*params, *(name for name in buffers if name not in params)]:
-            mine, kept = params.get(name, {}), buffers.get(name, {})
-            if isinstance(mine, Tensor):
+            param, buffer = params.get(name, {}), buffers.get(name, {})
+            if isinstance(param, Tensor):
                 self.register_parameter(
-                    name, torch.nn.Parameter(mine.detach().clone(), requires_grad=mine.is_floating_point())
+                    name, torch.nn.Parameter(param.detach().clone(), requires_grad=param.is_floating_point())
                 )
-            elif isinstance(kept, Tensor):
-                self.register_buffer(name, kept.detach().clone())
+            elif isinstance(buffer, Tensor):
+                self.register_buffer(name, buffer.detach().clone())
             else:
-                self.add_module(name, _Level(mine, kept))
+                self.add_module(name, _Level(param, buffer))
 
 
 class _LayerModule(_Level):

@@ -1,4 +1,4 @@
-"""Files of weights, read without running code from them."""
+"""Weight files, loaded without executing code from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-SMALL, FOLD = 1 << 26, 64  # bytes that any zip file may unpack to, and how many times its size if that is more
+MAX_UNPACKED, MAX_RATIO = 1 << 26, 64  # a zip file may unpack to 64 MiB, or 64 times its size
 
 
 def load_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
@@ -20,7 +20,7 @@ def load_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no safetensors file, is damaged, or holds numbers that torch has no dtype for.
+        ValueError: it is no safetensors file, is damaged, or has a dtype that torch does not have.
 
     >>> import tempfile
     >>> from safetensors.torch import save_file
@@ -32,7 +32,7 @@ def load_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
     path = _existing("load_safetensors", path)
     try:
         return load_file(path)
-    except Exception as error:  # its reader raises errors of several kinds
+    except Exception as error:  # its reader raises several kinds of errors
         reason = _reason(error)
         raise ValueError(f"load_safetensors: {path} is not a safetensors file ({reason}); try load_torch()") from None
 
@@ -44,8 +44,8 @@ def load_torch(path: str | PathLike[str]) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, holds something else than a flat dict of tensors, or is a zip file that unpacks to
-            more than 64 MiB and 64 times its size.
+        ValueError: it is damaged, is not a flat dict of tensors, or is a zip file that unpacks to more than 64 MiB and
+            64 times its size.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -57,9 +57,9 @@ def load_torch(path: str | PathLike[str]) -> dict[str, Tensor]:
     try:
         _check_unpacked(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch thinks of how a file was pickled
+            warnings.simplefilter("ignore")  # about how the file was pickled
             loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # on damaged files torch raises whatever its readers stumble over
+    except Exception as error:  # damaged files raise all kinds of errors in torch
         raise ValueError(
             f"load_torch: {path} holds more than tensors, or is no file of torch.save ({_reason(error)}); write it by "
             "torch.save(module.state_dict(), path)"
@@ -82,16 +82,16 @@ def _existing(function: str, path: str | PathLike[str]) -> Path:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{function}: there is no file {path}")
-    path.open("rb").close()  # raises what is wrong with reading it, not with what it holds
+    path.open("rb").close()  # raises an error if the file cannot be read
     return path
 
 
 def _check_unpacked(path: Path) -> None:
-    """Raises a ValueError for a zip file of a size that only its compression explains; torch.save does not compress."""
+    """Raises a ValueError for a compressed zip file (a zip bomb); torch.save does not compress."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             size = sum(info.file_size for info in archive.infolist())
-        if size > max(SMALL, FOLD * path.stat().st_size):
+        if size > max(MAX_UNPACKED, MAX_RATIO * path.stat().st_size):
             raise ValueError(f"it unpacks to {size:,} bytes")
 
 

@@ -1,6 +1,6 @@
 """Losses: functions `(outputs, targets) -> loss` of plain tensors, for `grad`, `vmap` and `jit`.
 
-`reduction` is "mean" (the default), "sum", or "none" for the losses one by one.
+`reduction` is "mean" (the default), "sum", or "none" for the elementwise losses.
 
 >>> import torch
 >>> from funcdl import losses

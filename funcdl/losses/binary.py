@@ -1,4 +1,4 @@
-"""Losses of yes-or-no questions: one, or many for each sample."""
+"""Losses of binary and multilabel classification."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def binary_cross_entropy(
         weight: of each element, broadcast; ones by default.
         reduction: "mean" divides the sum by the number of elements, whatever their weights.
 
-    Logarithms count as -100 where they are lower.
+    Logarithms are clamped to at least -100.
 
     Raises:
         ValueError: the shapes differ, the weight cannot be broadcast, or `reduction` is none of the three.
-        RuntimeError: on the CPU and not compiled, when a probability is outside 0 to 1.
+        RuntimeError: on the CPU, uncompiled, when a probability is not in [0, 1].
 
     Equals `torch.nn.functional.binary_cross_entropy`.
 
@@ -54,7 +54,7 @@ def binary_cross_entropy_with_logits(
     Args:
         logits: of any shape.
         targets, weight, reduction: as for `binary_cross_entropy`.
-        pos_weight: multiplies the loss of what the targets affirm, broadcast; above 1 it favors recall.
+        pos_weight: the weight of positive targets, broadcast; above 1 it favors recall.
 
     Raises:
         ValueError: as of `binary_cross_entropy`.
@@ -68,7 +68,7 @@ def binary_cross_entropy_with_logits(
     check_broadcasts("binary_cross_entropy_with_logits", logits.shape, weight=weight, pos_weight=pos_weight)
     if pos_weight is None:
         return reduce(F.binary_cross_entropy_with_logits(logits, targets, weight, reduction="none"), reduction)
-    # As torch does, but not in place, which fails for a forward derivative of the gradient.
+    # As torch, but not in place, which fails for a forward-mode derivative of the gradient.
     each = (1 - targets) * logits - ((pos_weight - 1) * targets + 1) * F.logsigmoid(logits)
     return reduce(each if weight is None else each * weight, reduction)
 
@@ -92,7 +92,9 @@ def soft_margin(
     tensor([  0.6931, 200.0000])
     """
     check_shapes("soft_margin", scores.shape, targets=targets)
-    return reduce(F.softplus(-targets * scores, threshold=40), reduction)  # beyond, the rest is below float64's eps
+    return reduce(
+        F.softplus(-targets * scores, threshold=40), reduction
+    )  # above, softplus(x) is x within float64's eps
 
 
 def multilabel_soft_margin(
@@ -126,7 +128,7 @@ def multilabel_soft_margin(
 def multilabel_margin(
     scores: Float[Tensor, "*batch classes"], targets: Int[Tensor, "*batch classes"], *, reduction: Reduction = "mean"
 ) -> Float[Tensor, "*loss"]:
-    """Hinge loss between every class that a sample has and every one that it has not.
+    """Hinge loss between every label of a sample and every other class.
 
     The sum over labels l and other classes k of `max(0, 1 - scores[l] + scores[k])`, divided by the number of classes.
 
@@ -138,8 +140,8 @@ def multilabel_margin(
     Raises:
         ValueError: the shapes differ.
 
-    Equals `torch.nn.functional.multilabel_margin_loss` by plain operations, which `vmap` can take: of all pairs of a
-    target and a class, so trim columns of `targets` that are -1 in every row.
+    Equals `torch.nn.functional.multilabel_margin_loss` by plain operations, which support `vmap`, on all pairs of
+    a label and a class: trim columns of `targets` that are -1 in every row.
 
     >>> multilabel_margin(torch.tensor([0.1, 0.2, 0.4, 0.8]), torch.tensor([3, 0, -1, 1]))
     tensor(0.8500)
@@ -147,7 +149,7 @@ def multilabel_margin(
     if scores.shape != targets.shape:
         raise ValueError(
             f"multilabel_margin: expected targets of shape {tuple(scores.shape)}, as the scores, got "
-            f"{tuple(targets.shape)}; fill the rows up with -1"
+            f"{tuple(targets.shape)}; pad the rows with -1"
         )
     is_label = (targets >= 0).int().cumprod(-1).bool()
     label_scores = scores.gather(-1, targets.clamp(min=0))

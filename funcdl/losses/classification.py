@@ -1,4 +1,4 @@
-"""Losses of class numbers and of distributions over classes."""
+"""Losses of class labels and of distributions over classes."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ def nll(
         log_probabilities: (batch, classes), or (classes,) for one sample, or (batch, classes, d1, d2, ...).
         targets: class numbers, (batch,), (), or (batch, d1, d2, ...).
         weight: of each class; ones by default.
-        ignore_index: targets of this number count for nothing.
-        reduction: "mean" divides the sum by the weights of the targets that count, so that it is NaN without any.
+        ignore_index: targets of this number are ignored.
+        reduction: "mean" divides the sum by the weights of the targets, without ignored ones; it is NaN if all are
+            ignored.
 
     Raises:
-        ValueError: the shapes do not fit, or `reduction` is none of the three.
+        ValueError: inconsistent shapes, or `reduction` is none of the three.
         IndexError: a class number is out of range, and is not `ignore_index`. Inside `jit` it is a RuntimeError on the
-            CPU where the loss is used; of a gradient without the loss it makes NaN. On a GPU torch stops the process.
+            CPU if the loss is used; a gradient without the loss is NaN. On a GPU torch aborts the process.
 
     Equals `torch.nn.functional.nll_loss`.
 
@@ -42,7 +43,7 @@ def nll(
     """
     check_reduction(reduction)
     _check_targets("nll", log_probabilities, targets, weight)
-    log_probabilities = _without_strangers(log_probabilities, targets, ignore_index)
+    log_probabilities = _nan_where_invalid(log_probabilities, targets, ignore_index)
     return F.nll_loss(log_probabilities, targets, weight, ignore_index=ignore_index, reduction=reduction)
 
 
@@ -61,10 +62,10 @@ def cross_entropy(
         logits: (batch, classes), or (classes,) for one sample, or (batch, classes, d1, d2, ...).
         targets: class numbers as for `nll`, or probabilities of all classes, in the shape and dtype of `logits`.
         weight: of each class; ones by default.
-        ignore_index: class numbers that count for nothing; without meaning for probabilities.
-        reduction: "mean" divides the sum by the weights of the class numbers that count, or, for probabilities, by the
-            number of samples.
-        label_smoothing: from 0 to 1: the targets are mixed, in this proportion, with equal probabilities.
+        ignore_index: class numbers that are ignored; unused for probabilities.
+        reduction: "mean" divides the sum by the weights of the class numbers, without ignored ones, or, for
+            probabilities, by the number of samples.
+        label_smoothing: from 0 to 1: the share of the uniform distribution mixed into the targets.
 
     Raises:
         ValueError: `label_smoothing` is not from 0 to 1; or as of `nll`.
@@ -80,7 +81,7 @@ def cross_entropy(
     check_reduction(reduction)
     if not targets.is_floating_point():
         _check_targets("cross_entropy", logits, targets, weight)
-        logits = _without_strangers(logits, targets, ignore_index)
+        logits = _nan_where_invalid(logits, targets, ignore_index)
     else:
         check_shapes("cross_entropy", logits.shape, targets=targets)
     if label_smoothing and not targets.is_floating_point():
@@ -102,14 +103,14 @@ def kl_divergence(
     Args:
         log_probabilities: of any shape, with the distributions along one of the dimensions.
         targets: probabilities, or with `log_target` their logarithms, of the same shape.
-        reduction: "batchmean" divides the sum by the number of samples, which is the divergence; "mean", the default as
-            in torch, divides it by the number of elements.
+        reduction: "batchmean" divides the sum by the number of samples, as the divergence is defined; "mean", the
+            default as in torch, divides it by the number of elements.
         log_target: whether the targets are logarithms.
 
     Raises:
         ValueError: the shapes differ, or `reduction` is none of the four.
 
-    Equals `torch.nn.functional.kl_div`, and does not warn of "mean".
+    Equals `torch.nn.functional.kl_div`, without its warning about "mean".
 
     >>> kl_divergence(torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.25, 0.75]]), reduction="batchmean")
     tensor(0.1308)
@@ -130,19 +131,19 @@ def _check_targets(loss: str, outputs: Tensor, targets: Tensor, weight: Tensor |
     check_shapes(loss, (outputs.shape[class_dim],), weight=weight)
 
 
-def _without_strangers(outputs: Tensor, targets: Tensor, ignore_index: int) -> Tensor:
-    """The outputs, and NaN where the target is no class: of a gradient alone a graph forgets to look at it."""
+def _nan_where_invalid(outputs: Tensor, targets: Tensor, ignore_index: int) -> Tensor:
+    """Replaces outputs by NaN where the target is no class: a compiled gradient without the loss drops that check."""
     if not in_graph():
         return outputs
     class_dim = min(1, outputs.ndim - 1)
-    known = (targets >= 0) & (targets < outputs.shape[class_dim]) | (targets == ignore_index)
-    return outputs * torch.where(known, 1.0, torch.nan).to(outputs.dtype).unsqueeze(class_dim)
+    valid = (targets >= 0) & (targets < outputs.shape[class_dim]) | (targets == ignore_index)
+    return outputs * torch.where(valid, 1.0, torch.nan).to(outputs.dtype).unsqueeze(class_dim)
 
 
 def _smoothed_cross_entropy(
     logits: Tensor, targets: Tensor, weight: Tensor | None, ignore_index: int, reduction: Reduction, smoothing: float
 ) -> Tensor:
-    """Cross entropy with class numbers, smoothed, for which torch's own operator cannot be mapped by `vmap`."""
+    """Cross entropy with label smoothing: torch's operator does not support `vmap` for class numbers."""
     class_dim = min(1, logits.ndim - 1)
     log_probabilities = F.log_softmax(logits, class_dim)
     hard = nll(log_probabilities, targets, weight=weight, ignore_index=ignore_index, reduction="none")
@@ -151,5 +152,5 @@ def _smoothed_cross_entropy(
     each = (1 - smoothing) * hard + smoothing * torch.where(targets == ignore_index, 0, uniform)
     if reduction != "mean":
         return reduce(each, reduction)
-    ones = torch.ones_like(logits)  # their loss is minus the sum of the targets' weights
+    ones = torch.ones_like(logits)  # their loss is minus the sum of weights
     return each.sum() / -nll(ones, targets, weight=weight, ignore_index=ignore_index, reduction="sum")

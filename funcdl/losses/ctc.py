@@ -1,4 +1,4 @@
-"""The loss of a sequence of labels at unknown times."""
+"""Connectionist temporal classification, the loss of label sequences without alignment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from funcdl.context import values_are_known
 from funcdl.losses.reduction import Reduction, reduce
 
-_IMPOSSIBLE = -1e30  # a log probability; minus infinity would have NaN for its derivative
+_IMPOSSIBLE = -1e30  # as a log probability; minus infinity would have NaN derivatives
 
 
 def ctc(
@@ -25,28 +25,27 @@ def ctc(
     reduction: Reduction = "mean",
     zero_infinity: bool = False,
 ) -> Float[Tensor, "*loss"]:
-    """Connectionist temporal classification: minus the log probability of all alignments of the targets.
+    """Connectionist temporal classification: minus the log probability of all alignments with the targets.
 
-    An alignment has one class at each time; without repetitions, and then without blanks, it is the targets.
+    An alignment has one class at each time step; collapsing repetitions, then removing blanks, gives the targets.
 
     Args:
         log_probabilities: (time, batch, classes), or (time, classes) for one sample.
         targets: class numbers without blanks, (batch, labels), or (labels,) for one sample.
-        input_lengths: how many times of each sample count, from 0 to `time`: (batch,), or ().
-        target_lengths: how many labels of each sample count, from 0 to `labels`, likewise. Both may be lists.
-        blank: the class that separates labels.
+        input_lengths: the number of time steps of each sample, from 0 to `time`: (batch,), or ().
+        target_lengths: the number of labels of each sample, from 0 to `labels`, likewise. Both may be lists.
+        blank: the blank class.
         reduction: "mean" divides each sample's loss by its target length (at least 1), and averages.
         zero_infinity: whether a sample too short for its targets has loss 0 instead of infinity.
 
     Raises:
         TypeError: lengths are no integers.
-        ValueError: the shapes do not fit, `blank` is not a class, or lengths are out of range; these are looked at
-            where they can be: not in a graph, nor where `vmap` maps.
+        ValueError: inconsistent shapes, `blank` is not a class, or lengths are out of range, which is checked only
+            outside of `jit` and `vmap`.
 
     Source: Graves et al., "Connectionist temporal classification", 2006. Equals `torch.nn.functional.ctc_loss` by plain
-    operations, which `vmap` and `jit` can take: a loop over the times, unrolled in a graph, so that hundreds of them
-    take long to compile. It does not take the targets of all samples joined in one dimension; and a loss of infinity
-    has a gradient of zero.
+    operations, which support `vmap` and `jit`: a loop over time, unrolled in a graph, so that hundreds of steps compile
+    slowly. It does not take concatenated targets, and an infinite loss has a gradient of zero.
 
     >>> uniform = torch.full((4, 1, 3), 1 / 3).log()
     >>> ctc(uniform, torch.tensor([[1, 2]]), torch.tensor([4]), torch.tensor([2]), reduction="sum")
@@ -59,13 +58,13 @@ def ctc(
     if targets.ndim != 2 or targets.shape[0] != batch:
         raise ValueError(
             f"ctc: expected targets of shape ({batch}, labels), as log_probabilities {tuple(log_probabilities.shape)}, "
-            f"got {tuple(targets.shape)}; fill the rows up with any class"
+            f"got {tuple(targets.shape)}; pad the rows with any class"
         )
     if not 0 <= blank < classes:
         raise ValueError(f"ctc: expected a blank from 0 to {classes - 1}, got {blank}")
     device = log_probabilities.device
-    lengths = [torch.as_tensor(given, device=device).reshape(-1, 1) for given in (input_lengths, target_lengths)]
-    lengths = [given if given.numel() else given.long() for given in lengths]
+    lengths = [torch.as_tensor(each, device=device).reshape(-1, 1) for each in (input_lengths, target_lengths)]
+    lengths = [each if each.numel() else each.long() for each in lengths]
     for name, given in zip(("input_lengths", "target_lengths"), lengths, strict=True):
         if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
             raise TypeError(f"ctc: expected {name} of integers, got {given.dtype}")
@@ -74,7 +73,7 @@ def ctc(
         most = time if name == "input_lengths" else targets.shape[1]
         if values_are_known(given) and not ((given >= 0) & (given <= most)).all():
             raise ValueError(f"ctc: expected {name} from 0 to {most}, got {given.flatten().tolist()}")
-    counted, last = lengths[0], 2 * lengths[1]
+    num_steps, last = lengths[0], 2 * lengths[1]
 
     # States are blank, label 0, blank, label 1, ..., blank; from each to itself, to the next, and from a label to the
     # next label where they differ.
@@ -92,7 +91,7 @@ def ctc(
         earlier = F.pad(alpha, (2, 0), value=_IMPOSSIBLE)
         skip = torch.where(skips, earlier[:, :-2], _IMPOSSIBLE)
         reached = torch.stack([alpha, earlier[:, 1:-1], skip]).logsumexp(0)  # torch.logaddexp has no second derivative
-        alpha = torch.where(t < counted, (reached + emissions[t]).clamp_min(_IMPOSSIBLE), alpha)
+        alpha = torch.where(t < num_steps, (reached + emissions[t]).clamp_min(_IMPOSSIBLE), alpha)
 
     ends = (positions == last) | (positions == last - 1)
     each = -torch.where(ends, alpha, _IMPOSSIBLE).logsumexp(1)

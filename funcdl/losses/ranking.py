@@ -1,4 +1,4 @@
-"""Losses of distances and of orders: hinges with a margin."""
+"""Margin losses: of rankings, distances and embeddings."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def multi_margin(
         scores: (batch, classes) or (classes,).
         targets: class numbers, (batch,) or ().
         p: 1 or 2.
-        margin: by how much the target's score should exceed the others.
+        margin: the required difference of the target's score to the others.
         weight: of each target class; ones by default.
         reduction: over the samples: "mean", "sum" or "none".
 
     The sum is divided by the number of classes.
 
     Raises:
-        ValueError: `p` is neither 1 nor 2, the shapes do not fit, or `reduction` is none of the three.
+        ValueError: `p` is neither 1 nor 2, inconsistent shapes, or `reduction` is none of the three.
 
     Equals `torch.nn.functional.multi_margin_loss`.
 
@@ -58,12 +58,12 @@ def hinge_embedding(
     margin: float = 1.0,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, "*loss"]:
-    """The distance of what is alike, and `max(0, margin - distance)` of what is not.
+    """The distance of similar pairs, and `max(0, margin - distance)` of dissimilar pairs.
 
     Args:
         distances: of any shape.
-        targets: 1 where the pair is alike, -1 where it is not, of the same shape.
-        margin: how far apart is far enough.
+        targets: 1 for similar pairs, -1 for dissimilar pairs, of the same shape.
+        margin: the distance at which dissimilar pairs have no loss.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -86,12 +86,12 @@ def margin_ranking(
     margin: float = 0.0,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, "*loss"]:
-    """Hinge loss of the order of two scores: `max(0, margin - targets * (first - second))`.
+    """Hinge loss of the ranking of two scores: `max(0, margin - targets * (first - second))`.
 
     Args:
         first, second: scores, of any shape.
         targets: 1 where the first should be the higher one, -1 where the second, of the same shape.
-        margin: by how much it should be higher.
+        margin: the required difference.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -117,16 +117,16 @@ def triplet_margin(
     swap: bool = False,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, "*loss"]:
-    """Hinge loss of distances: `max(0, |anchor - positive| - |anchor - negative| + margin)`.
+    """Hinge loss of the distances in triplets: `max(0, |anchor - positive| - |anchor - negative| + margin)`.
 
     Args:
         anchor: (..., features).
-        positive: what is like the anchor, of the same shape.
-        negative: what is unlike it, of the same shape.
-        margin: by how much the negative should be farther away, positive.
+        positive: similar to the anchor, of the same shape.
+        negative: dissimilar to it, of the same shape.
+        margin: the required difference of the distances, positive.
         p: the degree of the norm, positive.
-        eps: added to differences, so that the distance of equals has a derivative; at least 0.
-        swap: whether to take the distance of negative and positive instead, where that is the smaller one.
+        eps: added to differences, so that a distance of zero has a derivative; at least 0.
+        swap: whether to use the distance of positive and negative instead, where it is smaller.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -158,16 +158,16 @@ def cosine_embedding(
     margin: float = 0.0,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, "*loss"]:
-    """`1 - cosine` of the angle between what is alike, and `max(0, cosine - margin)` of what is not.
+    """`1 - cosine` of similar pairs, and `max(0, cosine - margin)` of dissimilar pairs.
 
     Args:
         first, second: (batch, features) or (features,).
-        targets: 1 where the pair is alike, -1 where it is not, (batch,) or ().
-        margin: the cosine of what is unlike enough, from -1 to 1.
+        targets: 1 for similar pairs, -1 for dissimilar pairs, (batch,) or ().
+        margin: the cosine below which dissimilar pairs have no loss, from -1 to 1.
         reduction: "mean", "sum" or "none".
 
     Raises:
-        ValueError: the shapes do not fit, `margin` is not from -1 to 1, or `reduction` is none of the three.
+        ValueError: inconsistent shapes, `margin` is not from -1 to 1, or `reduction` is none of the three.
 
     Equals `torch.nn.functional.cosine_embedding_loss`.
 

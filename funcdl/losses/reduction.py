@@ -1,4 +1,4 @@
-"""What is made of the losses of single elements."""
+"""Reductions of elementwise losses, and checks of their shapes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check_reduction(reduction: Reduction) -> None:
 
 
 def check_shapes(loss: str, expected: tuple[int, ...], **others: Tensor | None) -> None:
-    """Raises a ValueError unless all others have the shape that is expected: to broadcast them is mostly a mistake.
+    """Raises a ValueError unless all others have the expected shape: broadcasting them is usually a mistake.
 
     >>> import torch
     >>> check_shapes("mse", (3, 1), targets=torch.zeros(3))

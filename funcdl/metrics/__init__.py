@@ -1,4 +1,4 @@
-"""Metrics: measures of a whole data set that are summed up batch by batch.
+"""Metrics: measures of a data set, accumulated batch by batch.
 
 >>> import torch
 >>> from funcdl import losses, metrics, tree

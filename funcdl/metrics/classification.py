@@ -1,4 +1,4 @@
-"""Metrics of predicted classes."""
+"""Metrics of classification."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Average = Literal["macro", "micro", "weighted", "binary", "none"]
 Ratio = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def _are_right(outputs: Tensor, targets: Tensor) -> Tensor:
+def _is_correct(outputs: Tensor, targets: Tensor) -> Tensor:
     return outputs.argmax(1) == targets
 
 
-accuracy: Metric = sample_mean(_are_right)
-"""The share of samples whose largest output, along dimension 1, is the target class.
+accuracy: Metric = sample_mean(_is_correct)
+"""The fraction of samples whose largest output, along dimension 1, is the target class.
 
 Outputs (batch, classes) and targets (batch,), or (batch, classes, d1, ...) and (batch, d1, ...); scores, logits or
 log-probabilities alike.
@@ -29,12 +29,12 @@ log-probabilities alike.
 
 
 def binary_accuracy(threshold: float = 0.0) -> Metric:
-    """Makes the metric of the share of yes-or-no answers that are right.
+    """Makes the metric of the fraction of correct binary predictions.
 
     Args:
-        threshold: outputs above it are a yes: 0 for logits, 0.5 for probabilities.
+        threshold: outputs above it are predicted positive: 0 for logits, 0.5 for probabilities.
 
-    Outputs and targets of one shape, (batch, ...); targets are 1 for yes and 0 for no.
+    Outputs and targets of one shape, (batch, ...); targets are 1 or 0.
 
     >>> import torch
     >>> binary_accuracy()(torch.tensor([[2.0], [-1.0], [0.5]]), torch.tensor([[1.0], [0.0], [0.0]]))
@@ -44,7 +44,7 @@ def binary_accuracy(threshold: float = 0.0) -> Metric:
 
 
 def top_k(k: int) -> Metric:
-    """Makes the metric of the share of samples whose target class is among their `k` largest outputs.
+    """Makes the metric of the fraction of samples whose target class is among their `k` largest outputs.
 
     Args:
         k: at least 1, at most the number of classes.
@@ -52,7 +52,7 @@ def top_k(k: int) -> Metric:
     Outputs and targets are as for `accuracy`, which is `top_k(1)`.
 
     Raises:
-        ValueError: `k` is less than 1; or on use, more than the number of classes.
+        ValueError: `k` is less than 1; or when called, more than the number of classes.
 
     Source: `sklearn.metrics.top_k_accuracy_score`, which breaks ties differently.
 
@@ -77,14 +77,14 @@ def confusion_matrix(classes: int) -> Metric:
     """Makes the metric that counts the samples of class i (row) for which class j (column) is predicted.
 
     Args:
-        classes: how many there are.
+        classes: the number of classes.
 
-    Outputs and targets are as for `accuracy`, and every position counts. Outputs of the shape of the targets are
+    Outputs and targets are as for `accuracy`, and every position is counted. Outputs of the shape of the targets are
     predicted classes if integers, and logits of class 1 against class 0 if floating: positive means 1. Targets outside
-    0 to `classes - 1`, such as -100, leave no trace.
+    0 to `classes - 1`, such as -100, are ignored.
 
     Returns:
-        A metric whose value is a (classes, classes) matrix in torch's default dtype; a sample counts its weight.
+        A metric whose value is a (classes, classes) matrix in torch's default dtype; a sample adds its weight.
 
     Source: `sklearn.metrics.confusion_matrix`.
 
@@ -100,13 +100,13 @@ def confusion_matrix(classes: int) -> Metric:
 
 
 def precision(classes: int, *, average: Average = "macro") -> Metric:
-    """Makes the metric of the share of hits among the samples for which a class is predicted.
+    """Makes the metric of precision: the fraction of true positives among predictions of a class.
 
     Args:
-        classes: how many there are.
+        classes: the number of classes.
         average: over the classes: "macro", their mean, without classes that neither occur nor are predicted;
-            "weighted", by how often each occurs; "micro", all hits among all predictions; "binary", of class 1 alone;
-            or "none", a vector.
+            "weighted", by how often each occurs; "micro", of the counts of all classes; "binary", class 1 only; or
+            "none", a vector.
 
     Outputs and targets are as for `confusion_matrix`. The precision of a class that is never predicted is 0.
 
@@ -123,7 +123,7 @@ def precision(classes: int, *, average: Average = "macro") -> Metric:
 
 
 def recall(classes: int, *, average: Average = "macro") -> Metric:
-    """Makes the metric of the share of hits among the samples of a class.
+    """Makes the metric of recall: the fraction of true positives among the samples of a class.
 
     Args:
         classes, average: as for `precision`.
@@ -140,7 +140,7 @@ def recall(classes: int, *, average: Average = "macro") -> Metric:
 
 
 def f1(classes: int, *, average: Average = "macro") -> Metric:
-    """Makes the metric of the harmonic mean of precision and recall: `2 * hits / (occurring + predicted)`.
+    """Makes the metric of F1, the harmonic mean of precision and recall: `2 * hits / (occurring + predicted)`.
 
     Args:
         classes, average: as for `precision`.
@@ -157,10 +157,10 @@ def f1(classes: int, *, average: Average = "macro") -> Metric:
 
 
 def perplexity(*, ignore_index: int = -100) -> Metric:
-    """Makes the metric of the exponential of the cross entropy, averaged over all targets of the data set.
+    """Makes the metric of perplexity: the exponential of the mean cross entropy over all targets of the data set.
 
     Args:
-        ignore_index: targets of this number, such as padding, count for nothing.
+        ignore_index: targets of this number, such as padding, are ignored.
 
     Outputs are logits or log-probabilities, (batch, classes) or (batch, classes, positions), targets class numbers,
     (batch,) or (batch, positions). Uniform guesses among n classes have perplexity n.
@@ -171,8 +171,8 @@ def perplexity(*, ignore_index: int = -100) -> Metric:
 
     def accumulate(outputs: Tensor, targets: Tensor, weights: Tensor) -> dict[str, Tensor]:
         each = F.cross_entropy(outputs.double(), targets, ignore_index=ignore_index, reduction="none")
-        share = _by_target(weights, targets) * (targets != ignore_index)
-        return {"total": torch.where(share == 0, 0, share * each).sum(), "weight": share.sum()}
+        weight = _target_weights(weights, targets) * (targets != ignore_index)
+        return {"total": torch.where(weight == 0, 0, weight * each).sum(), "weight": weight.sum()}
 
     def compute(statistics: dict[str, Tensor]) -> Tensor:
         return (statistics["total"] / statistics["weight"]).exp().to(torch.get_default_dtype())
@@ -181,7 +181,7 @@ def perplexity(*, ignore_index: int = -100) -> Metric:
 
 
 def _averaged(name: str, classes: int, average: Average, ratio: Ratio) -> Metric:
-    """The metric of a ratio of counts for each class, averaged."""
+    """The metric of a ratio of counts for each class, averaged over the classes."""
     if average not in ("macro", "micro", "weighted", "binary", "none"):
         raise ValueError(f"{name}: expected an average of macro, micro, weighted, binary or none, got {average!r}")
     if average == "binary" and classes != 2:
@@ -190,15 +190,15 @@ def _averaged(name: str, classes: int, average: Average, ratio: Ratio) -> Metric
     def compute(statistics: dict[str, Tensor]) -> Tensor:
         counts = statistics["counts"]
         hits, occurring, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
-        above, below = ratio(hits, occurring, predicted)
+        numerator, denominator = ratio(hits, occurring, predicted)
         if average == "micro":
-            above, below = above.sum(), below.sum()
-        value = torch.where(below == 0, 0, above / torch.where(below == 0, 1, below))
+            numerator, denominator = numerator.sum(), denominator.sum()
+        value = torch.where(denominator == 0, 0, numerator / torch.where(denominator == 0, 1, denominator))
         if average == "binary":
             value = value[1]
         elif average in ("macro", "weighted"):
-            share = occurring if average == "weighted" else (occurring + predicted > 0).double()
-            value = (value * share).sum() / share.sum()
+            weight = occurring if average == "weighted" else (occurring + predicted > 0).double()
+            value = (value * weight).sum() / weight.sum()
         return value.to(torch.get_default_dtype())
 
     return Metric(_counts(classes), compute)
@@ -212,18 +212,16 @@ def _counts(classes: int) -> Callable[[Tensor, Tensor, Tensor], dict[str, Tensor
             predicted = outputs.argmax(1)
         else:
             predicted = (outputs > 0).long() if outputs.is_floating_point() else outputs.long()
-        share = _by_target(weights, targets)
-        counts_at_all = (targets >= 0) & (targets < classes)
-        place = (targets * classes + predicted).flatten()
-        counted = torch.zeros(classes * classes, dtype=torch.float64, device=outputs.device)
-        counted = counted.index_add(
-            0, torch.where(counts_at_all.flatten(), place, 0), (share * counts_at_all).flatten()
-        )
-        return {"counts": counted.view(classes, classes)}
+        weight = _target_weights(weights, targets)
+        is_class = (targets >= 0) & (targets < classes)
+        cell = (targets * classes + predicted).flatten()
+        counts = torch.zeros(classes * classes, dtype=torch.float64, device=outputs.device)
+        counts = counts.index_add(0, torch.where(is_class.flatten(), cell, 0), (weight * is_class).flatten())
+        return {"counts": counts.view(classes, classes)}
 
     return accumulate
 
 
-def _by_target(weights: Tensor, targets: Tensor) -> Tensor:
+def _target_weights(weights: Tensor, targets: Tensor) -> Tensor:
     """Each sample's weight for each of its targets, in float64."""
     return weights.double().view(-1, *[1] * (targets.ndim - 1)).expand(targets.shape)

@@ -1,4 +1,4 @@
-"""The contract of metrics, and the average of something over a data set."""
+"""The `Metric` contract, and means over the samples of a data set."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from funcdl.tree import Tree
 
 @dataclass(frozen=True, repr=False)
 class Metric(OfFunctions):
-    """A measure of a data set, as sums over its samples and a function of these sums.
+    """A measure of a data set: sums over its samples, and a function of these sums.
 
     Attributes:
         accumulate: `accumulate(outputs, targets, weights) -> statistics`: the sums over one batch, a tree of tensors.
             The statistics of a data set are the sums of those of its batches. `weights` has shape (batch,); a sample
-            of weight zero, such as the padding of a last batch, leaves no trace, whatever its values.
+            of weight zero, such as the padding of a last batch, has no effect, whatever its values.
         compute: `compute(statistics) -> value`, for most metrics a 0-dim tensor.
 
-    Calling `metric(outputs, targets)` measures one batch with weights of one.
+    `metric(outputs, targets)` is its value for one batch, with weights of one.
     """
 
     accumulate: Callable[[Tree, Tree, Float[Tensor, " batch"]], Tree]
@@ -37,14 +37,16 @@ class Metric(OfFunctions):
 
 
 def sample_mean(values: Callable[[Tree, Tree], Float[Tensor, " batch *rest"]]) -> Metric:
-    """Makes the metric that averages `values(outputs, targets)`, numbers for each sample, over the data set.
+    """Makes the metric that is the mean over samples of any `values(outputs, targets)`.
 
-    A sample with several numbers, of shape (batch, ...), counts as their average. The sums are kept in float64, so
-    that they do not depend on how the data set is cut into batches.
+    Args:
+        values: returns a value for each sample, (batch,); or several, (batch, ...), of which it takes the mean.
+
+    Sums are in float64, so that they do not depend on the division of the data set into batches. For the mean of a
+    loss there is `mean_loss`.
 
     >>> import torch
     >>> largest = sample_mean(lambda outputs, targets: outputs.amax(-1))
-    >>> import torch
     >>> largest(torch.tensor([[1.0, 2.0], [5.0, 4.0]]), torch.zeros(2))
     tensor(3.5000)
     """
@@ -53,7 +55,7 @@ def sample_mean(values: Callable[[Tree, Tree], Float[Tensor, " batch *rest"]]) -
         each = values(outputs, targets).double()
         each = each.flatten(1).mean(1) if each.ndim > 1 else each
         weights = weights.double()
-        # not `weights * each`: zero times the NaN or infinity of a padding row is NaN
+        # not `weights * each`: zero times NaN or infinity in a padding row is NaN
         return {"total": torch.where(weights == 0, 0, weights * each).sum(), "weight": weights.sum()}
 
     def compute(statistics: dict[str, Tensor]) -> Tensor:
@@ -63,13 +65,13 @@ def sample_mean(values: Callable[[Tree, Tree], Float[Tensor, " batch *rest"]]) -
 
 
 def mean_loss(loss: Callable[..., Tensor]) -> Metric:
-    """Makes a metric of a loss: its average over the samples of the data set.
+    """Makes the metric that is the mean over samples of a loss: `sample_mean` of the loss with `reduction="none"`.
 
     Args:
-        loss: a function with the arguments of those in `funcdl.losses`; it is called with `reduction="none"`.
+        loss: a function with the arguments of those in `funcdl.losses`.
 
-    Samples count alike: class weights and `ignore_index` change a sample's loss but not its share, whereas they change
-    the divisor of the loss's own `reduction="mean"`.
+    All samples have equal weight: class weights and `ignore_index` change a sample's loss but not the divisor, unlike
+    in the loss's own `reduction="mean"`.
 
     >>> import torch
     >>> from funcdl import losses

@@ -1,4 +1,4 @@
-"""Metrics of predicted numbers."""
+"""Metrics of regression."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ mean_squared_error: Metric = sample_mean(_squared_difference)
 
 def _r2_sums(outputs: Tensor, targets: Tensor, weights: Tensor) -> dict[str, Tensor]:
     residuals = _difference(outputs, targets)
-    share = weights.double().view(-1, *[1] * (targets.ndim - 1))
-    real = targets.double()
+    weight = weights.double().view(-1, *[1] * (targets.ndim - 1))
+    targets = targets.double()
 
     def total(values: Tensor) -> Tensor:
-        return torch.where(share == 0, 0, share * values).sum(0)  # zero times the NaN of a padding row is NaN
+        return torch.where(weight == 0, 0, weight * values).sum(0)  # zero times the NaN of a padding row is NaN
 
     return {
-        "weight": share.sum(),
-        "targets": total(real),
-        "squared_targets": total(real**2),
+        "weight": weight.sum(),
+        "targets": total(targets),
+        "squared_targets": total(targets**2),
         "squared_residuals": total(residuals**2),
     }
 
@@ -52,8 +52,8 @@ def _r2_sums(outputs: Tensor, targets: Tensor, weights: Tensor) -> dict[str, Ten
 def _r2_value(statistics: dict[str, Tensor]) -> Tensor:
     spread = statistics["squared_targets"] - statistics["targets"] ** 2 / statistics["weight"]
     unexplained = statistics["squared_residuals"]
-    of_constants = (unexplained == 0).double()
-    value = torch.where(spread > 0, 1 - unexplained / torch.where(spread > 0, spread, 1), of_constants)
+    for_constant_targets = (unexplained == 0).double()
+    value = torch.where(spread > 0, 1 - unexplained / torch.where(spread > 0, spread, 1), for_constant_targets)
     return value.mean().to(torch.get_default_dtype())
 
 
@@ -61,6 +61,6 @@ r2: Metric = Metric(_r2_sums, _r2_value)
 """The coefficient of determination: 1 minus the sum of squared residuals over that of the targets' deviations.
 
 Outputs and targets of one shape, (batch,) or (batch, numbers); each number has a coefficient, and the value is their
-mean. Of targets that are all equal it is 1 if they are met exactly, and else 0. As `sklearn.metrics.r2_score`; since
-sums of squares are added up batch by batch, targets should not be far from zero compared with their spread (1e6 times).
+mean. For constant targets it is 1 if predictions are exact, else 0. As `sklearn.metrics.r2_score`; since it accumulates
+sums of squares, the targets' mean should not exceed 1e6 times their standard deviation.
 """

@@ -1,6 +1,6 @@
 """Models: functions that return a `Layer`, with the parameter names of their `nn.Module` twins.
 
-Those of photographs have torchvision's names, so that its weights can be read: `interop.from_state_dict`.
+Image models from torchvision have its parameter names, so that `interop.from_state_dict` loads its weights.
 """
 
 from funcdl.models.alexnet import alexnet

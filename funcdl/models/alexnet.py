@@ -7,13 +7,13 @@ from funcdl.nn import Layer
 
 
 def alexnet(classes: int = 1000, dropout: float = 0.5) -> Layer:
-    """Five convolutions and three linear layers: photographs in, logits out. 61,100,840 parameters.
+    """Five convolutions and three linear layers: images in, logits out. 61,100,840 parameters.
 
     Args:
         classes: the number of classes.
         dropout: the probability of a zero, before the first two linear layers.
 
-    Input (batch, 3, height, width), 224 x 224 in the paper and any size from 63 here, since what is left of it is
+    Input (batch, 3, height, width), 224 x 224 in the paper and any size from 63 here, since the last feature map is
     pooled to 6 x 6; output (batch, classes).
 
     Source: Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014. Equals

@@ -15,13 +15,13 @@ def cnn(
     """Convolutions, each with a ReLU and a pool that halves the image, and then linear layers: logits out.
 
     Args:
-        channels: the number of channels after each convolution.
+        channels: of each convolution.
         widths: of the linear layers between the convolutions and the last one.
         classes: the number of classes.
         kernel_size: of all convolutions.
         padding: of all convolutions.
 
-    Input (batch, channels, height, width), output (batch, classes). The levels are those of
+    Input (batch, channels, height, width), output (batch, classes). The parameter names are those of
     `Sequential(features=Sequential(Conv2d, ReLU, MaxPool2d, ...), classifier=Sequential(Flatten, Linear, ReLU, ...))`.
 
     >>> import torch

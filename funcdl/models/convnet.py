@@ -16,7 +16,7 @@ def convnet(classes: int = 10) -> Layer:
         classes: the number of classes.
 
     Source: *Mastering PyTorch*, chapter 1. The book drops the features of `fc1` by `Dropout2d`, which on a
-    matrix of features means `Dropout`, and says so here.
+    matrix of features means `Dropout`, as it is written here.
 
     >>> import torch
     >>> from funcdl import random, tree

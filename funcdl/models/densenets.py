@@ -1,4 +1,4 @@
-"""Densely connected networks: each layer sees what all before it have made."""
+"""DenseNets: densely connected networks, in which each layer sees the outputs of all earlier ones."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from funcdl.nn.initializers import kaiming_normal, zeros
 
 
 def dense_block(layers: int, growth: int, *, bottleneck: int = 4) -> Layer:
-    """Layers of which each adds `growth` channels to its input: BN, ReLU, 1 x 1, BN, ReLU, 3 x 3, concatenation.
+    """A dense block: each layer adds `growth` channels to its input, by BN, ReLU, 1 x 1, BN, ReLU, 3 x 3 convolution.
 
     Args:
-        layers: how many, in `denselayer1`, `denselayer2`, ...
-        growth: the channels that each adds, k in the paper.
-        bottleneck: the convolution of 1 x 1 leaves `bottleneck * growth` channels.
+        layers: the number of layers, `denselayer1`, `denselayer2`, ...
+        growth: the channels that each layer adds, k in the paper.
+        bottleneck: the 1 x 1 convolution has `bottleneck * growth` outputs.
 
     Output (batch, channels + layers * growth, height, width).
 
@@ -43,9 +43,10 @@ def dense_block(layers: int, growth: int, *, bottleneck: int = 4) -> Layer:
 
 
 def dense_transition(channels: int) -> Layer:
-    """Between two dense blocks: BN, ReLU, a convolution of 1 x 1 to so many channels, a pool that halves the size.
+    """A transition between dense blocks: BN, ReLU, a 1 x 1 convolution, and average pooling that halves the size.
 
-    The paper keeps a part `theta` of the channels, mostly half.
+    Args:
+        channels: of the output; half of the input's in most networks of the paper.
 
     >>> import torch
     >>> from funcdl import random
@@ -61,14 +62,14 @@ def densenet(depths: Sequence[int] = (3, 3), growth: int = 12, classes: int = 10
     """A densely connected network for small images such as digits: images in, logits out.
 
     A convolution of 5 x 5 and a pool, dense blocks with transitions between them that halve channels and size, and a
-    linear layer of the means of all channels. For images of (batch, 1, 28, 28): 46,702 parameters.
+    linear layer after global average pooling. For images of (batch, 1, 28, 28): 46,702 parameters.
 
     Args:
         depths: the layers of each dense block.
-        growth: the channels that each of them adds; the first convolution makes twice as many.
+        growth: the channels that each layer adds; the first convolution has twice as many outputs.
         classes: the number of classes.
 
-    Levels as of `densenet121`.
+    Parameter names are those of `densenet121`.
 
     >>> import torch
     >>> from funcdl import random, tree
@@ -81,7 +82,7 @@ def densenet(depths: Sequence[int] = (3, 3), growth: int = 12, classes: int = 10
 
 
 def densenet121(classes: int = 1000) -> Layer:
-    """A densely connected network of 121 layers with weights: photographs in, logits out. 7,978,856 parameters.
+    """A densely connected network of 121 layers with weights: images in, logits out. 7,978,856 parameters.
 
     Args:
         classes: the number of classes.

@@ -1,4 +1,4 @@
-"""Several models of one form, trained as one."""
+"""Ensembles: several equal models, trained as one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from funcdl.tree import Tree
 
 
 def ensemble(layer: Layer, members: int) -> Layer:
-    """Makes a layer of `members` layers side by side, each with parameters of its own and inputs of its own.
+    """An ensemble of `members` equal layers, each with its own parameters and inputs.
 
-    All members are computed at once, under `vmap`. Trained on the sum of their losses, by an optimizer that treats
-    every number alone, each learns what it would learn alone: the gradient of the sum by one member's parameters is
-    that of its own loss.
+    All members are computed together, by `vmap`. Trained on the sum of their losses, by an elementwise optimizer, each
+    member learns as it would alone: the gradient of the sum with respect to its parameters is that of its own loss.
 
     Args:
-        layer: what each member is.
-        members: how many, at least 1.
+        layer: each member.
+        members: the number of members, at least 1.
 
     Inputs and outputs are trees of tensors (batch, members, ...); every leaf of the parameters and buffers has the
     members as its first dimension. Member i is initialized with `split(key, members)[i]`, and draws from that of the
@@ -42,18 +41,18 @@ def ensemble(layer: Layer, members: int) -> Layer:
     def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
         example = tree.map(lambda leaf: leaf.to("meta")[:, 0], x)
         keys = random.split(key, members).unbind()
-        made = [as_pair("ensemble", INIT_CONTRACT, layer.init(member_key, example)) for member_key in keys]
-        return tree.stack([params for params, _ in made]), tree.stack([buffers for _, buffers in made])
+        initialized = [as_pair("ensemble", INIT_CONTRACT, layer.init(member_key, example)) for member_key in keys]
+        return tree.stack([params for params, _ in initialized]), tree.stack([buffers for _, buffers in initialized])
 
     def apply(
         params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Tree, Buffers]:
-        def one(params: Params, buffers: Buffers, x: Tree, keys: dict[str, Tensor]) -> tuple[Tree, Buffers]:
+        def apply_member(params: Params, buffers: Buffers, x: Tree, keys: dict[str, Tensor]) -> tuple[Tree, Buffers]:
             applied = layer.apply(params, buffers, x, key=keys.get("key"), train=train)
             return as_pair("ensemble", APPLY_CONTRACT, applied)
 
         keys = {} if key is None else {"key": random.split(key, members)}
-        y, after = vmap(one, in_dims=(0, 0, 1, 0), out_dims=(1, 0))(params, buffers, x, keys)
+        y, after = vmap(apply_member, in_dims=(0, 0, 1, 0), out_dims=(1, 0))(params, buffers, x, keys)
         return y, after or buffers
 
     return Layer(init, apply)

@@ -1,4 +1,4 @@
-"""GoogLeNet: the network of Inception modules for photographs."""
+"""GoogLeNet: a network of Inception modules for images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from funcdl.nn.initializers import truncated_normal
 from funcdl.nn.layer import Buffers, Params
 from funcdl.tree import Tree
 
-_MODULES = {  # channels: 1x1; 3x3, reduced and after; twice 3x3 again, reduced and after; after the pool
+_MODULES = {  # channels of each branch: 1x1; 1x1 and 3x3; 1x1 and 3x3; 1x1 after the pool
     "3a": (64, 96, 128, 16, 32, 32),
     "3b": (128, 128, 192, 32, 96, 64),
     "4a": (192, 96, 208, 16, 48, 64),
@@ -22,22 +22,22 @@ _MODULES = {  # channels: 1x1; 3x3, reduced and after; twice 3x3 again, reduced 
     "5a": (256, 160, 320, 32, 128, 128),
     "5b": (384, 192, 384, 48, 128, 128),
 }
-_AUXILIARY = {"inception4a": "aux1", "inception4d": "aux2"}  # which classifier stands after which module
+_AUXILIARY = {"inception4a": "aux1", "inception4d": "aux2"}  # module -> the auxiliary classifier after it
 
-_drawn = truncated_normal(std=0.01)
+_weight_init = truncated_normal(std=0.01)
 
 
 def googlenet(
     classes: int = 1000, *, aux_logits: bool = False, transform_input: bool = False, dropout: float = 0.2
 ) -> Layer:
-    """Nine Inception modules between two convolutions and a linear layer: photographs in, logits out.
+    """Nine Inception modules between two convolutions and a linear layer: images in, logits out.
 
     Args:
         classes: the number of classes.
-        aux_logits: whether there are two more classifiers in the middle, whose losses help to train. With `train=True`
-            the output then is `(logits, logits of aux2, logits of aux1)`; without, they have parameters only.
-        transform_input: whether inputs normalized by ImageNet's means and deviations are turned to those normalized by
-            0.5 and 0.5, for which torchvision's published weights are made.
+        aux_logits: whether there are two auxiliary classifiers in the middle, whose losses help training. If so, the
+            output with `train=True` is `(logits, logits of aux2, logits of aux1)`.
+        transform_input: whether to convert inputs normalized by ImageNet's means and standard deviations to mean 0.5
+            and deviation 0.5, as torchvision's published weights expect.
         dropout: the probability of a zero, before the last linear layer.
 
     Input (batch, 3, height, width), 224 x 224 in the paper and any size from 15; output (batch, classes). 6,624,904
@@ -70,13 +70,13 @@ def googlenet(
         "avgpool": nn.adaptive_avg_pool2d(1),
         "flatten": nn.flatten(),
         "dropout": nn.dropout(dropout),
-        "fc": nn.linear(classes, weight_init=_drawn),
+        "fc": nn.linear(classes, weight_init=_weight_init),
     }
     return _with_auxiliary(layers, classes) if aux_logits else nn.serial(**layers)
 
 
 def _with_auxiliary(layers: dict[str, Layer], classes: int) -> Layer:
-    """The layers one after the other, and from two of them a way to a classifier of its own."""
+    """The layers in sequence, with auxiliary classifiers that branch off after two of them."""
     children: Children = []
     for name, layer in layers.items():
         children.append((name, layer))
@@ -98,11 +98,11 @@ def _with_auxiliary(layers: dict[str, Layer], classes: int) -> Layer:
         changed: Buffers = {}
         auxiliary: list[Tensor] = []
         for (name, layer), child_key in zip(children, child_keys(key, len(children)), strict=True):
-            aside = name in _AUXILIARY.values()
-            if aside and not train:
+            is_auxiliary = name in _AUXILIARY.values()
+            if is_auxiliary and not train:
                 continue
             y = apply_child(name, layer, params, buffers, changed, x, child_key, train)
-            if aside:
+            if is_auxiliary:
                 auxiliary.append(y)
             else:
                 x = y
@@ -126,15 +126,15 @@ def _auxiliary(classes: int) -> Layer:
         avgpool=nn.adaptive_avg_pool2d(4),
         conv=_conv(128, 1),
         flatten=nn.flatten(),
-        fc1=nn.linear(1024, weight_init=_drawn),
+        fc1=nn.linear(1024, weight_init=_weight_init),
         relu=nn.relu(),
         dropout=nn.dropout(0.7),
-        fc2=nn.linear(classes, weight_init=_drawn),
+        fc2=nn.linear(classes, weight_init=_weight_init),
     )
 
 
 def _conv(channels: int, kernel_size: int, stride: int = 1) -> Layer:
-    conv = nn.conv2d(channels, kernel_size, stride, padding=kernel_size // 2, bias=False, weight_init=_drawn)
+    conv = nn.conv2d(channels, kernel_size, stride, padding=kernel_size // 2, bias=False, weight_init=_weight_init)
     return nn.serial(conv=conv, bn=nn.batch_norm2d(eps=0.001), relu=nn.relu())
 
 

@@ -1,4 +1,4 @@
-"""The lecture's Inception block, and its network for digits."""
+"""A simplified Inception block, and a network of two of them for digits."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from funcdl.nn import Layer
 
 
 def inception_block() -> Layer:
-    """Four views of the same image side by side: through 1 x 1, 5 x 5 and twice 3 x 3, and of its means.
+    """An Inception block: four branches with 1 x 1, 5 x 5 and twice 3 x 3 convolutions, and average pooling.
 
     Output (batch, 16 + 24 + 24 + 24 = 88, height, width). Convolutions of 1 x 1 reduce the channels before the wide
     ones: for 192 channels of 28 x 28 and 32 channels out, 12.4 instead of 120 million multiplications. There is no
     activation inside.
 
-    Source: Szegedy et al., "Going deeper with convolutions", 2015, as the lecture simplifies it: a mean pool where the
-    paper has a maximum. The levels are `branch1x1`, `branch5x5.0`, `branch5x5.1`, `branch3x3.0` to `.2`, `pool.1`.
+    Source: Szegedy et al., "Going deeper with convolutions", 2015, as a lecture simplifies it: average pooling where
+    the paper has max pooling. The parameters are `branch1x1`, `branch5x5.0`, `branch5x5.1`, `branch3x3.0` to `.2`,
+    `pool.1`.
 
     >>> import torch
     >>> from funcdl import random

@@ -10,8 +10,8 @@ def lenet(classes: int = 10) -> Layer:
     """Two convolutions of 5 x 5, each with a pool, and one linear layer: images in, logits out.
 
     For images of (batch, 1, 28, 28) and 10 classes: 320 features after `flatten`, 8,490 parameters, in `conv1 conv2
-    fc`. As in the lecture that it comes from, the pool stands before the activation: a ReLU commutes with a maximum,
-    and there is a quarter of it left to do.
+    fc`. As in the lecture it comes from, the pool is before the activation: ReLU commutes with max pooling, and then
+    has only a quarter of the elements.
 
     Args:
         classes: the number of classes.

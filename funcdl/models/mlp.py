@@ -12,14 +12,15 @@ from funcdl.nn import Layer
 
 
 def mlp(*widths: int, activation: Layer | Callable[[Tensor], Any] | None = None) -> Layer:
-    """Linear layers of these widths, with an activation between them: `W3 a(W2 a(W1 x))` for three, with biases.
+    """A multilayer perceptron, with an activation between its layers: `W3 a(W2 a(W1 x))` for three, with biases.
 
     Args:
         *widths: the number of outputs of each layer, the last of them the model's; at least one.
-        activation: a layer or a function, `nn.relu()` by default. None follows the last layer: outputs are logits.
+        activation: a layer or a function, `nn.relu()` by default. There is none after the last layer: outputs are
+            logits.
 
-    Input (batch, ...), of which all but the batch is flattened; output (batch, widths[-1]). The levels are numbered as
-    in `torch.nn.Sequential(Flatten(), Linear(...), ReLU(), Linear(...))`, so the weights are in 1, 3, 5, ...
+    Input (batch, ...), of which all but the batch is flattened; output (batch, widths[-1]). Layers are numbered as in
+    `torch.nn.Sequential(Flatten(), Linear(...), ReLU(), Linear(...))`, so those with weights are 1, 3, 5, ...
 
     Raises:
         ValueError: there are no widths.

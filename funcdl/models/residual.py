@@ -1,4 +1,4 @@
-"""Residual blocks without and with all that was tried on their identity path, and the lecture's network of two."""
+"""Residual blocks with variants of the shortcut, and a network of two of them for digits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Variant = Literal[
 ]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
-Gated = tuple[tuple[Tensor, Tensor], Tensor]  # what a gate gives: its logits and x; and the residual
+Gated = tuple[tuple[Tensor, Tensor], Tensor]  # the gate's logits and x; and the residual
 
 
 def residual_block(channels: int, variant: Variant = "original", *, gate_bias: float = -6.0) -> Layer:
@@ -34,7 +34,7 @@ def residual_block(channels: int, variant: Variant = "original", *, gate_bias: f
 
     Args:
         channels: of the input, and so of the output.
-        variant: what happens on the way of `x` and after the addition; `W1`, `W2` are the convolutions:
+        variant: of the shortcut and of what follows the addition; `W1` and `W2` are the convolutions:
 
             - "original": `relu(F + x)`
             - "scaled": `relu(0.5 F + 0.5 x)`; "scaled-shortcut": `relu(F + 0.5 x)`
@@ -46,17 +46,17 @@ def residual_block(channels: int, variant: Variant = "original", *, gate_bias: f
             - "relu-before-add": `relu(F) + x`
             - "relu-preactivation": `x + BN(W2 relu(BN(W1 relu(x))))`
             - "full-preactivation": `x + W2 relu(BN(W1 relu(BN(x))))`
-        gate_bias: where `b` starts. At -6 a gate begins by letting `x` pass, which is what makes the gates train.
+        gate_bias: the initial `b`. At -6 the gates start by passing `x`, without which they do not train.
 
-    Levels: `conv1 conv2`, with `bn1 bn2` in the preactivated ones, `gate.conv`, `shortcut` or `bn`.
+    Parameters: `conv1 conv2`, with `bn1 bn2` in the preactivation variants, `gate.conv`, `shortcut` or `bn`.
 
     Raises:
         ValueError: there is no such variant.
 
     Source: He et al., "Identity mappings in deep residual networks", 2016. Its test errors of ResNet-110 on CIFAR-10,
     in the order above: 6.61 %; 12.35; no convergence; 8.70; 6.91 (12.86 with `gate_bias=0`); 12.22; no convergence;
-    8.17; 7.84; 6.71; 6.37. As in the lecture there is no batch norm but where it is named; the paper has one after
-    every convolution.
+    8.17; 7.84; 6.71; 6.37. As in the lecture there are only the batch norms named here; the paper has one after every
+    convolution.
 
     >>> import torch
     >>> from funcdl import random, tree
@@ -65,7 +65,7 @@ def residual_block(channels: int, variant: Variant = "original", *, gate_bias: f
     4640
     """
     if variant not in VARIANTS:
-        raise ValueError(f"residual_block: expected a variant out of {', '.join(VARIANTS)}, got {variant!r}")
+        raise ValueError(f"residual_block: expected a variant of {', '.join(VARIANTS)}, got {variant!r}")
     conv1, conv2, bn = nn.conv2d(channels, 3, padding=1), nn.conv2d(channels, 3, padding=1), nn.batch_norm2d()
     conv1x1, relu = nn.conv2d(channels, 1), nn.relu()
     gate = nn.parallel(conv=nn.conv2d(channels, 1, bias_init=constant(gate_bias)), x=nn.identity())

@@ -1,4 +1,4 @@
-"""Residual networks for photographs."""
+"""ResNets: residual networks for images."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from funcdl.nn.initializers import kaiming_normal
 
 
 def resnet18(classes: int = 1000) -> Layer:
-    """A residual network of 18 layers with weights: photographs in, logits out. 11,689,512 parameters.
+    """A residual network of 18 layers with weights: images in, logits out. 11,689,512 parameters.
 
     Args:
         classes: the number of classes.
 
-    Input (batch, 3, height, width), 224 x 224 in the paper and any size from 32 here, since what is left of it is
+    Input (batch, 3, height, width), 224 x 224 in the paper and any size from 32 here, since the last feature map is
     averaged; output (batch, classes).
 
     Source: He et al., "Deep residual learning for image recognition", 2016. Equals `torchvision.models.resnet18`, names
@@ -49,7 +49,7 @@ def _resnet(depths: Sequence[int], classes: int, *, bottleneck: bool) -> Layer:
     stages = {}
     for number, depth in enumerate(depths, 1):
         width, stride = 64 * 2 ** (number - 1), 1 if number == 1 else 2
-        projected = bottleneck or number > 1  # the first block of a stage changes the channels, or the size, of x
+        projected = bottleneck or number > 1  # the first block of a stage changes channels or size
         blocks = [_block(width, stride if i == 0 else 1, bottleneck, projected and i == 0) for i in range(depth)]
         stages[f"layer{number}"] = nn.serial(*blocks)
     return nn.serial(

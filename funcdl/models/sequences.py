@@ -1,4 +1,4 @@
-"""Recurrent networks that classify sequences, or each of their steps."""
+"""Recurrent networks for sequences: classifiers, a letter model, and helpers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Recurrence = Literal["rnn", "gru", "lstm"]
 
 
 def name_classifier(classes: int, characters: int = 128, hidden_size: int = 100) -> Layer:
-    """Classifies words by their letters: an embedding, two layers of a bidirectional `gru`, and a linear layer.
+    """A classifier of words by their letters: an embedding, two layers of a bidirectional `gru`, and a linear layer.
 
-    What is classified is the last state of the second layer in both directions, backward before forward.
+    The linear layer reads the last states of the second layer, backward direction first.
 
     Args:
-        classes: how many there are.
-        characters: how many different numbers of letters there are.
+        classes: the number of classes.
+        characters: the number of different characters.
         hidden_size: the size of the embedding and of each state.
 
     Inputs: a dict of `input`, int64 (batch, time), and `lengths`, int64 (batch,). Output: logits (batch, classes).
@@ -43,15 +43,15 @@ def name_classifier(classes: int, characters: int = 128, hidden_size: int = 100)
 
 
 def phrase_classifier(classes: int, words: int, size: int = 64, dropout: float = 0.5) -> Layer:
-    """Classifies phrases by their words: an embedding, a bidirectional `lstm`, dropout and a linear layer.
+    """A classifier of phrases by their words: an embedding, a bidirectional `lstm`, dropout and a linear layer.
 
-    What is classified is the last output in both directions, forward before backward.
+    The linear layer reads the last states of both directions, forward first.
 
     Args:
-        classes: how many there are.
-        words: how many different numbers of words there are. Number 0, the padding, has an embedding of zeros.
+        classes: the number of classes.
+        words: the size of the vocabulary. Word 0, the padding, has an embedding of zeros.
         size: of the embedding and of each state.
-        dropout: the probability of a zero among what is classified, while training.
+        dropout: the probability of a zero in the input of the linear layer, in training.
 
     Inputs: a dict of `input`, int64 (batch, time), and `lengths`, int64 (batch,). Output: logits (batch, classes).
 
@@ -71,10 +71,10 @@ def phrase_classifier(classes: int, words: int, size: int = 64, dropout: float =
 
 
 def row_classifier(classes: int = 10, hidden_size: int = 64) -> Layer:
-    """Classifies pictures by their rows, read from top to bottom by an `lstm`: its last output, and a linear layer.
+    """A classifier of images by their rows: an `lstm` reads them from top to bottom, a linear layer its last output.
 
     Args:
-        classes: how many there are.
+        classes: the number of classes.
         hidden_size: the size of a state.
 
     Inputs (batch, rows, columns), output logits (batch, classes).
@@ -92,11 +92,11 @@ def row_classifier(classes: int = 10, hidden_size: int = 64) -> Layer:
 def letter_model(
     recurrence: Recurrence, letters: int, embedding_size: int, hidden_size: int, num_layers: int = 1
 ) -> Layer:
-    """Gives letters for letters: an embedding, a recurrent network and a linear layer at each step.
+    """A model of letter sequences: an embedding, a recurrent network, and a linear layer at each step.
 
     Args:
         recurrence: "rnn", "gru" or "lstm".
-        letters: how many different ones there are.
+        letters: the number of different letters.
         embedding_size: the size of a letter's embedding.
         hidden_size: the size of a state.
         num_layers: of the recurrent network.
@@ -108,20 +108,20 @@ def letter_model(
     >>> list(params), params["fc"]["weight"].shape
     (['emb', 'rnn', 'fc'], torch.Size([4, 8]))
     """
-    makers: dict[str, Callable[..., Layer]] = {"rnn": nn.rnn, "gru": nn.gru, "lstm": nn.lstm}
+    constructors: dict[str, Callable[..., Layer]] = {"rnn": nn.rnn, "gru": nn.gru, "lstm": nn.lstm}
     return nn.serial(
         emb=nn.embedding(letters, embedding_size),
-        rnn=makers[recurrence](hidden_size, num_layers, batch_first=True),
+        rnn=constructors[recurrence](hidden_size, num_layers, batch_first=True),
         outputs=lambda results: results[0],
         fc=nn.linear(letters),
     )
 
 
 def unrolled(cell: Layer) -> Layer:
-    """Applies a cell, whose outputs are its states, step by step along dimension 1: all states.
+    """Applies a recurrent cell, whose outputs are its states, along dimension 1; returns all states.
 
     Args:
-        cell: such as `nn.rnn_cell(4)`, of the inputs `(x, h)`; its parameters stand at this layer's.
+        cell: such as `nn.rnn_cell(4)`, of the inputs `(x, h)`; its parameters are this layer's.
 
     Inputs (batch, time, inputs), output (batch, time, hidden).
 
@@ -145,11 +145,11 @@ def unrolled(cell: Layer) -> Layer:
 
 
 def at(entry: str, layer: Layer) -> Layer:
-    """Applies a layer to one entry of a dict, and leaves the others.
+    """Applies a layer to one entry of a dict, and returns the others unchanged.
 
     Args:
-        entry: whose value the layer replaces.
-        layer: its parameters stand at this layer's.
+        entry: the key of the layer's input, which its output replaces.
+        layer: its parameters are this layer's.
 
     >>> doubled = at("input", nn.stateless(lambda x: 2 * x))
     >>> doubled({}, {"input": torch.tensor([1, 2]), "lengths": torch.tensor(2)})

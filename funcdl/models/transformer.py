@@ -1,4 +1,4 @@
-"""A classifier of sequences by self-attention."""
+"""A transformer that classifies sequences of tokens."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def transformer_classifier(
     dropout: float = 0.1,
     max_length: int = 512,
 ) -> Layer:
-    """Embeds tokens and their positions, lets them attend to each other, and classifies the mean: logits out.
+    """A transformer encoder of tokens with learned positions, and a linear classifier of the mean: logits out.
 
     Args:
-        vocabulary: the number of different tokens, with token 0, which fills up short sequences: it is attended to by
-            none, and left out of the mean.
+        vocabulary: the number of different tokens, including the padding token 0, which is masked in attention and left
+            out of the mean.
         classes: the number of classes.
         d_model: the size of an embedding; `nhead` divides it.
         nhead: the number of heads.
@@ -40,8 +40,8 @@ def transformer_classifier(
         dropout: the probability of a zero in the encoder.
         max_length: the number of positions there is an embedding for.
 
-    Input (batch, time), integers in [0, vocabulary), with at least one that is not 0 in each sequence; output (batch,
-    classes). Levels: `embedding`, `position`, `encoder.layers.0`, ..., `fc`.
+    Input (batch, time), integers in [0, vocabulary), at least one of them not 0 in each sequence; output (batch,
+    classes). Parameters: `embedding`, `position`, `encoder.layers.0`, ..., `fc`.
 
     Raises:
         ValueError: by `init` and `apply`, when a sequence is longer than `max_length`, or what the layers raise.
@@ -62,7 +62,7 @@ def transformer_classifier(
         ("fc", nn.linear(classes)),
     ]
 
-    def through(tokens: Tensor, call: Callable[[int, Tree], Tensor]) -> Tensor:
+    def forward(tokens: Tensor, call: Callable[[int, Tree], Tensor]) -> Tensor:
         time = tokens.shape[-1]
         if time > max_length:
             raise ValueError(
@@ -72,21 +72,21 @@ def transformer_classifier(
         padded = tokens == _PADDING
         x = call(0, tokens) + call(1, torch.arange(time, device=tokens.device))
         x = call(2, {"src": x, "src_key_padding_mask": padded})
-        kept = (~padded).unsqueeze(-1).to(x.dtype)
-        return call(3, (x * kept).sum(1) / kept.sum(1))
+        mask = (~padded).unsqueeze(-1).to(x.dtype)
+        return call(3, (x * mask).sum(1) / mask.sum(1))
 
     def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
         params: Params = {}
         buffers: Buffers = {}
         keys = child_keys(key, len(children))
-        through(on_meta(x), lambda i, part: init_child(*children[i], params, buffers, keys[i], part))
+        forward(on_meta(x), lambda i, part: init_child(*children[i], params, buffers, keys[i], part))
         return params, buffers
 
     def apply(
         params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Tensor, Buffers]:
         keys = child_keys(key, len(children))
-        y = through(x, lambda i, part: apply_child(*children[i], params, buffers, {}, part, keys[i], train))
+        y = forward(x, lambda i, part: apply_child(*children[i], params, buffers, {}, part, keys[i], train))
         return y, buffers
 
     return Layer(init, apply)

@@ -7,7 +7,7 @@ from funcdl.nn import Layer
 from funcdl.nn.initializers import kaiming_normal, normal, zeros
 
 _CHANNELS = (64, 128, 256, 512, 512)
-_CONVOLUTIONS = {  # at each size of the image, by the number of layers with weights; three more are linear
+_CONVOLUTIONS = {  # depth -> number of convolutions of each group; three more layers are linear
     11: (1, 1, 2, 2, 2),
     13: (2, 2, 2, 2, 2),
     16: (2, 2, 3, 3, 3),
@@ -16,7 +16,7 @@ _CONVOLUTIONS = {  # at each size of the image, by the number of layers with wei
 
 
 def vgg(depth: int, classes: int = 1000, *, batch_norm: bool = False, dropout: float = 0.5) -> Layer:
-    """Convolutions of 3 x 3 in five groups, each with a pool, and three linear layers: photographs in, logits out.
+    """Convolutions of 3 x 3 in five groups, each with a pool, and three linear layers: images in, logits out.
 
     Args:
         depth: the number of layers with weights: 11, 13, 16 or 19.
@@ -24,7 +24,7 @@ def vgg(depth: int, classes: int = 1000, *, batch_norm: bool = False, dropout: f
         batch_norm: whether each convolution is followed by a batch norm.
         dropout: the probability of a zero, after the first two linear layers.
 
-    Input (batch, 3, height, width), 224 x 224 in the paper and any size from 32 here, since what is left of it is
+    Input (batch, 3, height, width), 224 x 224 in the paper and any size from 32 here, since the last feature map is
     pooled to 7 x 7; output (batch, classes).
 
     Raises:
@@ -45,7 +45,7 @@ def vgg(depth: int, classes: int = 1000, *, batch_norm: bool = False, dropout: f
     features: list[Layer] = []
     for channels, count in zip(_CHANNELS, _CONVOLUTIONS[depth], strict=True):
         for _ in range(count):
-            features.append(nn.conv2d(channels, 3, padding=1, weight_init=_of_conv, bias_init=zeros))
+            features.append(nn.conv2d(channels, 3, padding=1, weight_init=_conv_init, bias_init=zeros))
             features += [nn.batch_norm2d(), nn.relu()] if batch_norm else [nn.relu()]
         features.append(nn.max_pool2d(2))
     return nn.serial(
@@ -64,7 +64,7 @@ def vgg(depth: int, classes: int = 1000, *, batch_norm: bool = False, dropout: f
     )
 
 
-_of_conv = kaiming_normal(mode="fan_out", nonlinearity="relu")
+_conv_init = kaiming_normal(mode="fan_out", nonlinearity="relu")
 
 
 def _linear(width: int) -> Layer:

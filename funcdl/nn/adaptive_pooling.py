@@ -1,4 +1,4 @@
-"""Pooling to a given size, whatever the size of the input."""
+"""Adaptive pooling: to a given output size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Size = int | Sequence[int | None] | None
 
 
 def adaptive_avg_pool1d(output_size: Size) -> Layer:
-    """Takes means over a sequence such that `output_size` points result: `adaptive_avg_pool2d` with one axis, `length`.
+    """Average pooling of a sequence to `output_size` points: `adaptive_avg_pool2d` with one axis, `length`.
 
     Equals `torch.nn.AdaptiveAvgPool1d`.
 
@@ -26,18 +26,18 @@ def adaptive_avg_pool1d(output_size: Size) -> Layer:
 
 
 def adaptive_avg_pool2d(output_size: Size) -> Layer:
-    """Takes means over an image, channel by channel, such that an image of a given size results.
+    """Average pooling of an image to a given size, for each channel.
 
-    Point i of an axis of n, out of a size of s, is the mean of the points from `floor(i * s / n)` to, but not with,
+    Along an axis of size s, output point i of n is the mean of the points from `floor(i * s / n)` up to, but without,
     `ceil((i + 1) * s / n)`.
 
     Args:
-        output_size: as one number or (height, width); None keeps the size of the axis. 1 takes the mean of all.
+        output_size: one number or (height, width); None keeps the size of the axis, 1 is the mean over it.
 
     Input (batch, channels, height, width) or (channels, height, width), output likewise.
 
     Raises:
-        ValueError: another number of sizes, a size below 1, or an input of another rank or without points.
+        ValueError: another number of sizes, a size below 1, or an input of another rank or of size 0.
 
     Equals `torch.nn.AdaptiveAvgPool2d`.
 
@@ -49,7 +49,7 @@ def adaptive_avg_pool2d(output_size: Size) -> Layer:
 
 
 def adaptive_avg_pool3d(output_size: Size) -> Layer:
-    """Takes means over a volume such that a given size results: `adaptive_avg_pool2d` with (depth, height, width).
+    """Average pooling of a volume to a given size: `adaptive_avg_pool2d` with (depth, height, width).
 
     Equals `torch.nn.AdaptiveAvgPool3d`.
 
@@ -61,7 +61,7 @@ def adaptive_avg_pool3d(output_size: Size) -> Layer:
 
 
 def adaptive_max_pool1d(output_size: Size) -> Layer:
-    """As `adaptive_avg_pool1d`, but takes the largest value. Equals `torch.nn.AdaptiveMaxPool1d`, without its indices.
+    """As `adaptive_avg_pool1d`, with the maximum. Equals `torch.nn.AdaptiveMaxPool1d`, without its indices.
 
     >>> import torch
     >>> adaptive_max_pool1d(2)({}, torch.arange(5.0).view(1, 5))
@@ -71,7 +71,7 @@ def adaptive_max_pool1d(output_size: Size) -> Layer:
 
 
 def adaptive_max_pool2d(output_size: Size) -> Layer:
-    """As `adaptive_avg_pool2d`, but takes the largest value. Equals `torch.nn.AdaptiveMaxPool2d`, without its indices.
+    """As `adaptive_avg_pool2d`, with the maximum. Equals `torch.nn.AdaptiveMaxPool2d`, without its indices.
 
     >>> import torch
     >>> adaptive_max_pool2d(1)({}, torch.arange(6.0).view(1, 2, 3))
@@ -81,7 +81,7 @@ def adaptive_max_pool2d(output_size: Size) -> Layer:
 
 
 def adaptive_max_pool3d(output_size: Size) -> Layer:
-    """As `adaptive_avg_pool3d`, but takes the largest value. Equals `torch.nn.AdaptiveMaxPool3d`, without its indices.
+    """As `adaptive_avg_pool3d`, with the maximum. Equals `torch.nn.AdaptiveMaxPool3d`, without its indices.
 
     >>> import torch
     >>> adaptive_max_pool3d((None, 1, 1))({}, torch.arange(8.0).view(1, 2, 2, 2)).flatten()

@@ -18,7 +18,7 @@ from funcdl.nn.named_inputs import named_inputs
 from funcdl.nn.validation import check_dtype, check_whole, entry
 from funcdl.tree import Tree
 
-NAMES = ("query", "key", "value", "key_padding_mask", "attn_mask")
+INPUTS = ("query", "key", "value", "key_padding_mask", "attn_mask")
 
 
 def multihead_attention(
@@ -35,34 +35,34 @@ def multihead_attention(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    r"""Averages values with weights that tell how well their keys fit a query, once for each head.
+    r"""Multi-head attention: averages values, weighted by how well their keys match a query, in each head.
 
     Queries, keys and values are projected to E features, the size of a query, and split among the heads, each of
-    d = E / num_heads. A head gives `softmax(q k^T / sqrt(d) + mask) v`; joined, the heads are projected once more.
+    size d = E / num_heads. A head computes `softmax(q k^T / sqrt(d) + mask) v`; the concatenated heads are projected.
 
     Args:
-        num_heads: how many; divides E.
+        num_heads: the number of heads; divides E.
         dropout: the probability of a zero among the weights, while training.
         bias: whether the projections add one.
         add_bias_kv: whether to add a learned key and value to each sequence.
         add_zero_attn: whether to add a key and value of zeros to each sequence.
         batch_first: whether sequences are (batch, time, E) instead of (time, batch, E).
-        need_weights: whether the weights are returned too. Without them it is `F.scaled_dot_product_attention`, which
-            is faster and needs no memory for them (but while training with dropout, whose mask follows from the key).
+        need_weights: whether the weights are returned too. Without them it uses `F.scaled_dot_product_attention`, which
+            is faster and needs less memory (except in training with dropout, whose mask is drawn from the key).
         average_attn_weights: whether these weights are averaged over the heads.
-        is_causal: whether query number i sees only the keys up to number i, besides what the masks say.
+        is_causal: whether query i attends only to keys 0 to i, in addition to the masks.
         weight_init: draws the weights, each of shape (outputs, inputs); by default `xavier_uniform()` for the inner
-            projections (those of query, key and value are one matrix if they are of one size) and
+            projections (one matrix for query, key and value if they have the same size) and
             U(-1/sqrt(E), 1/sqrt(E)) for the outer.
         bias_init: draws the biases; zeros by default.
 
     Inputs, as a tuple or a dict, or a tensor that is query, key and value:
         - `query` (L, batch, E), `key` (S, batch, kdim), `value` (S, batch, vdim), or all without the batch; `key` is
           the query and `value` the key by default;
-        - `key_padding_mask` (batch, S), True where a key is not to be seen;
+        - `key_padding_mask` (batch, S), True where a key is ignored;
         - `attn_mask` (L, S) or (batch * num_heads, L, S), likewise. Floating masks are added to the scores instead.
 
-    A query that sees no key at all gives weights of zero, so that a head gives zeros, and no gradient flows through it.
+    A query that attends to no key has weights of zero: its heads are zero, and no gradient flows through it.
 
     Returns `(output, weights)`, (L, batch, E) and (batch, L, S), or (batch, num_heads, L, S) if not averaged; the
     output alone unless `need_weights`.
@@ -73,8 +73,8 @@ def multihead_attention(
         TypeError: by `apply`, when an input has another dtype than the parameters, or a mask is of integers.
 
     Source: Vaswani et al., "Attention is all you need", 2017. Equals `torch.nn.MultiheadAttention`, whose `forward`
-    has the last options but `is_causal`, there a hint that needs a mask, and needs no more than here to be given.
-    Without weights its kernel knows no derivative of a gradient that has been taken, as is said at `rnn`.
+    takes these options; its `is_causal` is a hint that needs a mask, here it is all that is needed. Without weights the
+    fused kernel has no second derivative of a gradient already computed; see `rnn`.
 
     >>> layer = multihead_attention(2, batch_first=True, need_weights=False, is_causal=True)
     >>> params, buffers = layer.init(random.key(0), torch.empty(5, 7, 4, device="meta"))
@@ -93,34 +93,34 @@ def multihead_attention(
         query, keys, values, _ = read(x)
         size, dtype = query.shape[-1], query.dtype if query.dtype.is_floating_point else torch.get_default_dtype()
         draw, draw_bias = weight_init or xavier_uniform(), bias_init or zeros
-        slots = random.split(key, 7).unbind()
+        param_keys = random.split(key, 7).unbind()
         params: Params = {}
         if keys.shape[-1] == values.shape[-1] == size:
-            params["in_proj_weight"] = draw(slots[0], (3 * size, size), dtype)
+            params["in_proj_weight"] = draw(param_keys[0], (3 * size, size), dtype)
         else:
-            for letter, slot, part in zip("qkv", slots, (query, keys, values), strict=False):
-                params[f"{letter}_proj_weight"] = draw(slot, (size, part.shape[-1]), dtype)
+            for letter, param_key, part in zip("qkv", param_keys, (query, keys, values), strict=False):
+                params[f"{letter}_proj_weight"] = draw(param_key, (size, part.shape[-1]), dtype)
         if bias:
-            params["in_proj_bias"] = draw_bias(slots[3], (3 * size,), dtype)
+            params["in_proj_bias"] = draw_bias(param_keys[3], (3 * size,), dtype)
         params["out_proj"] = weight_and_bias(
-            slots[4], (size, size), dtype, bias=bias, weight_init=weight_init, bias_init=draw_bias
+            param_keys[4], (size, size), dtype, bias=bias, weight_init=weight_init, bias_init=draw_bias
         )
         if add_bias_kv:
-            for letter, slot in zip("kv", slots[5:], strict=True):
-                params[f"bias_{letter}"] = xavier_normal()(slot, (1, 1, size), dtype)
+            for letter, param_key in zip("kv", param_keys[5:], strict=True):
+                params[f"bias_{letter}"] = xavier_normal()(param_key, (1, 1, size), dtype)
         return params, {}
 
     def apply(
         params: Params, buffers: Buffers, x: Tree, *, key: Tensor | None = None, train: bool = False
     ) -> tuple[Tree, Buffers]:
         query, keys, values, masks = read(x)
-        outer = entry(name, entry(name, params, "out_proj"), "weight")
+        out_weight = entry(name, entry(name, params, "out_proj"), "weight")
         for part in (query, keys, values):
-            check_dtype(name, part, outer)
+            check_dtype(name, part, out_weight)
         batched = query.ndim == 3
-        size = outer.shape[0]
-        inner_bias = entry(name, params, "in_proj_bias") if bias else None
-        q, k, v = _project(name, params, inner_bias, query, keys, values)
+        size = out_weight.shape[0]
+        in_bias = entry(name, params, "in_proj_bias") if bias else None
+        q, k, v = _project(name, params, in_bias, query, keys, values)
         if not batched:
             q, k, v = q.unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0)
         elif not batch_first:
@@ -135,24 +135,24 @@ def multihead_attention(
         if add_zero_attn:
             k, v = (F.pad(a, (0, 0, 0, 1)) for a in (k, v))
         if mask is not None:
-            mask = F.pad(mask, (0, k.shape[2] - mask.shape[-1]))  # what was added is seen by all
-        blind = None  # queries that see no key
-        if mask is not None and any(given is not None for given in masks):
-            blind = (mask == -torch.inf).all(-1, keepdim=True)
-            mask = mask.masked_fill(blind, 0)
+            mask = F.pad(mask, (0, k.shape[2] - mask.shape[-1]))  # the added keys are never masked
+        fully_masked = None  # queries that attend to no key
+        if mask is not None and any(each is not None for each in masks):
+            fully_masked = (mask == -torch.inf).all(-1, keepdim=True)
+            mask = mask.masked_fill(fully_masked, 0)
         drops = train and dropout > 0
         if need_weights or drops or not first_order_only() or _is_recorded_below_grad(q, k, v):
             scores = (q * math.sqrt(num_heads / size)) @ k.transpose(-2, -1)
             weights = torch.softmax(scores if mask is None else scores + mask, -1)
-            weights = weights if blind is None else weights.masked_fill(blind, 0)
+            weights = weights if fully_masked is None else weights.masked_fill(fully_masked, 0)
             weights, _ = drop.apply({}, {}, weights, key=key, train=train)
             y = weights @ v
         else:
             y = F.scaled_dot_product_attention(q, k, v, mask)
-            y = y if blind is None else y.masked_fill(blind, 0)
+            y = y if fully_masked is None else y.masked_fill(fully_masked, 0)
         time_first = batched and not batch_first
         y = y.permute((2, 0, 1, 3) if time_first else (0, 2, 1, 3)).flatten(-2)
-        y = F.linear(y, outer, entry(name, params["out_proj"], "bias") if bias else None)
+        y = F.linear(y, out_weight, entry(name, params["out_proj"], "bias") if bias else None)
         y = y if batched else y.squeeze(0)
         if not need_weights:
             return y, buffers
@@ -160,7 +160,7 @@ def multihead_attention(
         return (y, weights if batched else weights.squeeze(0)), buffers
 
     def read(x: Tree) -> tuple[Tensor, Tensor, Tensor, list[Tensor | None]]:
-        inputs = named_inputs(name, x, NAMES)
+        inputs = named_inputs(name, x, INPUTS)
         query = inputs["query"]
         keys: Tensor = inputs.get("key", query)
         values: Tensor = inputs.get("value", keys)
@@ -181,11 +181,11 @@ def multihead_attention(
 def _project(
     name: str, params: Params, bias: Tensor | None, query: Tensor, keys: Tensor, values: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Projects query, key and value, equal ones by one product."""
+    """Projects query, key and value; those that are the same tensor by one matrix product."""
     if "in_proj_weight" not in params:
         missing = "q_proj_weight" not in params
         names = ["in_proj_weight"] if missing else [f"{letter}_proj_weight" for letter in "qkv"]
-        weights = [entry(name, params, given) for given in names]
+        weights = [entry(name, params, each) for each in names]
     elif query is keys is values:
         _check_sizes(name, (query,), (params["in_proj_weight"],))
         q, k, v = F.linear(query, params["in_proj_weight"], bias).chunk(3, -1)
@@ -212,14 +212,14 @@ def _check_sizes(name: str, inputs: tuple[Tensor, ...], weights: tuple[Tensor, .
 
 
 def _is_recorded_below_grad(*tensors: Tensor) -> bool:
-    """Whether the fused kernel would be differentiated twice, by `grad` and by plain autograd around it."""
+    """Whether the fused kernel would be differentiated by `grad` and by plain autograd around it."""
     return not in_graph() and functorch_is_active() and is_recorded(*tensors)
 
 
 def _joined_mask(
     name: str, masks: list[Tensor | None], q: Tensor, k: Tensor, num_heads: int, is_causal: bool
 ) -> Tensor | None:
-    """Returns what is added to the scores, broadcast to (batch, heads, L, S): minus infinity where not to look."""
+    """Returns what is added to the scores, broadcast to (batch, heads, L, S): minus infinity where masked."""
     batch, length, source = *q.shape[:2], k.shape[1]
     attn_mask, padding_mask = (None if mask is None else _additive(name, mask, q.dtype) for mask in masks)
     parts: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""Pooling by the mean or a power mean of each window."""
+"""Average pooling, and power-average (Lp) pooling."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Layer:
-    """Takes the mean of each window of a sequence: `avg_pool2d` with one axis, `length`, and no `divisor_override`.
+    """Average pooling of a sequence: `avg_pool2d` with one axis, `length`, and no `divisor_override`.
 
     Input (batch, channels, length) or (channels, length), output likewise.
 
@@ -31,7 +31,7 @@ def avg_pool1d(
     >>> avg_pool1d(2)({}, torch.tensor([[1.0, 5.0, 3.0, 2.0]]))
     tensor([[3.0000, 2.5000]])
     """
-    return _average("avg_pool1d", LENGTH, kernel_size, stride, padding, ceil_mode, F.avg_pool1d, count_include_pad)
+    return _average_pool("avg_pool1d", LENGTH, kernel_size, stride, padding, ceil_mode, F.avg_pool1d, count_include_pad)
 
 
 def avg_pool2d(
@@ -42,18 +42,18 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Layer:
-    """Takes the mean of each window of an image, channel by channel.
+    """Average pooling: the mean of each window of an image, for each channel.
 
-    A size of the output is `floor((size + 2 * padding - kernel_size) / stride) + 1`.
+    Each output size is `floor((size + 2 * padding - kernel_size) / stride) + 1`.
 
     Args:
-        kernel_size: of the window, as one number or (height, width), like the next two.
+        kernel_size: of the window, one number or (height, width), like the next two.
         stride: the step from one window to the next; `kernel_size` by default.
         padding: of zeros, added to both ends of each axis; at most half the kernel size.
-        ceil_mode: rounds the size of the output up, so that windows may stick out at the end; what sticks out of the
-            padding does not count.
-        count_include_pad: whether the zeros of the padding count.
-        divisor_override: what to divide the sum of a window by, in place of the number of points that count.
+        ceil_mode: whether output sizes are rounded up, so that the last windows may extend beyond the input; points
+            beyond the padding are not counted.
+        count_include_pad: whether the zeros of the padding are counted.
+        divisor_override: the divisor of a window's sum, instead of the number of points counted.
 
     Input (batch, channels, height, width) or (channels, height, width), output likewise.
 
@@ -66,7 +66,7 @@ def avg_pool2d(
     tensor([[[ 2.5000,  4.5000],
              [10.5000, 12.5000]]])
     """
-    return _average(
+    return _average_pool(
         "avg_pool2d", IMAGE, kernel_size, stride, padding, ceil_mode, F.avg_pool2d, count_include_pad, divisor_override
     )
 
@@ -79,7 +79,7 @@ def avg_pool3d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Layer:
-    """Takes the mean of each window of a volume: `avg_pool2d` with the axes depth, height and width.
+    """Average pooling of a volume: `avg_pool2d` with the axes depth, height and width.
 
     Input (batch, channels, depth, height, width) or (channels, depth, height, width), output likewise.
 
@@ -88,7 +88,7 @@ def avg_pool3d(
     >>> avg_pool3d((1, 2, 2))({}, torch.arange(8.0).view(1, 2, 2, 2)).flatten()
     tensor([1.5000, 5.5000])
     """
-    return _average(
+    return _average_pool(
         "avg_pool3d", VOLUME, kernel_size, stride, padding, ceil_mode, _avg_pool3d, count_include_pad, divisor_override
     )
 
@@ -99,7 +99,7 @@ def lp_pool1d(
     stride: int | Sequence[int] | None = None,
     ceil_mode: bool = False,
 ) -> Layer:
-    """Takes the p-norm of each window of a sequence: `lp_pool2d` with one axis, `length`, instead of two.
+    """Lp pooling of a sequence: `lp_pool2d` with one axis, `length`, instead of two.
 
     Input (batch, channels, length) or (channels, length), output likewise.
 
@@ -108,7 +108,7 @@ def lp_pool1d(
     >>> lp_pool1d(2, 2)({}, torch.tensor([[3.0, 4.0, 5.0, 12.0]]))
     tensor([[ 5., 13.]])
     """
-    return _norm("lp_pool1d", LENGTH, norm_type, kernel_size, stride, ceil_mode, F.avg_pool1d)
+    return _lp_pool("lp_pool1d", LENGTH, norm_type, kernel_size, stride, ceil_mode, F.avg_pool1d)
 
 
 def lp_pool2d(
@@ -117,16 +117,16 @@ def lp_pool2d(
     stride: int | Sequence[int] | None = None,
     ceil_mode: bool = False,
 ) -> Layer:
-    """Takes the p-norm of each window of an image, channel by channel: `(sum of x**p)**(1/p)`, for p of `norm_type`.
+    """Lp pooling: the p-norm of each window of an image, `(sum of x**p)**(1/p)`, with p = `norm_type`.
 
-    A negative sum, which an odd p may give, has no root: the output there is not a number.
+    A negative sum, possible for odd p, has no root: the output is NaN.
 
     Args:
         norm_type: the power p, above 0. 1 is the sum; the larger, the closer to the maximum.
-        kernel_size: of the window, as one number or (height, width), like the stride.
+        kernel_size: of the window, one number or (height, width), like the stride.
         stride: the step from one window to the next; `kernel_size` by default.
-        ceil_mode: rounds the size of the output up, so that windows may stick out at the end; their sum is scaled up to
-            the full number of points.
+        ceil_mode: whether output sizes are rounded up, so that the last windows may extend beyond the input; their sums
+            are scaled to the full number of points.
 
     Input (batch, channels, height, width) or (channels, height, width), output likewise.
 
@@ -138,7 +138,7 @@ def lp_pool2d(
     >>> lp_pool2d(2, 2)({}, torch.full((1, 2, 2), 3.0))
     tensor([[[6.]]])
     """
-    return _norm("lp_pool2d", IMAGE, norm_type, kernel_size, stride, ceil_mode, F.avg_pool2d)
+    return _lp_pool("lp_pool2d", IMAGE, norm_type, kernel_size, stride, ceil_mode, F.avg_pool2d)
 
 
 def lp_pool3d(
@@ -147,7 +147,7 @@ def lp_pool3d(
     stride: int | Sequence[int] | None = None,
     ceil_mode: bool = False,
 ) -> Layer:
-    """Takes the p-norm of each window of a volume: `lp_pool2d` with the axes depth, height and width.
+    """Lp pooling of a volume: `lp_pool2d` with the axes depth, height and width.
 
     Input (batch, channels, depth, height, width) or (channels, depth, height, width), output likewise.
 
@@ -156,10 +156,10 @@ def lp_pool3d(
     >>> lp_pool3d(1, 2)({}, torch.ones(1, 2, 2, 2))
     tensor([[[[8.]]]])
     """
-    return _norm("lp_pool3d", VOLUME, norm_type, kernel_size, stride, ceil_mode, _avg_pool3d)
+    return _lp_pool("lp_pool3d", VOLUME, norm_type, kernel_size, stride, ceil_mode, _avg_pool3d)
 
 
-def _average(
+def _average_pool(
     constructor: str,
     axes: tuple[str, ...],
     kernel_size: int | Sequence[int],
@@ -179,8 +179,8 @@ def _average(
     ) -> Tensor:
         if not ceil_mode or not count_include_pad or divisor:
             return pool(x, kernel, strides, pads, ceil_mode, count_include_pad, *divisor)
-        # Compiled, the gradient of a window that sticks out is right only where the padding does not count (pytorch
-        # issue 198119): so make the padding part of the input. A window that would begin in its end is dropped.
+        # Compiled, the gradient of a window that extends beyond the input is right only if the padding is not counted
+        # (pytorch issue 198119): so make the padding part of the input, and drop windows that start in its end.
         sizes = x.shape[-len(kernel) :]
         x = F.pad(x, [side for pad in reversed(pads) for side in (pad, pad)]) if any(pads) else x
         y = pool(x, kernel, strides, 0, True, False)
@@ -190,7 +190,7 @@ def _average(
     return window_pool(constructor, axes, kernel_size, stride, padding, ceil_mode, mean)
 
 
-def _norm(
+def _lp_pool(
     constructor: str,
     axes: tuple[str, ...],
     norm_type: float,
@@ -207,15 +207,15 @@ def _norm(
     def norm(
         x: Tensor, kernel: tuple[int, ...], strides: tuple[int, ...], pads: tuple[int, ...], ceil_mode: bool
     ) -> Tensor:
-        mean = pool(x**norm_type, kernel, strides, pads, ceil_mode, False)  # False: as in avg_pool when compiled
+        mean = pool(x**norm_type, kernel, strides, pads, ceil_mode, False)  # False: see _average
         total = torch.sign(mean) * torch.relu(mean.abs()) * math.prod(kernel)  # 0 has gradient 0
-        return total.sqrt() if norm_type == 2 else total ** (1 / norm_type)  # compiled, a power takes thrice the time
+        return total.sqrt() if norm_type == 2 else total ** (1 / norm_type)  # compiled, sqrt is three times as fast
 
     description = f"{norm_type}, {kernel_size}"
     return window_pool(constructor, axes, kernel_size, stride, 0, ceil_mode, norm, description=description)
 
 
 def _avg_pool3d(x: Tensor, *arguments: Any) -> Tensor:
-    """The CPU kernel of the mean over volumes takes no half types."""
+    """Average pooling of volumes in half precision too, for which torch has no CPU kernel."""
     half = x.device.type == "cpu" and x.dtype in (torch.float16, torch.bfloat16)
     return F.avg_pool3d(x.float() if half else x, *arguments).to(x.dtype)

@@ -1,4 +1,4 @@
-"""Normalization by the statistics of a batch, with running averages of them for when there is none."""
+"""Batch normalization: by the statistics of the batch in training, by their running averages in evaluation."""
 
 from __future__ import annotations
 
@@ -27,30 +27,29 @@ def batch_norm1d(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """Shifts and scales each channel to mean 0 and variance 1, then by what is learned.
+    """Batch normalization: standardizes each channel, then applies a learned weight and bias.
 
-    `y = (x - mean) / sqrt(var + eps) * weight + bias`. While training, `mean` and `var` (biased) are those of the batch
-    over all but the channels, and the buffers move towards them: `running = (1 - momentum) * running + momentum * new`,
-    with the unbiased variance. When not training, they are the running ones.
+    `y = (x - mean) / sqrt(var + eps) * weight + bias`. In training, `mean` and `var` (biased) are taken over the batch
+    and all positions, and update the buffers: `running = (1 - momentum) * running + momentum * new`, with the unbiased
+    variance. In evaluation, they are the running ones.
 
     Args:
         eps: added to the variance.
-        momentum: the weight of the new batch; None for the plain average of all batches so far.
+        momentum: the weight of the new batch; None for the average of all batches so far.
         affine: whether there is a weight, and with `bias` a bias, for each channel.
         track_running_stats: whether there are buffers `running_mean`, `running_var` and `num_batches_tracked`. Without
-            them the statistics are always those of the batch.
+            them the batch statistics are always used.
         bias: whether an affine layer adds one.
         weight_init: draws the weight, of shape (channels,); ones by default.
         bias_init: draws the bias, of shape (channels,); zeros by default.
 
     Input (batch, channels) or (batch, channels, length), output likewise. The new buffers are a result of `apply`, and
-    no gradient flows into them. A batch of none leaves all but their number as it was. Under `vmap`, every member has
+    no gradient flows into them. An empty batch changes only `num_batches_tracked`. Under `vmap`, every member has
     statistics of its own.
 
     Raises:
         ValueError: `eps` is negative or `momentum` not from 0 to 1; by `init` and `apply`, when the input has the wrong
-            rank or number of channels; or by `apply`, when a batch has only one value per channel to take the variance
-            of.
+            rank or number of channels; or by `apply`, when a batch has only one value per channel.
         TypeError: by `apply`, when the input has another dtype than the layer.
 
     Source: Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate
@@ -128,17 +127,17 @@ def channel_norm(
     *,
     of_sample: bool,
 ) -> Layer:
-    """Normalization by the statistics of each channel: those of the batch, or of each sample of it."""
+    """Batch normalization of each channel or, with `of_sample`, instance normalization."""
     name = f"{constructor}()"
     check_numbers(name, 0, eps=eps)
     if momentum is not None or of_sample:
         check_numbers(name, 0, 1, momentum=momentum)
     image = f"channels, {', '.join(axes)}"
-    forms = {len(axes) + 2: f"(batch, {image})"}
+    shapes = {len(axes) + 2: f"(batch, {image})"}
     if of_sample:
-        forms[len(axes) + 1] = f"({image})"
+        shapes[len(axes) + 1] = f"({image})"
     elif axes == LENGTH:
-        forms[2] = "(batch, channels)"
+        shapes[2] = "(batch, channels)"
 
     def init(key: Tensor, x: Float[Tensor, "*batch"]) -> tuple[Params, Buffers]:
         shape = (channels_of(x),)
@@ -166,7 +165,9 @@ def channel_norm(
         for leaf in (weight, *running[:1]):
             if leaf is None:
                 continue
-            if leaf is weight or torch.promote_types(leaf.dtype, x.dtype) != leaf.dtype:  # statistics may be wider
+            if (
+                leaf is weight or torch.promote_types(leaf.dtype, x.dtype) != leaf.dtype
+            ):  # statistics may have more precision
                 check_dtype(name, x, leaf)
             if leaf.shape[0] != channels:
                 raise ValueError(f"{name}: expected {leaf.shape[0]} channels, got shape {tuple(x.shape)}")
@@ -177,24 +178,24 @@ def channel_norm(
 
         tracked = entry(name, buffers, "num_batches_tracked", "buffer") if running else None
         tracked = tracked if tracked is None or of_sample else tracked + 1
-        if x.numel() == 0:  # a batch of none leaves the statistics as they are, but is counted
+        if x.numel() == 0:  # an empty batch is only counted
             return x, buffers if tracked is None else {**buffers, "num_batches_tracked": tracked}
         samples = batch.shape[0]
-        if of_sample:  # each channel of each sample is a channel by itself
+        if of_sample:  # fold the samples into the channels
             batch = batch.reshape(1, samples * channels, *batch.shape[2:])
             weight, offset = (leaf if leaf is None else leaf.repeat(samples) for leaf in (weight, offset))
         count = batch.shape[0] * math.prod(batch.shape[2:])
         if count == 1:
             raise ValueError(
-                f"{name}: expected more than one value per channel to take the variance of, got shape "
+                f"{name}: expected more than one value per channel for the variance, got shape "
                 f"{tuple(x.shape)}; pass {'larger inputs' if of_sample else 'a larger batch'}"
             )
         leaves = [leaf for leaf in (batch, weight, offset) if leaf is not None]
         if differentiated_once(*leaves):
-            # Not F.batch_norm, which writes over running statistics; what it knows of the batch comes out here as well.
+            # Not F.batch_norm, which overwrites running statistics; this returns those of the batch too.
             y, mean, inverse_std = torch.native_batch_norm(batch, weight, offset, None, None, True, 0.0, eps)
             wide = torch.promote_types(inverse_std.dtype, torch.float32)
-            var = torch.relu(inverse_std.to(wide) ** -2 - eps)  # rounding could make it negative
+            var = torch.relu(inverse_std.to(wide) ** -2 - eps)  # not below 0 by rounding
         else:
             dims = (0, *range(2, batch.ndim))
             view = (1, -1, *(1 for _ in batch.shape[2:]))
@@ -216,8 +217,8 @@ def channel_norm(
         }
 
     def channels_of(x: Tensor) -> int:
-        if x.ndim not in forms:
-            raise ValueError(f"{name}: expected {' or '.join(forms.values())}, got shape {tuple(x.shape)}")
+        if x.ndim not in shapes:
+            raise ValueError(f"{name}: expected {' or '.join(shapes.values())}, got shape {tuple(x.shape)}")
         return x.shape[-len(axes) - 1] if of_sample else x.shape[1]
 
     return Layer(init, apply)

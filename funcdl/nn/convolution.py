@@ -31,7 +31,7 @@ def conv1d(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """Slides a kernel over a sequence: `conv2d` with one axis, `length`, instead of two.
+    """Convolution of a sequence: `conv2d` with one axis, `length`, instead of two.
 
     Arguments and errors as for `conv2d`, with pairs replaced by one number. Input (batch, channels, length) or
     (channels, length), output likewise; the weight has shape (out_channels, in_channels / groups, kernel_size).
@@ -64,21 +64,21 @@ def conv2d(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """Slides a kernel over an image: a sum of products (cross-correlation) at every position, plus a bias.
+    """Convolution of an image with kernels (strictly, cross-correlation), plus a bias.
 
-    A size of the output is `floor((size + 2 * padding - dilation * (kernel_size - 1) - 1) / stride) + 1`.
+    Each output size is `floor((size + 2 * padding - dilation * (kernel_size - 1) - 1) / stride) + 1`.
 
     Args:
         out_channels: the number of channels of the output.
-        kernel_size: of the kernel, as one number or (height, width), like the next three.
+        kernel_size: one number or (height, width), like the next three.
         stride: the step from one position to the next.
         padding: added to both ends of each axis; "valid" is none, "same" keeps the size (with a stride of 1).
         dilation: the distance between neighboring points of the kernel.
-        groups: the channels are split into as many groups, each with its own kernels. Divides both numbers of channels.
+        groups: the number of groups of channels, each with its own kernels. Divides both numbers of channels.
         bias: whether to add one.
-        padding_mode: what the padding is filled with.
+        padding_mode: the values of the padding.
         weight_init: draws the weight, of shape (out_channels, in_channels / groups, *kernel_size);
-            U(-1/sqrt(fan_in), 1/sqrt(fan_in)) by default, with fan_in the size of one kernel.
+            U(-1/sqrt(fan_in), 1/sqrt(fan_in)) by default, where fan_in is the size of one kernel.
         bias_init: draws the bias, of shape (out_channels,); as the weight by default.
 
     Input (batch, channels, height, width) or (channels, height, width), output likewise.
@@ -118,7 +118,7 @@ def conv3d(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """Slides a kernel over a volume, or over the frames of a film: `conv2d` with the axes depth, height and width.
+    """Convolution of a volume or a video: `conv2d` with the axes depth, height and width.
 
     Arguments and errors as for `conv2d`, with triples for pairs. Input (batch, channels, depth, height, width) or
     (channels, depth, height, width), output likewise; the weight has shape (out_channels, in_channels / groups,
@@ -161,7 +161,7 @@ def _convolution(
     kernel = per_axis(name, "kernel_size", kernel_size, rank)
     strides = per_axis(name, "stride", stride, rank)
     dilations = per_axis(name, "dilation", dilation, rank)
-    reach = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]  # of a kernel beyond its first point
+    reach = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]  # extent of the kernel minus 1
     pads = _pads(name, padding, reach)
     if min(*kernel, *strides, *dilations, groups) < 1:
         raise ValueError(f"{name}: expected kernel_size, stride, dilation and groups of at least 1")
@@ -174,8 +174,8 @@ def _convolution(
         raise ValueError(f"{name}: expected padding_mode zeros, reflect, replicate or circular, got {padding_mode!r}")
     if out_channels % groups:
         raise ValueError(f"{name}: expected out_channels divisible by groups={groups}, got {out_channels}")
-    fill = padding_mode != "zeros"  # zeros are left to the convolution, where they cost nothing
-    inner_padding = "valid" if fill else padding if isinstance(padding, str) else tuple(low for low, _ in pads)
+    pads_before = padding_mode != "zeros"  # zero padding is left to the convolution kernel, where it costs nothing
+    inner_padding = "valid" if pads_before else padding if isinstance(padding, str) else tuple(low for low, _ in pads)
 
     def init(key: Tensor, x: Float[Tensor, "*image"]) -> Params:
         check(x)
@@ -191,7 +191,7 @@ def _convolution(
         if x.shape[-rank - 1] != weight.shape[1] * groups:
             raise ValueError(f"{name}: expected {weight.shape[1] * groups} channels, got shape {tuple(x.shape)}")
         check_dtype(name, x, weight)
-        if fill:
+        if pads_before:
             x = pad(name, x, pads, padding_mode)
         offset = entry(name, params, "bias") if bias else None
         return convolve(x, weight, offset, strides, inner_padding, dilations, groups)
@@ -209,7 +209,7 @@ def _convolution(
 
 
 def _pads(name: str, padding: int | Sequence[int] | str, reach: list[int]) -> list[tuple[int, int]]:
-    """What is added before and after each axis."""
+    """The padding before and after each axis."""
     if padding == "same":
         return [(r // 2, r - r // 2) for r in reach]
     if padding == "valid":

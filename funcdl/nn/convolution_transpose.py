@@ -1,4 +1,4 @@
-"""Transposed convolutions: the way back from the output of a convolution to the size of its input."""
+"""Transposed convolutions: from the output size of a convolution back to its input size."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def conv_transpose1d(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """Lays a kernel along a sequence: `conv_transpose2d` with one axis, `length`, instead of two.
+    """Transposed convolution of a sequence: `conv_transpose2d` with one axis, `length`, instead of two.
 
     Arguments and errors as for `conv_transpose2d`, with pairs replaced by one number. Input (batch, channels, length)
     or (channels, length), output likewise.
@@ -60,30 +60,30 @@ def conv_transpose2d(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """Lays a kernel, times the value of each point of an image, around that point, and adds up, plus a bias.
+    """Transposed convolution: adds up kernels placed at every point of an image, times its value, plus a bias.
 
-    It is the transpose of the linear map that `conv2d` with the same arguments is, from its output back to its input. A
-    size of the output is `(size - 1) * stride - 2 * padding + dilation * (kernel_size - 1) + output_padding + 1`.
+    It is the transpose of the linear map of a `conv2d` with the same arguments, from its output to its input. Each
+    output size is `(size - 1) * stride - 2 * padding + dilation * (kernel_size - 1) + output_padding + 1`.
 
     Args:
         out_channels: the number of channels of the output.
-        kernel_size: of the kernel, as one number or (height, width), like the next three and `dilation`.
+        kernel_size: one number or (height, width), like the next three and `dilation`.
         stride: the step in the output for one step in the input.
-        padding: taken away from both ends of each axis of the output.
-        output_padding: added to the size at the end of each axis: of the input sizes that a strided convolution takes
-            to one output size, it chooses. Smaller than the stride or the dilation.
-        groups: the channels are split into as many groups, each with its own kernels. Divides both numbers of channels.
+        padding: cropped from both ends of each axis of the output.
+        output_padding: added to the size at the end of each axis. A strided convolution maps several input sizes to one
+            output size; this chooses among them. Smaller than the stride or the dilation.
+        groups: the number of groups of channels, each with its own kernels. Divides both numbers of channels.
         bias: whether to add one.
         dilation: the distance between neighboring points of the kernel.
         weight_init: draws the weight, of shape (in_channels, out_channels / groups, *kernel_size);
-            U(-1/sqrt(f), 1/sqrt(f)) by default, with f the size of `weight[0]`.
+            U(-1/sqrt(f), 1/sqrt(f)) by default, where f is the size of `weight[0]`.
         bias_init: draws the bias, of shape (out_channels,); as the weight by default.
 
     Input (batch, channels, height, width) or (channels, height, width), output likewise.
 
     Raises:
         ValueError: an argument is impossible; or by `init` and `apply`, when the input has the wrong rank, the wrong
-            number of channels, or is so small that the padding leaves nothing of the output.
+            number of channels, or is so small that the output is empty.
         TypeError: by `apply`, when the input has another dtype than the parameters.
 
     Equals `torch.nn.ConvTranspose2d`, whose only padding mode is zeros, without the `output_size` of its `forward`.
@@ -115,7 +115,7 @@ def conv_transpose3d(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """Lays a kernel into a volume: `conv_transpose2d` with the axes depth, height and width.
+    """Transposed convolution of a volume: `conv_transpose2d` with the axes depth, height and width.
 
     Arguments and errors as for `conv_transpose2d`, with triples for pairs. Input (batch, channels, depth, height,
     width) or (channels, depth, height, width), output likewise.
@@ -170,8 +170,8 @@ def _transposed(
         )
     if out_channels % groups:
         raise ValueError(f"{name}: expected out_channels divisible by groups={groups}, got {out_channels}")
-    # what each axis has beyond `size * stride`
-    rest = [
+    # the output size minus `size * stride`
+    offsets = [
         d * (k - 1) + 1 - s - 2 * p + extra
         for k, s, p, extra, d in zip(kernel, strides, pads, extras, dilations, strict=True)
     ]
@@ -192,23 +192,23 @@ def _transposed(
         if x.shape[-rank - 1] != weight.shape[0]:
             raise ValueError(f"{name}: expected {weight.shape[0]} channels, got shape {tuple(x.shape)}")
         check_dtype(name, x, weight)
-        inside = entry(name, params, "bias") if bias and not forgets_bias(x) else None
-        y = convolve(x, weight, inside, strides, pads, extras, groups, dilations)
-        if bias and inside is None:
+        kernel_bias = entry(name, params, "bias") if bias and not kernel_omits_bias(x) else None
+        y = convolve(x, weight, kernel_bias, strides, pads, extras, groups, dilations)
+        if bias and kernel_bias is None:
             y = y + entry(name, params, "bias").to(y.dtype).view(-1, *(1,) * rank)
         return y
 
-    def forgets_bias(x: Tensor) -> bool:
-        """The CPU kernel of torch 2.15 for bfloat16 adds no bias where no point of the kernel comes to lie."""
+    def kernel_omits_bias(x: Tensor) -> bool:
+        """Torch 2.15's CPU kernel for bfloat16 adds no bias to output points that no kernel covers."""
         return x.device.type == "cpu" and (x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu"))
 
     def check(x: Tensor) -> None:
         check_image(name, x, axes)
-        output = [size * s + r for size, s, r in zip(x.shape[-rank:], strides, rest, strict=True)]
+        output = [size * s + offset for size, s, offset in zip(x.shape[-rank:], strides, offsets, strict=True)]
         if min(output) < 1:
             raise ValueError(
-                f"{name}: expected an image that leaves something after padding={padding} is taken away, got shape "
-                f"{tuple(x.shape)}, which leaves {tuple(output)}"
+                f"{name}: expected an image with a non-empty output after cropping padding={padding}, got shape "
+                f"{tuple(x.shape)}, whose output is {tuple(output)}"
             )
 
     return parametric(init, f)

@@ -1,4 +1,4 @@
-"""Embeddings: rows of a table, looked up by index."""
+"""Embeddings: learned vectors, looked up in a table by index."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def embedding(
         num_embeddings: the number of rows.
         embedding_dim: the size of a row.
         padding_idx: an index whose row starts at zero and gets no gradient; negative ones count from the end.
-        weight_init: draws the table, of shape (num_embeddings, embedding_dim); N(0, 1) by default. It chooses the
-            dtype too, which integer inputs do not tell: it is asked for `torch.get_default_dtype()`.
+        weight_init: draws the table, of shape (num_embeddings, embedding_dim); N(0, 1) by default. It is
+            asked for `torch.get_default_dtype()`, since the inputs are integers.
 
     Input (...) of int32 or int64 indices in [0, num_embeddings), output (..., embedding_dim).
 
     Raises:
         ValueError: a size is negative, or `padding_idx` is no index of a row.
         TypeError: by `apply`, when the indices are not int32 or int64.
-        IndexError: by `apply`, when an index is out of range (on the CPU; on a GPU torch stops the process). Inside
-            `jit` and `vmap` nothing can be raised: there its row is NaN, and so is the gradient.
+        IndexError: by `apply`, when an index is out of range (on the CPU; on a GPU torch aborts the process). Inside
+            `jit` and `vmap` no error can be raised: there the row and the gradient are NaN.
 
-    Equals `torch.nn.Embedding` without its `max_norm`, which changes the table while it is read, its
-    `scale_grad_by_freq`, and its `sparse` gradients, which `torch.func` does not know.
+    Equals `torch.nn.Embedding` without its `max_norm`, which modifies the table during the lookup, its
+    `scale_grad_by_freq`, and its `sparse` gradients, which `torch.func` does not support.
 
     >>> from funcdl import random
     >>> layer = embedding(10, 3, padding_idx=0)
@@ -59,7 +59,7 @@ def embedding(
     """
     name = f"embedding({num_embeddings}, {embedding_dim})"
     check_sizes(name, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
-    padding = _row(name, padding_idx, num_embeddings)
+    padding = _padding_row(name, padding_idx, num_embeddings)
 
     def init(key: Tensor, x: Int[Tensor, " ..."]) -> Params:
         check_indices(name, x)
@@ -68,7 +68,7 @@ def embedding(
 
     def f(params: Params, x: Int[Tensor, " ..."]) -> Float[Tensor, "... embedding_dim"]:
         check_indices(name, x)
-        return _look_up(x, entry(name, params, "weight"), padding)
+        return _lookup(x, entry(name, params, "weight"), padding)
 
     return parametric(init, f)
 
@@ -82,29 +82,30 @@ def embedding_bag(
     padding_idx: int | None = None,
     weight_init: Initializer | None = None,
 ) -> Layer:
-    """Looks up bags of rows of a table and reduces each bag to one row: their sum, mean or maximum.
+    """Looks up bags of rows of a table and reduces each bag to its sum, mean or maximum.
 
     Args:
         num_embeddings: the number of rows.
         embedding_dim: the size of a row.
-        mode: how a bag is reduced. An empty bag gives zeros.
+        mode: how a bag is reduced. An empty bag is reduced to zeros.
         include_last_offset: whether `offsets` ends with one more entry, the number of indices.
-        padding_idx: an index that counts as not being in the bag, whose row starts at zero; negative ones count from
+        padding_idx: an index that is left out of bags, whose row starts at zero; negative ones count from
             the end.
         weight_init: draws the table, of shape (num_embeddings, embedding_dim); N(0, 1) by default.
 
-    Inputs, as a tensor, a tuple or a dict: `input`, the indices, (bags, size of each) or, with `offsets`, one after the
-    other (indices,); `offsets` (bags,), where each bag starts, in ascending order from 0; `per_sample_weights`, shaped
-    as `input`, factors of the rows, for the sum only. Output (bags, embedding_dim).
+    Inputs, as a tensor, a tuple or a dict: `input`, the indices, (bags, indices) or, with `offsets`, concatenated
+        (indices,); `offsets` (bags,), where each bag starts, in ascending order from 0; `per_sample_weights`, of the
+        shape
+    of `input`, factors of the rows, with `mode="sum"` only. Output (bags, embedding_dim).
 
     Raises:
-        ValueError: `mode` or `padding_idx` is impossible; by `apply`, shapes that do not fit, or `per_sample_weights`
-            with another mode than the sum.
+        ValueError: `mode` or `padding_idx` is impossible; by `apply`, inconsistent shapes, or `per_sample_weights` with
+            another mode than "sum".
         TypeError: by `apply`, when the indices are not int32 or int64.
         RuntimeError: by `apply`, when an index is out of range; for `vmap` as of `embedding`.
 
-    Equals `torch.nn.EmbeddingBag` without its `max_norm`, `scale_grad_by_freq` and `sparse`. Its kernel knows no
-    derivative by `torch.autograd` below `grad`; `grad` around `grad` works.
+    Equals `torch.nn.EmbeddingBag` without its `max_norm`, `scale_grad_by_freq` and `sparse`. Its kernel has no
+    derivative by `torch.autograd` inside `grad`; `grad` of `grad` works.
 
     >>> layer = embedding_bag(3, 1, mode="sum")
     >>> params = {"weight": torch.tensor([[1.0], [10.0], [100.0]])}
@@ -114,7 +115,7 @@ def embedding_bag(
     """
     name = f"embedding_bag({num_embeddings}, {embedding_dim})"
     check_sizes(name, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
-    padding = _row(name, padding_idx, num_embeddings)
+    padding = _padding_row(name, padding_idx, num_embeddings)
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"{name}: expected mode sum, mean or max, got {mode!r}")
 
@@ -129,19 +130,19 @@ def embedding_bag(
             offsets = offsets[:-1]
 
         weight = entry(name, params, "weight")
-        if factors is None and indices.numel() and _has_kernel(weight):
+        if factors is None and indices.numel() and _supports_kernel(weight):
             offsets = offsets if offsets is None else offsets.to(indices.dtype)
             return F.embedding_bag(indices, weight, offsets, mode=mode, padding_idx=padding)
-        rows = _look_up(indices, weight, padding)
-        counted = torch.ones_like(indices, dtype=torch.bool) if padding is None else indices != padding
+        rows = _lookup(indices, weight, padding)
+        included = torch.ones_like(indices, dtype=torch.bool) if padding is None else indices != padding
         if factors is not None:
             rows = rows * factors.unsqueeze(-1)
         if offsets is None:
-            return _reduce_rows(rows, counted, mode)
-        # How many bags start at each index, summed up: the number of those that have started, less one.
+            return _reduce_rows(rows, included, mode)
+        # The bag of each index: the number of bags that start at or before it, minus one.
         starts = offsets.new_zeros(indices.shape[0] + 1).index_add(0, offsets, torch.ones_like(offsets))
         bag = starts.cumsum(0)[:-1] - 1
-        return _reduce_segments(rows, counted, bag, offsets.shape[0], mode)
+        return _reduce_segments(rows, included, bag, offsets.shape[0], mode)
 
     def read(x: Tree) -> tuple[Tensor, Tensor | None, Tensor | None]:
         inputs = named_inputs(name, x, ("input", "offsets", "per_sample_weights"))
@@ -174,7 +175,7 @@ def check_indices(layer: str, x: Tensor) -> None:
         )
 
 
-def _row(name: str, padding_idx: int | None, rows: int) -> int | None:
+def _padding_row(name: str, padding_idx: int | None, rows: int) -> int | None:
     if padding_idx is None:
         return None
     if not is_whole(padding_idx) or not -rows <= padding_idx < rows:
@@ -191,51 +192,51 @@ def _table(
     return torch.where(torch.arange(rows, device=weight.device)[:, None] == padding, 0, weight)
 
 
-def _look_up(x: Tensor, weight: Tensor, padding: int | None) -> Tensor:
-    """Returns the rows; one out of range, where that is no error, is NaN with its derivative."""
+def _lookup(x: Tensor, weight: Tensor, padding: int | None) -> Tensor:
+    """Returns the rows. Where out-of-range indices raise no error, their rows and derivatives are NaN."""
     indices, factor = x, None
-    if in_graph() or vmap_is_active():  # torch reads another member's table, or leaves out the index
+    if in_graph() or vmap_is_active():  # there torch would read another member's row, or drop the gradient
         inside = (x >= 0) & (x < weight.shape[0])
-        learned = 0 if padding is None else (padding + 1) % weight.shape[0]  # a row that gets a gradient
-        indices = torch.where(inside, x, learned)
+        trainable = 0 if padding is None else (padding + 1) % weight.shape[0]  # a row with a gradient
+        indices = torch.where(inside, x, trainable)
         factor = torch.where(inside, 1.0, torch.nan).to(weight.dtype).unsqueeze(-1)
     if padding is None or differentiated_once(weight):
         y = F.embedding(indices, weight, padding)
-    else:  # a forward derivative would not leave out the padding's row
+    else:  # torch's forward-mode derivative would include the padding row
         y = F.embedding(indices, weight)
         y = torch.where((x == padding).unsqueeze(-1), y.detach(), y)
     return y if factor is None else y * factor
 
 
-def _has_kernel(weight: Tensor) -> bool:
-    """Whether torch's kernel for whole bags serves; it knows the first derivative alone, and no other transform."""
+def _supports_kernel(weight: Tensor) -> bool:
+    """Whether torch's kernel for bags applies: it has only a first derivative, and no other transform."""
     if weight.is_meta or not first_order_only():
         return False
     below_grad = functorch_is_active()
-    if in_graph():  # of `jit`: what Dynamo traces may be differentiated again from outside
+    if in_graph():  # of `jit`; what Dynamo traces may be differentiated from outside
         return below_grad and not torch.compiler.is_compiling()
     return not below_grad and not is_recorded(weight)
 
 
-def _reduce_rows(rows: Tensor, counted: Tensor, mode: str) -> Tensor:
+def _reduce_rows(rows: Tensor, included: Tensor, mode: str) -> Tensor:
     """Reduces (bags, indices, size) to (bags, size)."""
-    counted = counted.unsqueeze(-1)
+    included = included.unsqueeze(-1)
     if mode == "max":
         if rows.shape[1] == 0:
             return rows.sum(1)
-        return torch.where(counted.any(1), rows.where(counted, -torch.inf).max(1).values, 0)
-    total = rows.where(counted, 0).sum(1)
-    return total / counted.sum(1).clamp(min=1) if mode == "mean" else total
+        return torch.where(included.any(1), rows.where(included, -torch.inf).max(1).values, 0)
+    total = rows.where(included, 0).sum(1)
+    return total / included.sum(1).clamp(min=1) if mode == "mean" else total
 
 
-def _reduce_segments(rows: Tensor, counted: Tensor, bag: Tensor, bags: int, mode: str) -> Tensor:
-    """Reduces (indices, size) to (bags, size), where row i belongs to bag number `bag[i]`."""
+def _reduce_segments(rows: Tensor, included: Tensor, bag: Tensor, bags: int, mode: str) -> Tensor:
+    """Reduces (indices, size) to (bags, size), where row i belongs to bag `bag[i]`."""
     zeros = rows.new_zeros(bags, rows.shape[-1])
-    counted = counted.unsqueeze(-1)
-    counts = zeros.index_add(0, bag, counted.to(rows.dtype).expand_as(rows))
+    included = included.unsqueeze(-1)
+    counts = zeros.index_add(0, bag, included.to(rows.dtype).expand_as(rows))
     if mode == "max":
         lowest = torch.full_like(zeros, -torch.inf)
-        largest = lowest.scatter_reduce(0, bag[:, None].expand_as(rows), rows.where(counted, -torch.inf), "amax")
+        largest = lowest.scatter_reduce(0, bag[:, None].expand_as(rows), rows.where(included, -torch.inf), "amax")
         return torch.where(counts > 0, largest, 0)
-    total = zeros.index_add(0, bag, rows.where(counted, 0))
+    total = zeros.index_add(0, bag, rows.where(included, 0))
     return total / counts.clamp(min=1) if mode == "mean" else total

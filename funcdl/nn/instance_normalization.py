@@ -1,4 +1,4 @@
-"""Normalization by the statistics of each channel of each sample."""
+"""Instance normalization: by the statistics of each channel in each sample."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def instance_norm1d(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """As `batch_norm1d`, with the statistics of each sample by itself, and by default neither weight nor buffers.
+    """Instance normalization: `batch_norm1d` with statistics of each sample; by default without weight and buffers.
 
     Args:
         eps: added to the variance.
-        momentum: the weight of the new statistics, averaged over the batch, in the running ones.
+        momentum: the weight of the new statistics, averaged over the batch.
         affine: whether there is a weight, and with `bias` a bias, for each channel.
-        track_running_stats: whether there are buffers `running_mean` and `running_var`, used when not training. (A
-            third one, `num_batches_tracked`, stays 0, as in torch.)
+        track_running_stats: whether there are buffers `running_mean` and `running_var`, used in evaluation. (A
+            third buffer, `num_batches_tracked`, stays 0, as in torch.)
         bias: whether an affine layer adds one.
         weight_init: draws the weight, of shape (channels,); ones by default.
         bias_init: draws the bias, of shape (channels,); zeros by default.
@@ -34,7 +34,7 @@ def instance_norm1d(
 
     Raises:
         ValueError: by `init` and `apply`, when the input has the wrong rank or number of channels; or by `apply`, when
-            a channel has only one value to take the variance of.
+            a channel has only one value.
         TypeError: by `apply`, when the input has another dtype than the layer.
 
     Source: Ulyanov et al., "Instance normalization: the missing ingredient for fast stylization", 2016. Equals

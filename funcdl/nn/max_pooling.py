@@ -20,7 +20,7 @@ def max_pool1d(
     *,
     ceil_mode: bool = False,
 ) -> Layer:
-    """Takes the largest value in each window of a sequence: `max_pool2d` with one axis, `length`, instead of two.
+    """Max pooling of a sequence: `max_pool2d` with one axis, `length`, instead of two.
 
     Input (batch, channels, length) or (channels, length), output likewise.
 
@@ -41,16 +41,16 @@ def max_pool2d(
     *,
     ceil_mode: bool = False,
 ) -> Layer:
-    """Takes the largest value in each window of an image, channel by channel.
+    """Max pooling: the largest value in each window of an image, for each channel.
 
-    A size of the output is `floor((size + 2 * padding - dilation * (kernel_size - 1) - 1) / stride) + 1`.
+    Each output size is `floor((size + 2 * padding - dilation * (kernel_size - 1) - 1) / stride) + 1`.
 
     Args:
-        kernel_size: of the window, as one number or (height, width), like the next three.
+        kernel_size: of the window, one number or (height, width), like the next three.
         stride: the step from one window to the next; `kernel_size` by default.
         padding: of minus infinity, added to both ends of each axis; at most half the window.
         dilation: the distance between neighboring points of the window.
-        ceil_mode: rounds the size of the output up, so that windows may stick out at the end.
+        ceil_mode: whether output sizes are rounded up, so that the last windows may extend beyond the input.
 
     Input (batch, channels, height, width) or (channels, height, width), output likewise.
 
@@ -75,7 +75,7 @@ def max_pool3d(
     *,
     ceil_mode: bool = False,
 ) -> Layer:
-    """Takes the largest value in each window of a volume: `max_pool2d` with the axes depth, height and width.
+    """Max pooling of a volume: `max_pool2d` with the axes depth, height and width.
 
     Input (batch, channels, depth, height, width) or (channels, depth, height, width), output likewise.
 
@@ -97,7 +97,7 @@ def min_pool1d(
     *,
     ceil_mode: bool = False,
 ) -> Layer:
-    """Takes the smallest value in each window of a sequence: `-max_pool1d(-x)`, with the arguments of `max_pool1d`.
+    """Min pooling of a sequence: `-max_pool1d(-x)`, with the arguments of `max_pool1d`.
 
     torch has no such class.
 
@@ -105,7 +105,7 @@ def min_pool1d(
     >>> min_pool1d(2)({}, torch.tensor([[1.0, 5.0, 3.0, 2.0]]))
     tensor([[1., 2.]])
     """
-    return window_pool("min_pool1d", LENGTH, kernel_size, stride, padding, ceil_mode, _least(F.max_pool1d), dilation)
+    return window_pool("min_pool1d", LENGTH, kernel_size, stride, padding, ceil_mode, _negated(F.max_pool1d), dilation)
 
 
 def min_pool2d(
@@ -116,7 +116,7 @@ def min_pool2d(
     *,
     ceil_mode: bool = False,
 ) -> Layer:
-    """Takes the smallest value in each window of an image: `-max_pool2d(-x)`, with the arguments of `max_pool2d`.
+    """Min pooling, the smallest value in each window: `-max_pool2d(-x)`, with the arguments of `max_pool2d`.
 
     The padding is of plus infinity. torch has no such class.
 
@@ -125,7 +125,7 @@ def min_pool2d(
     tensor([[[ 0.,  2.],
              [ 8., 10.]]])
     """
-    return window_pool("min_pool2d", IMAGE, kernel_size, stride, padding, ceil_mode, _least(F.max_pool2d), dilation)
+    return window_pool("min_pool2d", IMAGE, kernel_size, stride, padding, ceil_mode, _negated(F.max_pool2d), dilation)
 
 
 def min_pool3d(
@@ -136,7 +136,7 @@ def min_pool3d(
     *,
     ceil_mode: bool = False,
 ) -> Layer:
-    """Takes the smallest value in each window of a volume: `-max_pool3d(-x)`, with the arguments of `max_pool3d`.
+    """Min pooling of a volume: `-max_pool3d(-x)`, with the arguments of `max_pool3d`.
 
     torch has no such class.
 
@@ -144,8 +144,8 @@ def min_pool3d(
     >>> min_pool3d((1, 2, 2))({}, torch.arange(8.0).view(1, 2, 2, 2)).flatten()
     tensor([0., 4.])
     """
-    return window_pool("min_pool3d", VOLUME, kernel_size, stride, padding, ceil_mode, _least(F.max_pool3d), dilation)
+    return window_pool("min_pool3d", VOLUME, kernel_size, stride, padding, ceil_mode, _negated(F.max_pool3d), dilation)
 
 
-def _least(max_pool: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def _negated(max_pool: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return lambda x, *window: -max_pool(-x, *window)

@@ -1,4 +1,4 @@
-"""Normalization by statistics of each sample, the same in training and after."""
+"""Normalization by statistics of each sample: the same in training and evaluation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def layer_norm(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """Shifts and scales the last dimensions to mean 0 and variance 1, then each element by what is learned.
+    """Layer normalization: standardizes the last dimensions, then applies a learned weight and bias.
 
     `y = (x - mean) / sqrt(var + eps) * weight + bias`, with the biased variance.
 
@@ -70,14 +70,14 @@ def rms_norm(
     *,
     weight_init: Initializer | None = None,
 ) -> Layer:
-    """Scales the last dimensions to a mean square of 1, then each element by what is learned.
+    """RMS normalization: scales the last dimensions to a mean square of 1, then applies a learned weight.
 
     `y = x / sqrt(mean(x²) + eps) * weight`.
 
     Args:
         normalized_shape: the last dimensions of the input, over which the mean is taken.
-        eps: added to the mean square; by default the machine epsilon of the dtype that is computed in: float64 for
-            float64, float32 for everything below, so that bfloat16 has 1.2e-7 too.
+        eps: added to the mean square; by default the machine epsilon of float64 for float64, else that of float32,
+            1.2e-7.
         elementwise_affine: whether there is a weight, of shape `normalized_shape`.
         weight_init: draws the weight; ones by default.
 
@@ -111,12 +111,12 @@ def group_norm(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """Shifts and scales groups of channels to mean 0 and variance 1, then each channel by what is learned.
+    """Group normalization: standardizes groups of channels, then applies a learned weight and bias.
 
-    `y = (x - mean) / sqrt(var + eps) * weight + bias`, with the biased variance, for each sample by itself.
+    `y = (x - mean) / sqrt(var + eps) * weight + bias`, with the biased variance of each sample.
 
     Args:
-        num_groups: as many groups of neighboring channels; divides their number.
+        num_groups: the number of groups of neighboring channels; divides the number of channels.
         eps: added to the variance.
         affine: whether there is a weight, and with `bias` a bias, for each channel.
         bias: whether an affine layer adds one.
@@ -157,10 +157,10 @@ def group_norm(
 
 
 def local_response_norm(size: int, alpha: float = 0.0001, beta: float = 0.75, k: float = 1.0) -> Layer:
-    """Divides each channel by a power of the mean square of its neighbors: `y = x / (k + alpha * mean(x²))^beta`.
+    """Local response normalization over neighboring channels: `y = x / (k + alpha * mean(x²))^beta`.
 
     Args:
-        size: how many neighboring channels the mean is taken over; those beyond the first and last count as zeros.
+        size: the number of neighboring channels in the mean; channels beyond the first and last count as zeros.
         alpha: the factor of the mean square.
         beta: the exponent.
         k: the constant.
@@ -170,8 +170,8 @@ def local_response_norm(size: int, alpha: float = 0.0001, beta: float = 0.75, k:
     Raises:
         ValueError: `size` is less than 1; or by `apply`, when the input has fewer dimensions.
 
-    Source: Krizhevsky et al., "ImageNet classification with deep convolutional neural networks", 2012, where it is the
-    sum of squares. Equals `torch.nn.LocalResponseNorm`.
+    Source: Krizhevsky et al., "ImageNet classification with deep convolutional neural networks", 2012, with the sum of
+    squares. Equals `torch.nn.LocalResponseNorm`.
 
     >>> import torch
     >>> local_response_norm(1, alpha=1.0, beta=1.0)({}, torch.tensor([[[1.0], [3.0]]]))
@@ -187,7 +187,7 @@ def local_response_norm(size: int, alpha: float = 0.0001, beta: float = 0.75, k:
     def f(x: Tensor) -> Tensor:
         if x.ndim < 3:
             raise ValueError(f"{name}: expected (batch, channels, ...) of 3 or more dimensions, got {tuple(x.shape)}")
-        # As F.local_response_norm, which pools images in three dimensions, for which there is no kernel in bfloat16.
+        # As F.local_response_norm, but without avg_pool3d, which has no kernel for bfloat16.
         squares = F.pad(x.square().flatten(2).unsqueeze(1), (0, 0, size // 2, (size - 1) // 2))
         mean = F.avg_pool2d(squares, (size, 1), stride=1).view(x.shape)
         return x / (mean * alpha + k) ** beta
@@ -200,7 +200,7 @@ def normalize_last(x: Tensor, shape: Sequence[int], weight: Tensor | None, bias:
     if differentiated_once(*(leaf for leaf in (x, weight, bias) if leaf is not None)):
         return F.layer_norm(x, shape, weight, bias, eps)
     if x.is_cuda and torch.is_autocast_enabled("cuda"):
-        x = x.to(torch.promote_types(x.dtype, torch.float32))  # as autocast has the kernel do
+        x = x.to(torch.promote_types(x.dtype, torch.float32))  # as the kernel does under autocast
     return standardize(x, tuple(range(-len(shape), 0)), weight, bias, eps)[0]
 
 
@@ -212,7 +212,7 @@ def _affine_norm(
     weight_init: Initializer | None,
     bias_init: Initializer | None,
 ) -> Layer:
-    """A normalization whose weight and bias, where `affine` says that they exist, have the shape `shape_of(x)`."""
+    """A normalization with a weight and a bias, if `affine` has them, of the shape `shape_of(x)`."""
     has_weight, has_bias = affine
 
     def init(key: Tensor, x: Float[Tensor, " ..."]) -> Params:
@@ -239,7 +239,7 @@ def _affine_norm(
 def _as_shape(constructor: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
     shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (normalized_shape,)
     if not shape:
-        raise ValueError(f"{constructor}({normalized_shape}): expected at least one dimension to normalize over")
+        raise ValueError(f"{constructor}({normalized_shape}): expected at least one dimension")
     for size in shape:
         check_sizes(constructor, normalized_shape=size)
     return shape

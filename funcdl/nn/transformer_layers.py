@@ -1,4 +1,4 @@
-"""Transformers: blocks of attention and a feedforward network, and stacks of them."""
+"""Transformer encoder and decoder layers: attention, then a feedforward network."""
 
 from __future__ import annotations
 
@@ -40,36 +40,36 @@ def transformer_encoder_layer(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """Self-attention, then a feedforward network at each position, each added to its input and normalized.
+    """Self-attention, then a feedforward network at each position, both with a residual connection and layer norm.
 
     `x = norm1(x + attention(x))`, then `y = norm2(x + linear2(activation(linear1(x))))`; with `norm_first`
     `x = x + attention(norm1(x))`, then `y = x + linear2(activation(linear1(norm2(x))))`.
 
     Args:
         nhead: the number of heads; divides E, the size of a position.
-        dim_feedforward: the size between the two linear maps.
-        dropout: the probability of a zero while training: among the weights of the attention, after the activation and
-            in both of what is added.
+        dim_feedforward: the hidden size of the feedforward network.
+        dropout: the probability of a zero in training: in the attention weights, after the activation, and in both
+            residual branches.
         activation: "relu", "gelu" or a function of a tensor.
         layer_norm_eps: added to the variance.
         batch_first: whether sequences are (batch, time, E) instead of (time, batch, E).
-        norm_first: whether to normalize what goes into attention and feedforward, rather than what comes out.
-        bias: whether the linear maps and normalizations add one.
-        is_causal: whether each position sees only itself and those before, besides what the masks say.
+        norm_first: whether to normalize the inputs of attention and feedforward network instead of the sums.
+        bias: whether the linear layers and normalizations have one.
+        is_causal: whether each position attends only to itself and earlier ones, in addition to the masks.
         weight_init: draws the weights; as in `multihead_attention` and `linear` by default.
         bias_init: draws the biases; likewise.
 
     Inputs, as a tensor, a tuple or a dict: `src` (time, batch, E) or (time, E); `src_mask` (time, time) or (batch *
-    nhead, time, time), True where not to look, or added to the scores; `src_key_padding_mask` (batch, time) likewise.
-    Output as `src`.
+    nhead, time, time), True where masked, or floating and added to the scores; `src_key_padding_mask` (batch, time)
+    likewise. Output as `src`.
 
     Raises:
         ValueError: an argument is impossible; by `init` and `apply`, when E is not divisible by `nhead` or a shape is
             wrong, or the dropout has no key.
         TypeError: by `apply`, when the input has another dtype than the parameters.
 
-    Source: Vaswani et al., "Attention is all you need", 2017. Equals `torch.nn.TransformerEncoderLayer`; `is_causal`,
-    there a hint for `forward` that needs the mask as well, here is all it needs.
+    Source: Vaswani et al., "Attention is all you need", 2017. Equals `torch.nn.TransformerEncoderLayer`; its
+    `is_causal` is a hint for `forward` that needs the mask too, here it is all that is needed.
 
     >>> import torch
     >>> from funcdl import random
@@ -94,8 +94,8 @@ def transformer_encoder_layer(
         inputs = named_inputs(name, x, ENCODER_INPUTS)
         masks = _masks(inputs, "src")
 
-        def attend(slot: str, x: Tensor, key: Tensor | None) -> Tensor:
-            return attention.apply(entry(name, params, slot), {}, {"query": x, **masks}, key=key, train=train)[0]
+        def attend(branch: str, x: Tensor, key: Tensor | None) -> Tensor:
+            return attention.apply(entry(name, params, branch), {}, {"query": x, **masks}, key=key, train=train)[0]
 
         return apply_block(params, inputs["src"], attend, key, train), buffers
 
@@ -117,7 +117,7 @@ def transformer_decoder_layer(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """As `transformer_encoder_layer`, with a second attention in the middle, whose keys and values are a memory.
+    """As `transformer_encoder_layer`, with cross-attention to a memory between self-attention and feedforward.
 
     Args:
         nhead: of both attentions, and the other arguments as of `transformer_encoder_layer`.
@@ -128,13 +128,13 @@ def transformer_decoder_layer(
         batch_first: likewise.
         norm_first: likewise.
         bias: likewise.
-        tgt_is_causal: whether each position of the target sees only itself and those before.
-        memory_is_causal: whether position i of the target sees the memory only up to position i.
+        tgt_is_causal: whether each position of the target attends only to itself and earlier ones.
+        memory_is_causal: whether position i of the target attends only to positions 0 to i of the memory.
         weight_init: as of `transformer_encoder_layer`.
         bias_init: likewise.
 
-    Inputs, as a tuple or a dict: `tgt` (time, batch, E) or (time, E); `memory` (source, batch, E) or (source, E), what
-    an encoder gave; `tgt_mask`, `memory_mask`, `tgt_key_padding_mask`, `memory_key_padding_mask`, as those of
+    Inputs, as a tuple or a dict: `tgt` (time, batch, E) or (time, E); `memory` (source, batch, E) or (source, E), an
+    encoder's output; `tgt_mask`, `memory_mask`, `tgt_key_padding_mask`, `memory_key_padding_mask`, as those of
     `multihead_attention`. Output as `tgt`.
 
     Raises:
@@ -153,8 +153,8 @@ def transformer_decoder_layer(
     """
     name = f"transformer_decoder_layer({nhead})"
     attentions = {
-        slot: _attention(nhead, dropout, bias, batch_first, is_causal, weight_init, bias_init)
-        for slot, is_causal in (("self_attn", tgt_is_causal), ("multihead_attn", memory_is_causal))
+        branch: _attention(nhead, dropout, bias, batch_first, is_causal, weight_init, bias_init)
+        for branch, is_causal in (("self_attn", tgt_is_causal), ("multihead_attn", memory_is_causal))
     }
     init_block, apply_block = _block(
         name, attentions, dim_feedforward, dropout, activation, layer_norm_eps, norm_first, bias, weight_init, bias_init
@@ -173,9 +173,9 @@ def transformer_decoder_layer(
             "multihead_attn": {"key": inputs["memory"], **_masks(inputs, "memory")},
         }
 
-        def attend(slot: str, x: Tensor, key: Tensor | None) -> Tensor:
-            return attentions[slot].apply(
-                entry(name, params, slot), {}, {"query": x, **others[slot]}, key=key, train=train
+        def attend(branch: str, x: Tensor, key: Tensor | None) -> Tensor:
+            return attentions[branch].apply(
+                entry(name, params, branch), {}, {"query": x, **others[branch]}, key=key, train=train
             )[0]
 
         return apply_block(params, inputs["tgt"], attend, key, train), buffers
@@ -219,9 +219,9 @@ def _block(
     Callable[[Tensor, Sequence[Tree]], Params],
     Callable[[Params, Tensor, Attend, Tensor | None, bool], Tensor],
 ]:
-    """Attentions, one after the other, and a feedforward network: the two functions that make and apply them.
+    """Returns `init` and `apply` of attention branches in sequence, then a feedforward network.
 
-    Every one of these branches is added to its input, and has a normalization: number i the parameters `norm<i>`.
+    Each branch i has a residual connection and a layer norm with the parameters `norm<i>`.
     """
     if isinstance(activation, str) and activation not in ("relu", "gelu"):
         raise ValueError(f"{name}: expected activation relu, gelu or a function, got {activation!r}")
@@ -235,12 +235,12 @@ def _block(
         keys = child_keys(key, 2 * len(branches) + 1)
         x = inputs[0]
         params = {
-            slot: layer.init(keys.pop(), example)[0]
-            for (slot, layer), example in zip(attentions.items(), inputs, strict=True)
+            branch: layer.init(keys.pop(), example)[0]
+            for (branch, layer), example in zip(attentions.items(), inputs, strict=True)
         }
         size = x.shape[-1]
-        for slot, shape in (("linear1", (dim_feedforward, size)), ("linear2", (size, dim_feedforward))):
-            params[slot] = weight_and_bias(
+        for linear, shape in (("linear1", (dim_feedforward, size)), ("linear2", (size, dim_feedforward))):
+            params[linear] = weight_and_bias(
                 keys.pop(), shape, x.dtype, bias=bias, weight_init=weight_init, bias_init=bias_init
             )
         for number in range(1, len(branches) + 1):
@@ -266,7 +266,7 @@ def _block(
 
 
 def normalize(name: str, x: Tensor, params: Params, eps: float, bias: bool) -> Tensor:
-    """Layer normalization of the last dimension."""
+    """Layer normalization over the last dimension."""
     weight, offset = _weight_and_bias(name, params, bias)
     return normalize_last(x, x.shape[-1:], weight, offset, eps)
 

@@ -1,4 +1,4 @@
-"""Stacks of transformer blocks: encoder, decoder, and both together."""
+"""Transformer stacks: encoder, decoder, and both together."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ INPUTS = (
 
 
 def transformer_encoder(encoder_layer: Layer, num_layers: int, norm: Layer | None = None) -> Layer:
-    """Applies `num_layers` layers like `encoder_layer` one after the other, and then `norm`.
+    """A stack of `num_layers` encoder layers, and an optional final normalization.
 
     Args:
-        encoder_layer: a `transformer_encoder_layer`. Each of the stack draws parameters of its own.
+        encoder_layer: a `transformer_encoder_layer`. Each layer of the stack has parameters of its own.
         num_layers: how many, at least 1.
-        norm: a layer for the end, such as `layer_norm(d_model)`.
+        norm: the final layer, such as `layer_norm(d_model)`.
 
     Inputs, as a tensor, a tuple or a dict: `src`, `mask`, `src_key_padding_mask`, as those of the layer, where `mask`
     is called `src_mask`. Output as `src`.
@@ -41,7 +41,7 @@ def transformer_encoder(encoder_layer: Layer, num_layers: int, norm: Layer | Non
     Raises:
         ValueError: `num_layers` is less than 1; by `init` and `apply`, what the layers raise.
 
-    Equals `torch.nn.TransformerEncoder`, which starts all layers as copies of one.
+    Equals `torch.nn.TransformerEncoder`, which initializes all layers as copies of one.
 
     >>> import torch
     >>> from funcdl import random
@@ -54,19 +54,19 @@ def transformer_encoder(encoder_layer: Layer, num_layers: int, norm: Layer | Non
 
 
 def transformer_decoder(decoder_layer: Layer, num_layers: int, norm: Layer | None = None) -> Layer:
-    """Applies `num_layers` layers like `decoder_layer` one after the other, and then `norm`.
+    """A stack of `num_layers` decoder layers, and an optional final normalization.
 
     Args:
-        decoder_layer: a `transformer_decoder_layer`. Each of the stack draws parameters of its own.
+        decoder_layer: a `transformer_decoder_layer`. Each layer of the stack has parameters of its own.
         num_layers: how many, at least 1.
-        norm: a layer for the end, such as `layer_norm(d_model)`.
+        norm: the final layer, such as `layer_norm(d_model)`.
 
     Inputs, as a tuple or a dict: those of the layer. Output as `tgt`.
 
     Raises:
         ValueError: `num_layers` is less than 1; by `init` and `apply`, what the layers raise.
 
-    Equals `torch.nn.TransformerDecoder`, which starts all layers as copies of one.
+    Equals `torch.nn.TransformerDecoder`, which initializes all layers as copies of one.
 
     >>> import torch
     >>> from funcdl import random
@@ -95,7 +95,7 @@ def transformer(
     tgt_is_causal: bool = False,
     memory_is_causal: bool = False,
 ) -> Layer:
-    """An encoder, and a decoder that attends to what it gives; both end with a layer normalization.
+    """A transformer: an encoder, and a decoder that attends to its output, both with a final layer norm.
 
     Args:
         nhead: of every layer, and the others as of `transformer_encoder_layer`.
@@ -108,9 +108,9 @@ def transformer(
         batch_first: likewise.
         norm_first: likewise.
         bias: likewise.
-        src_is_causal: whether a position of the source sees only itself and those before.
-        tgt_is_causal: whether a position of the target does: what `tgt_mask` mostly says.
-        memory_is_causal: whether position i of the target sees the encoder's output only up to position i.
+        src_is_causal: whether a position of the source attends only to itself and earlier ones.
+        tgt_is_causal: the same for the target, instead of the usual `tgt_mask`.
+        memory_is_causal: whether position i of the target attends only to positions 0 to i of the encoder's output.
 
     Inputs, as a tuple or a dict: `src` (source, batch, E), `tgt` (time, batch, E), or both without the batch;
     `src_mask`, `tgt_mask`, `memory_mask`, `src_key_padding_mask`, `tgt_key_padding_mask`, `memory_key_padding_mask`, as
@@ -183,19 +183,19 @@ def transformer(
 def _stack(
     name: str, layer: Layer, num_layers: int, norm: Layer | None, names: tuple[str, ...], required: int
 ) -> Layer:
-    """Layers at levels "layers.0", "layers.1", ... that pass on the first input, beside the same others."""
+    """A stack of layers "layers.0", "layers.1", ... for the first input; all layers get the other inputs."""
     check_whole(name, num_layers=num_layers)
     if num_layers < 1:
         raise ValueError(f"{name}: expected num_layers of at least 1, got {num_layers}")
-    children = [str(index) for index in range(num_layers)]
+    layer_names = [str(index) for index in range(num_layers)]
 
     def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:
         inputs = read(on_meta(x))
         keys = child_keys(key, num_layers + 1)
         layers: Params = {}
         params: Params = {"layers": layers}
-        for slot, child_key in zip(children, keys, strict=False):
-            init_child(slot, layer, layers, {}, child_key, inputs)
+        for child, child_key in zip(layer_names, keys, strict=False):
+            init_child(child, layer, layers, {}, child_key, inputs)
         if norm is not None:
             init_child("norm", norm, params, {}, keys[-1], inputs[first])
         return params, {}
@@ -206,8 +206,8 @@ def _stack(
         inputs = read(x)
         keys = child_keys(key, num_layers + 1)
         y = inputs.pop(first)
-        for slot, child_key in zip(children, keys, strict=False):
-            y = apply_child(slot, layer, entry(name, params, "layers"), {}, {}, {first: y, **inputs}, child_key, train)
+        for child, child_key in zip(layer_names, keys, strict=False):
+            y = apply_child(child, layer, entry(name, params, "layers"), {}, {}, {first: y, **inputs}, child_key, train)
         if norm is not None:
             y = apply_child("norm", norm, params, {}, {}, y, keys[-1], train)
         return y, buffers
@@ -220,7 +220,7 @@ def _stack(
     return Layer(init, apply)
 
 
-_OF_LAYER = {"mask": "src_mask"}  # an encoder's name for what its layers call otherwise, as in torch
+_OF_LAYER = {"mask": "src_mask"}  # an encoder's name of a mask, and its layers' name, as in torch
 
 
 def _renamed(inputs: dict[str, Tree], names: dict[str, str]) -> dict[str, Tree]:

@@ -1,4 +1,4 @@
-"""What layers ask of their arguments, in one wording."""
+"""Validation of layers' arguments, with uniform error messages."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from funcdl.nn.layer import Params
 
 
 class MissingEntry(KeyError):
-    """A layer was given no such parameter or buffer."""
+    """A parameter or buffer is missing."""
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
-LENGTH, IMAGE, VOLUME = ("length",), ("height", "width"), ("depth", "height", "width")  # names of spatial axes
+LENGTH, IMAGE, VOLUME = ("length",), ("height", "width"), ("depth", "height", "width")  # the spatial axes
 
 
 def entry(layer: str, entries: Params, name: str, kind: str = "parameter") -> Any:
-    """Returns `entries[name]`, a layer's parameter or buffer; raises a KeyError that says whose it is.
+    """Returns `entries[name]`, a layer's parameter or buffer; raises a KeyError that names the layer.
 
     >>> entry("linear(4)", {"w": 0}, "weight")
     Traceback (most recent call last):
@@ -42,7 +42,7 @@ def entry(layer: str, entries: Params, name: str, kind: str = "parameter") -> An
 
 
 def check_dtype(layer: str, x: Tensor, weight: Tensor) -> None:
-    """Raises a TypeError unless `x` has the dtype of the layer's weight, or autocast is there to convert it."""
+    """Raises a TypeError unless `x` has the dtype of the layer's weight, or autocast is enabled."""
     if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
         raise TypeError(
             f"{layer}: expected an input of the parameters' dtype {weight.dtype}, got {x.dtype}; "
@@ -51,7 +51,7 @@ def check_dtype(layer: str, x: Tensor, weight: Tensor) -> None:
 
 
 def is_whole(value: Any) -> bool:
-    """Whether `value` is an int, or another number that stands for one, as those of NumPy."""
+    """Whether `value` is an int, or an integer of NumPy."""
     return hasattr(value, "__index__") and not isinstance(value, Tensor)
 
 
@@ -63,14 +63,14 @@ def check_whole(layer: str, **sizes: Any) -> None:
 
 
 def check_sizes(layer: str, least: int = 0, **sizes: Any) -> None:
-    """Raises a ValueError unless all sizes are whole numbers of at least `least`."""
+    """Raises a ValueError unless all sizes are whole numbers >= `least`."""
     for argument, size in sizes.items():
         if not is_whole(size) or size < least:
             raise ValueError(f"{layer}: expected {argument} as a whole number of at least {least}, got {size!r}")
 
 
 def check_numbers(layer: str, low: float = -math.inf, high: float = math.inf, **numbers: Any) -> None:
-    """Raises a ValueError unless all numbers are finite and from `low` to `high`."""
+    """Raises a ValueError unless all numbers are finite and in [low, high]."""
     for argument, number in numbers.items():
         if not isinstance(number, Real) or not low <= float(number) <= high or not math.isfinite(number):
             bounds = "" if low == -math.inf else f" of at least {low}" if high == math.inf else f" from {low} to {high}"
@@ -85,7 +85,7 @@ def check_image(layer: str, x: Tensor, axes: tuple[str, ...]) -> None:
 
 
 def per_axis(layer: str, argument: str, value: int | Sequence[int], axes: int) -> tuple[int, ...]:
-    """Returns `value` for each of the spatial axes, as torch does; raises a ValueError when there are not as many."""
+    """Returns `value` for each spatial axis, as torch does; raises a ValueError for another number of values."""
     values = tuple(value) if isinstance(value, Sequence) else (value,) * axes
     if len(values) != axes or not all(is_whole(each) for each in values):
         raise ValueError(f"{layer}: expected an int or {axes} of them for {argument}, got {value}")

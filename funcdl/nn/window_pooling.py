@@ -1,4 +1,4 @@
-"""Pooling over windows: what the maximum, mean and power-mean layers share."""
+"""Pooling over windows: shared by max, min, average and Lp pooling."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def window_pool(
     dilation: int | Sequence[int] | None = None,
     description: str = "",
 ) -> Layer:
-    """Pooling over windows of the spatial `axes`: `pool(x, kernel, strides, pads, [dilations,] ceil_mode)`, checked.
+    """Pools windows of the spatial `axes` by `pool(x, kernel, strides, pads, [dilations,] ceil_mode)`.
 
-    In errors the layer appears as `constructor(description)`, by default with the kernel size.
+    Errors name the layer `constructor(description)`, by default with the kernel size.
     """
     name = f"{constructor}({description or kernel_size})"
     rank = len(axes)
@@ -42,8 +42,8 @@ def window_pool(
     def f(x: Tensor) -> Tensor:
         check_image(name, x, axes)
         for size, pad, extent, step in zip(x.shape[-rank:], pads, extents, strides, strict=True):
-            out_by = extent - size - 2 * pad  # how far the first window sticks out
-            if size == 0 or out_by >= (step if ceil_mode else 1):
+            excess = extent - size - 2 * pad  # of the first window over the padded input
+            if size == 0 or excess >= (step if ceil_mode else 1):
                 raise ValueError(
                     f"{name}: expected a padded image of at least {extents}, the extent of the window, "
                     f"got shape {tuple(x.shape)}; use a smaller window or fewer pooling layers"

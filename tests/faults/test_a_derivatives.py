@@ -1,6 +1,6 @@
 """Derivatives of derivatives of every layer, loss and activation, in every order and below and above `vmap`.
 
-Each row of the layers' table and of the losses' grid is tried, so that a new one joins by its row.
+Each case of the layers' table and of the losses' grid is tried, so that a new one joins by its case.
 """
 
 import itertools

@@ -24,7 +24,7 @@ def alone(layer, optimizer, whole, i):
 
 
 @pytest.mark.parametrize("norm", [False, True], ids=["plain", "with-buffers"])
-def test_each_member_learns_what_it_learns_alone(norm):
+def test_each_member_learns_as_it_would_alone(norm):
     parts = [nn.linear(5), nn.batch_norm1d()] if norm else [nn.linear(5)]
     layer = nn.serial(*parts, nn.tanh(), nn.linear(2))
     model, optimizer = models.ensemble(layer, MEMBERS), optim.sgd(lr=0.1, momentum=0.9)
@@ -41,7 +41,7 @@ def test_each_member_learns_what_it_learns_alone(norm):
         tree.map(torch.testing.assert_close, (single.params, single.buffers), expected)
 
 
-def test_members_start_from_keys_of_their_own():
+def test_members_are_initialized_from_different_keys():
     x = torch.empty(1, MEMBERS, 4, device="meta")
     params, _ = models.ensemble(nn.linear(2), MEMBERS).init(random.key(3), x)
     for i, key in enumerate(random.split(random.key(3), MEMBERS)):
@@ -50,7 +50,7 @@ def test_members_start_from_keys_of_their_own():
     assert not torch.equal(params["weight"][0], params["weight"][1])
 
 
-def test_members_draw_from_keys_of_their_own():
+def test_members_draw_from_different_keys():
     model = models.ensemble(nn.dropout(0.5), MEMBERS)
     x = torch.ones(64, MEMBERS)
     dropped = model({}, x, key=random.key(1), train=True)

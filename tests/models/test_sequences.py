@@ -57,7 +57,7 @@ def test_outputs_and_gradients_equal_the_twins(layer, twin, inputs):
 @pytest.mark.parametrize(
     "layer", [models.name_classifier(18), models.phrase_classifier(5, 128)], ids=["names", "phrases"]
 )
-def test_padding_further_never_changes_a_result(layer, compiled):
+def test_more_padding_does_not_change_the_result(layer, compiled):
     """Outputs and gradients within an ulp of the largest, whatever the padding holds."""
     params, _ = layer.init(random.key(0), WORDS)
     labels = torch.tensor([0, 1, 2, 3, 4])

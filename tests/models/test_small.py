@@ -46,7 +46,7 @@ def test_dropout_in_a_shortcut_drops_half_of_the_input_and_scales_the_rest():
 
 
 @pytest.mark.parametrize("variant", ["exclusive-gate", "shortcut-gate"])
-def test_a_gate_begins_by_letting_the_input_pass(variant):
+def test_a_gate_initially_passes_the_input(variant):
     x = CASES["residual_block-original"].inputs()
     block = models.residual_block(6, variant)
     params, _ = block.init(random.key(0), x)
@@ -58,7 +58,7 @@ def test_a_gate_begins_by_letting_the_input_pass(variant):
     torch.testing.assert_close(block(params, x), torch.ones_like(x))
 
 
-def test_every_variant_is_another_function():
+def test_variants_are_different_functions():
     x = CASES["residual_block-original"].inputs()
     outputs = []
     for variant in VARIANTS:
@@ -102,7 +102,7 @@ def test_stacked_parameters_under_vmap_equal_single_models(name):
     torch.testing.assert_close(together, alone, **SHARP)
 
 
-def test_the_code_of_an_autoencoder_is_the_encoder_s():
+def test_an_autoencoders_code_is_its_encoders_output():
     case = CASES["autoencoder"]
     params, _ = models.autoencoder().init(random.key(0), case.inputs())
     code = models.mlp(128, 64, 12, 3, activation=torch.tanh)(params["encoder"], case.inputs())
@@ -111,7 +111,7 @@ def test_the_code_of_an_autoencoder_is_the_encoder_s():
     torch.testing.assert_close(models.autoencoder()(params, case.inputs()), decoder.sigmoid().view(DIGITS))
 
 
-def test_padding_changes_nothing_for_a_transformer():
+def test_padding_does_not_change_a_transformers_output():
     case = CASES["transformer_classifier"]
     model, tokens = case.make(), case.inputs()
     params, _ = model.init(random.key(0), tokens)
@@ -134,7 +134,7 @@ def test_padding_changes_nothing_for_a_transformer():
         ),
     ],
 )
-def test_impossible_arguments_are_named(make, parts):
+def test_impossible_arguments_raise_errors(make, parts):
     with pytest.raises(ValueError) as caught:
         make()
     assert all(part in str(caught.value) for part in parts), caught.value

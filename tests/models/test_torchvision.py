@@ -61,7 +61,7 @@ def filled(module):
     return module
 
 
-def test_every_model_has_a_row():
+def test_every_model_has_a_case():
     cases = {name.split("-")[0].split("_bn")[0] for name in MODELS} | {case.covers for case in CASES.values()}
     exported = {name: getattr(models, name).__module__.split(".")[-1] for name in models.__all__}
     elsewhere = {"sequences", "ensemble"}  # modules with batteries of their own
@@ -103,7 +103,7 @@ def test_gradients_and_statistics_in_training_equal_torchvisions(name):
     testing.assert_matches_module(make(classes=3), module, images(side), train=True, rtol=1e-7, atol=1e-7)
 
 
-def test_auxiliary_classifiers_in_training_come_second_and_third():
+def test_in_training_auxiliary_logits_are_outputs_2_and_3():
     module = filled(on_meta(functools.partial(theirs.googlenet, num_classes=3, dropout=0.0, dropout_aux=0.0))).double()
     model = models.googlenet(3, aux_logits=True, dropout=0.0)
     like = model.init(random.key(0), images(33, torch.float64))

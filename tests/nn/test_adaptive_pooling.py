@@ -28,14 +28,14 @@ def test_errors(make, message):
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 7), (2, 3, 7, 4), (2, 3, 7, 4, 5)])
-def test_none_keeps_the_size(shape):
+def test_size_none_keeps_the_input_size(shape):
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     for kind in ("avg", "max"):
         layer = getattr(nn, f"adaptive_{kind}_pool{len(shape) - 2}d")(None)
         assert torch.equal(layer({}, x), x)
 
 
-def test_one_point_is_the_mean_of_all():
+def test_size_1_is_the_global_mean():
     x = torch.randn(2, 3, 7, 4, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(nn.adaptive_avg_pool2d(1)({}, x)[..., 0, 0], x.mean((-2, -1)))
     assert torch.equal(nn.adaptive_max_pool2d(1)({}, x)[..., 0, 0], x.amax((-2, -1)))

@@ -23,7 +23,7 @@ def module_like(layer, twin, x):
 
 @pytest.mark.parametrize("need_weights", [False, True])
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_masks_of_truth_values(need_weights, batch_first):
+def test_boolean_masks(need_weights, batch_first):
     layer = nn.multihead_attention(2, batch_first=batch_first, need_weights=need_weights)
     x = draw(3, 5, 8) if batch_first else draw(5, 3, 8)
     module = module_like(layer, lambda: MultiheadAttention(8, 2, batch_first=batch_first, need_weights=need_weights), x)
@@ -42,13 +42,13 @@ def test_causal_is_the_triangular_mask(need_weights):
     torch.testing.assert_close(causal(params, x), masked(params, {"query": x, "attn_mask": mask}))
 
 
-def test_no_batch_is_a_batch_of_one():
+def test_unbatched_input_equals_a_batch_of_one():
     layer = nn.multihead_attention(2)
     q, k = draw(5, 8), draw(6, 8, seed=2)
     testing.assert_matches_module(layer, module_like(layer, lambda: MultiheadAttention(8, 2), q), (q, k), **SHARP)
 
 
-def test_fused_is_plain(monkeypatch, device):
+def test_fused_kernel_equals_plain_operations(monkeypatch, device):
     layer, x = nn.transformer_encoder_layer(2, 16, is_causal=True), draw(6, 3, 8).to(device)
     params, _ = layer.init(random.key(0, device=device), x)
     fused = transforms.value_and_grad(lambda params: (layer(params, x) ** 2).sum())(params)
@@ -84,7 +84,7 @@ def test_dropout_of_weights():
 
 
 @pytest.mark.parametrize("norm_first", [False, True])
-def test_dropouts_of_a_block_are_independent_and_reach_everything(norm_first):
+def test_dropouts_of_a_block_are_independent_and_cover_every_branch(norm_first):
     layer, x = nn.transformer_encoder_layer(2, 16, 0.5, norm_first=norm_first), draw(4, 2, 8)
     params, _ = layer.init(KEY, x)
     a, b = (layer(params, x, key=random.key(seed), train=True) for seed in (1, 2))

@@ -1,4 +1,4 @@
-"""What holds for every layer, checked for every row of the table: a new layer needs a row, and then it is tested."""
+"""The contract of layers, checked for every case of the table: a new layer needs a case, and then it is tested."""
 
 import copy
 import pickle
@@ -13,7 +13,7 @@ from tests.nn.cases.case import Integers
 
 DRAWING = (torch.nn.modules.dropout._DropoutNd, torch.nn.RReLU)
 every_family = pytest.mark.parametrize("family", [pytest.param(f, id=f.__name__.rsplit(".")[-1]) for f in FAMILIES])
-every_row = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in NAMED_CASES])
+every_case = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in NAMED_CASES])
 
 
 def inputs_of(case, *, seed=1, device="cpu", dtype=torch.float32, members=()):
@@ -70,7 +70,7 @@ def test_every_export_has_a_row():
     assert set(nn.__all__) - {"Layer", "SummaryRow", "summary"} == set(CASES)
 
 
-@every_row
+@every_case
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_matches_its_twin(case, dtype, device):
     x = inputs_of(case, device=device, dtype=dtype)
@@ -80,7 +80,7 @@ def test_matches_its_twin(case, dtype, device):
         testing.assert_matches_module(case.layer, module, x, train=train, **tolerance)
 
 
-@every_row
+@every_case
 def test_output_is_its_twins_bit_for_bit(case, device):
     if not case.exact:
         pytest.skip("computed by other operations than the twin's")
@@ -90,7 +90,7 @@ def test_output_is_its_twins_bit_for_bit(case, device):
     assert_trees_equal(case.layer.apply(params, buffers, x)[0], testing.call(module, x))
 
 
-@every_row
+@every_case
 def test_a_single_sample_is_a_batch_of_one(case, device):
     if not case.unbatched:
         pytest.skip("works on whole batches")
@@ -103,7 +103,7 @@ def test_a_single_sample_is_a_batch_of_one(case, device):
     assert_trees_equal(case.layer.init(random.key(0, device=device), single)[0], params)
 
 
-@every_row
+@every_case
 def test_init_reads_only_shape_and_dtype(case, device):
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         x = inputs_of(case, device=device, dtype=dtype)
@@ -135,7 +135,7 @@ def test_pickled_and_copied_it_is_the_same_layer(name, case, device):
     assert name in repr(layer) or name in ("repeat", "stateless")  # which make the layers that others make
 
 
-@every_row
+@every_case
 def test_in_bfloat16(case, device):
     x, integers = floating(inputs_of(case, device=device, dtype=torch.bfloat16))
     key = random.key(0, device=device)
@@ -158,7 +158,7 @@ def test_in_bfloat16(case, device):
         assert (rounded - leaf).norm() <= 0.03 * leaf.norm()
 
 
-@every_row
+@every_case
 def test_apply_is_pure(case, device):
     x = inputs_of(case, device=device)
     key = random.key(2, device=device)
@@ -172,7 +172,7 @@ def test_apply_is_pure(case, device):
         assert_trees_equal(case.layer(params, x, key=key, train=True), y)
 
 
-@every_row
+@every_case
 def test_vmap_over_inputs_is_a_loop(case, device):
     xs = inputs_of(case, device=device, dtype=torch.float64, members=(3,))
     members = tree.unstack(xs)
@@ -188,7 +188,7 @@ def test_vmap_over_inputs_is_a_loop(case, device):
     assert_trees_close(transforms.vmap(f, (0, None))(xs, keys[0]), shared)
 
 
-@every_row
+@every_case
 def test_vmap_over_members_is_a_loop(case, device):
     x = inputs_of(case, device=device, dtype=torch.float64)
     keys = random.split(random.key(6, device=device), 3)
@@ -210,19 +210,19 @@ def test_vmap_over_members_is_a_loop(case, device):
 
 @every_family
 def test_every_row_is_traced(family, device, monkeypatch):
-    """All rows of a family but those below, in one graph of ATen operations, without generated code."""
+    """All cases of a family but those below, in one graph of ATen operations, without generated code."""
     compile_with("aot_eager", monkeypatch)
-    check_compiled([case for rows in family.CASES.values() for case in rows[:-1]], device)
+    check_compiled([case for cases in family.CASES.values() for case in cases[:-1]], device)
 
 
 @every_family
 def test_compiled_is_eager(family, device):
-    """The last row of each layer, traced and compiled in one graph for a family: code for all would take minutes."""
-    check_compiled([rows[-1] for rows in family.CASES.values()], device)
+    """The last case of each layer, traced and compiled in one graph for a family: code for all would take minutes."""
+    check_compiled([cases[-1] for cases in family.CASES.values()], device)
 
 
 def check_compiled(cases, device):
-    """Asserts that the gradients, outputs and new buffers of these rows in training mode are the same in one graph."""
+    """Asserts that the gradients, outputs and new buffers of these cases in training mode are the same in one graph."""
     key = random.key(7, device=device)
     inputs = [inputs_of(case, device=device, dtype=torch.float64) for case in cases]
     states = [case.layer.init(key, x) for case, x in zip(cases, inputs, strict=True)]

@@ -7,7 +7,7 @@ KEY = random.key(4)
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.75])
-def test_shares_and_scale(p, device):
+def test_fraction_of_zeros_and_scale(p, device):
     n = 200_000
     y = nn.dropout(p)({}, torch.full((n,), 3.0, device=device), key=random.key(4, device=device), train=True)
     dropped = y == 0
@@ -25,7 +25,7 @@ SHAPES = {nn.dropout1d: (2, 3, 4), nn.dropout3d: (2, 3, 4, 4, 4)}
 
 
 @pytest.mark.parametrize("constructor", EVERY)
-def test_the_ends_of_the_range(constructor):
+def test_probabilities_0_and_1(constructor):
     x = torch.ones(SHAPES.get(constructor, (2, 3, 4, 4)), requires_grad=True)
     assert constructor(0)({}, x, train=True) is x  # no key needed: nothing is drawn
     y = constructor(1)({}, x, key=KEY, train=True)
@@ -54,7 +54,7 @@ def test_whole_channels_are_dropped(constructor, axes, unbatched):
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("constructor", [nn.alpha_dropout, nn.feature_alpha_dropout])
-def test_alpha_dropout_is_torchs_formula(constructor, p):
+def test_alpha_dropout_equals_torchs_formula(constructor, p):
     """In torch: `x * (noise * a) + ((noise - 1) * alpha * a + alpha * a * p)`, with noise 1 where kept."""
     x = random.normal(random.key(1), (200, 30), dtype=torch.float64)
     y = constructor(p)({}, x, key=KEY, train=True)
@@ -125,7 +125,7 @@ def test_training_without_a_key(constructor):
 
 @pytest.mark.parametrize("constructor", EVERY)
 @pytest.mark.parametrize("p", [1.5, -0.1, float("nan")])
-def test_no_probability(constructor, p):
+def test_p_outside_0_to_1(constructor, p):
     with pytest.raises(ValueError, match=rf"^{constructor.__name__}\(p={p}\): expected a probability from 0 to 1"):
         constructor(p)
 

@@ -56,7 +56,7 @@ def test_an_empty_last_bag():
     testing.assert_matches_module(nn.embedding_bag(5, 3), bag_twin(), inputs)
 
 
-def test_weights_of_samples_in_a_table():
+def test_per_sample_weights_in_a_table():
     class Weighted(T.EmbeddingBag):
         def forward(self, input, per_sample_weights):
             return super().forward(input, None, per_sample_weights)

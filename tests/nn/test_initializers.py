@@ -50,7 +50,7 @@ def test_distributions(case, dtype, device):
 
 
 @pytest.mark.parametrize("case", SCALED)
-def test_distributions_are_torchs(case):
+def test_distributions_equal_torchs(case):
     """The standard deviation and the bounds of a large draw of `torch.nn.init` itself."""
     name, options, _ = SCALED[case]
     generator = torch.Generator().manual_seed(0)
@@ -61,7 +61,7 @@ def test_distributions_are_torchs(case):
         torch.testing.assert_close(ours.abs().max(), theirs.abs().max(), rtol=1e-3, atol=0)
 
 
-def test_defaults_are_torchs():
+def test_defaults_equal_torchs():
     for name in initializers.__all__:
         theirs = {"identity": "eye_", "truncated_normal": "trunc_normal_", "calculate_gain": name}.get(name, f"{name}_")
         if not hasattr(torch.nn.init, theirs) or name in ("zeros", "ones", "identity", "constant"):
@@ -72,7 +72,7 @@ def test_defaults_are_torchs():
         assert {p.name: p.default for p in found} == expected, name
 
 
-def test_uniform_and_normal_of_their_own_mean():
+def test_uniform_and_normal_with_other_mean_and_spread():
     uniform = initializers.uniform(2.0, 5.0)(KEY, (100_000,), torch.float64)
     assert uniform.min() >= 2
     assert uniform.max() < 5
@@ -116,7 +116,7 @@ def test_orthogonal(shape, gain, device):
         torch.testing.assert_close(narrow.norm(), weight.norm().to(dtype), rtol=accuracy, atol=0)
 
 
-def test_orthogonal_matrices_are_all_equally_likely():
+def test_orthogonal_matrices_are_uniformly_distributed():
     """Without the correction of signs the first element of Q would always be negative, with LAPACK's reflections."""
     keys = random.split(KEY, 2000)
     matrices = transforms.vmap(lambda key: initializers.orthogonal()(key, (3, 3), torch.float64))(keys)
@@ -142,7 +142,7 @@ def test_sparse(sparsity, device):
 
 @pytest.mark.parametrize("shape", [(4, 6, 3), (6, 4, 3, 4), (5, 5, 2, 3, 1), (4, 1, 5)])
 @pytest.mark.parametrize("groups", [1, 2])
-def test_dirac_and_identity_are_torchs(shape, groups, device):
+def test_dirac_and_identity_equal_torchs(shape, groups, device):
     key = random.key(0, device=device)
     shape = (shape[0] * groups, *shape[1:])
     expected = torch.nn.init.dirac_(torch.empty(shape), groups)
@@ -157,7 +157,7 @@ def test_dirac_passes_a_grouped_image_through():
     assert torch.equal(layer(layer.init(KEY, x)[0], x), x)
 
 
-def test_gains_are_torchs():
+def test_gains_equal_torchs():
     names = ["linear", "sigmoid", "tanh", "relu", "leaky_relu", "selu", "conv1d", "conv3d", "conv_transpose2d"]
     for name in names:
         assert initializers.calculate_gain(name) == pytest.approx(torch.nn.init.calculate_gain(name), rel=1e-15)

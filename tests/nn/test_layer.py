@@ -67,7 +67,7 @@ def test_layers_without_parameters_are_numbered_but_have_no_entry():
     assert buffers == {}
 
 
-def test_buffers_are_returned_new_only_where_they_changed():
+def test_only_changed_buffers_are_returned_as_new():
     model = nn.serial(nn.linear(2), counter(), nn.residual(counter(), combine=nn.add()), nn.parallel(a=counter()))
     params, buffers = model.init(KEY, example(1, 3))
     assert tree.paths(buffers) == ["1.calls", "2.calls", "3.a.calls"]
@@ -88,7 +88,7 @@ def test_buffers_keep_their_order_when_some_change():
     assert after["0"] is buffers["0"]
 
 
-def test_a_body_and_its_shortcut_keep_their_buffers_apart():
+def test_buffers_of_body_and_shortcut_are_separate():
     model = nn.residual(nn.serial(bn=counter()), shortcut=nn.serial(bn=counter()))
     params, buffers = model.init(KEY, example(3))
     assert tree.paths(buffers) == ["bn.calls", "shortcut.bn.calls"]
@@ -96,7 +96,7 @@ def test_a_body_and_its_shortcut_keep_their_buffers_apart():
     assert after == {"bn": {"calls": 1}, "shortcut": {"bn": {"calls": 1}}}
 
 
-def test_a_body_may_use_the_name_that_no_shortcut_has():
+def test_without_a_shortcut_its_name_is_free_for_the_body():
     model = nn.residual(nn.serial(identity=nn.linear(3), shortcut=counter()))
     params, buffers = model.init(KEY, example(1, 3))
     assert tree.paths((params, buffers)) == ["0.identity.bias", "0.identity.weight", "1.shortcut.calls"]
@@ -135,12 +135,12 @@ def test_layers_are_initialized_independently():
     assert len({tuple(leaf.tolist()) for leaf in biases}) == 4
 
 
-def test_repeated_layers_are_made_independently():
+def test_repeated_layers_are_initialized_independently():
     params, _ = nn.repeat(nn.linear(3), 2).init(KEY, example(1, 3))
     assert not torch.equal(params["0"]["weight"], params["1"]["weight"])
 
 
-def test_a_tied_layer_has_a_key_and_buffers_for_each_time():
+def test_a_tied_layer_updates_key_and_buffers_at_each_application():
     words = [random.bits(random.fold_in(KEY, i), (4,)) for i in range(4)]
     heard = []
 
@@ -169,12 +169,12 @@ def test_a_tied_layer_has_a_key_and_buffers_for_each_time():
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 5])
-def test_a_tied_layer_counts_up_to_its_number(count):
+def test_a_tied_layer_is_applied_times_times(count):
     layer = nn.tied(lambda x: 2 * x, 3, times=lambda x, key, train: torch.tensor(count))
     assert layer({}, torch.ones(())) == 2 ** min(count, 3)
 
 
-def test_a_number_of_times_drawn_from_the_key(device):
+def test_times_drawn_from_the_key(device):
     layer = nn.tied(lambda x: x + 1, 4, times=lambda x, key, train: random.randint(key, (), 0, 5))
     keys = random.split(random.key(0, device=device), 50)
 
@@ -188,7 +188,7 @@ def test_a_number_of_times_drawn_from_the_key(device):
     assert [int(compiled(key)) for key in keys[:5]] == expected[:5]
 
 
-def test_parameters_of_a_model_that_starts_with_bytes():
+def test_integer_inputs_give_parameters_of_the_default_dtype():
     model = nn.serial(lambda x: x.double() / 255, nn.linear(2))
     params, _ = model.init(KEY, example(4, 3, dtype=torch.uint8))
     assert params["1"]["weight"].dtype == torch.float64
@@ -197,7 +197,7 @@ def test_parameters_of_a_model_that_starts_with_bytes():
     assert params["weight"].dtype == torch.get_default_dtype()
 
 
-def test_calling_a_layer_with_buffers_says_what_to_do():
+def test_calling_a_layer_with_buffers_is_an_error():
     offset = nn.Layer(
         lambda key, x: ({}, {"calls": torch.zeros(())}),
         lambda params, buffers, x, *, key=None, train=False: (x + buffers["calls"], buffers),
@@ -208,12 +208,12 @@ def test_calling_a_layer_with_buffers_says_what_to_do():
             layer({}, torch.ones(2), train=True)
 
 
-def test_calling_a_layer_with_a_parameter_missing_names_it():
+def test_a_missing_parameter_is_named():
     with pytest.raises(KeyError, match="weight"):
         nn.serial(nn.linear(2))({}, torch.ones(1, 3))
 
 
-def test_errors_tell_the_path_to_the_layer():
+def test_errors_have_a_note_with_the_path_of_the_layer():
     model = nn.serial(features=nn.serial(nn.relu(), nn.residual(nn.serial(cn2=nn.conv2d(1, 1)))), fc=nn.linear(2))
     params, _ = model.init(KEY, example(5, 1, 4, 4))
     with pytest.raises(ValueError, match=r"conv2d\(1, kernel_size=1\): expected 1 channels") as caught:
@@ -224,7 +224,7 @@ def test_errors_tell_the_path_to_the_layer():
     assert caught.value.__notes__ == ["in layer features.1.cn2"]
 
 
-def test_a_compiled_model_keeps_the_layers_message():
+def test_a_compiled_model_raises_the_layers_message():
     layer = nn.serial(nn.linear(2))
     params, _ = layer.init(KEY, example(1, 3))
     with pytest.raises(Exception, match=r"linear\(2\): expected \(\.\.\., 3\)"):
@@ -259,7 +259,7 @@ def test_wrong_use_of_a_combinator(make, message):
         (nn.serial(nn.residual(nn.linear(4))), r"add: expected tensors of one shape, got \(5, 3\) and \(5, 4\)"),
     ],
 )
-def test_wrong_blocks_are_noticed_by_init(layer, message):
+def test_init_rejects_inconsistent_blocks(layer, message):
     with pytest.raises(ValueError, match=message):
         layer.init(KEY, example(5, 3))
 

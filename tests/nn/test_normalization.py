@@ -103,7 +103,7 @@ def test_compiled_scan_and_donation_train_as_a_loop(device):
     assert_trees_close(donated, looped)
 
 
-def test_no_momentum_is_the_plain_average():
+def test_momentum_none_is_the_cumulative_average():
     xs = batches("batch_norm1d", 5)
     layer = nn.batch_norm1d(momentum=None)
     params, buffers = layer.init(KEY, xs[0])
@@ -139,7 +139,7 @@ def test_statistics_far_from_zero_and_of_a_constant():
     assert after["running_var"].min() >= 0
 
 
-def test_statistics_may_be_wider_than_the_input():
+def test_statistics_may_have_more_precision_than_the_input():
     xs = batches("batch_norm2d", 3).float()
     layer = nn.batch_norm2d()
     params, wide = layer.init(KEY, xs[0])
@@ -269,7 +269,7 @@ def test_wrong_ranks_and_sizes(layer, shape, message):
 @pytest.mark.parametrize(
     "layer", [nn.batch_norm1d(), nn.batch_norm1d(affine=False), nn.instance_norm1d(affine=True), nn.group_norm(2)]
 )
-def test_another_number_of_channels_or_dtype(layer):
+def test_wrong_channels_or_dtype(layer):
     params, buffers = layer.init(KEY, example(2, 4, 5))
     with pytest.raises(ValueError, match=r"norm.*: expected 4 channels.* got shape \(2, 6, 5\)"):
         layer.apply(params, buffers, torch.ones(2, 6, 5))
@@ -277,7 +277,7 @@ def test_another_number_of_channels_or_dtype(layer):
         layer.apply(params, buffers, torch.ones(2, 4, 5, dtype=torch.float64))
 
 
-def test_one_value_has_no_variance():
+def test_one_value_per_channel_is_an_error():
     layer = nn.batch_norm1d()
     params, buffers = layer.init(KEY, example(1, 4))
     assert layer.apply(params, buffers, torch.ones(1, 4))[0].shape == (1, 4)

@@ -9,7 +9,7 @@ KINDS = {"circular": "wrap", "constant": "constant", "reflection": "reflect", "r
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(2, 5), (2, 4, 5), (2, 3, 4, 5)])
-def test_it_is_what_numpy_pads(kind, shape):
+def test_equals_numpys_pad(kind, shape):
     x = torch.arange(120.0)[: torch.Size(shape).numel()].view(shape)
     rank = len(shape) - 1
     padding = (1, 2, 3, 0, 2, 1)[: 2 * rank]  # (left, right, top, bottom, front, back)
@@ -20,7 +20,7 @@ def test_it_is_what_numpy_pads(kind, shape):
     assert torch.equal(getattr(nn, f"{kind}_pad{rank}d")(padding, *value)({}, x), torch.from_numpy(expected))
 
 
-def test_constants_go_around_any_shape():
+def test_constant_padding_of_any_shape():
     assert nn.zero_pad2d(1)({}, torch.ones(2, 3)).shape == (4, 5)
     assert nn.constant_pad1d((0, 1), 2.0)({}, torch.ones(1, 1, 1, 1, 1)).tolist() == [[[[[1.0, 2.0]]]]]
     assert nn.zero_pad1d((-2, 0))({}, torch.ones(2)).shape == (0,)

@@ -51,7 +51,7 @@ def test_the_norm_is_in_the_name():
         nn.lp_pool2d(2, 3)({}, torch.zeros(1, 2, 2))
 
 
-def test_what_fits_is_what_torch_takes():
+def test_accepts_the_windows_that_torch_accepts():
     """The check of sizes refuses no input that torch takes, and lets none through that torch refuses."""
     grid = itertools.product(range(6), range(1, 4), range(1, 4), range(1, 3), (0, 1), (False, True))
     verdicts = set()
@@ -74,7 +74,7 @@ def test_what_fits_is_what_torch_takes():
     assert verdicts == {True, False}
 
 
-def test_windows_may_stick_out_in_ceil_mode():
+def test_windows_may_extend_beyond_the_input_in_ceil_mode():
     x = torch.arange(4.0).view(1, 2, 2)
     assert nn.max_pool2d(3, 2, ceil_mode=True)({}, x).tolist() == [[[3.0]]]  # although smaller than the window
     assert nn.min_pool2d(3, 2, ceil_mode=True)({}, x + 1).tolist() == [[[1.0]]]
@@ -94,5 +94,5 @@ def test_the_gradient_of_a_window_of_zeros_is_zero():
     torch.testing.assert_close(gradient, torch.tensor([[0.0, 0.0, 0.6, 0.8]]))
 
 
-def test_the_root_of_a_negative_sum_is_not_a_number():
+def test_the_root_of_a_negative_sum_is_nan():
     assert nn.lp_pool1d(3, 2)({}, torch.tensor([[-2.0, 1.0, 0.0, 5.0]])).isnan().tolist() == [[True, False]]

@@ -26,7 +26,7 @@ def draw(*shape, seed=1):
 
 @every_kind
 @pytest.mark.parametrize("lengths", [(5, 1, 3), (5, 5, 5), (2, 2, 1)])
-def test_lengths_are_a_packed_sequence(constructor, twin, lengths):
+def test_lengths_equal_a_packed_sequence(constructor, twin, lengths):
     module = meta(packed(twin), 3, 4, 2, bidirectional=True)
     inputs = {"input": draw(5, 3, 3), "lengths": torch.tensor(lengths)}
     testing.assert_matches_module(constructor(4, 2, bidirectional=True), module, inputs, **SHARP)
@@ -56,7 +56,7 @@ def test_an_empty_sequence_keeps_its_state(constructor, twin):
 
 
 @every_kind
-def test_what_lies_beyond_the_end_does_not_matter(constructor, twin):
+def test_padding_steps_do_not_matter(constructor, twin):
     layer = constructor(4, 2, bidirectional=True)
     x, lengths = draw(5, 2, 3), torch.tensor([2, 4])
     params, _ = layer.init(KEY, x)
@@ -77,7 +77,7 @@ def test_what_lies_beyond_the_end_does_not_matter(constructor, twin):
 
 
 @every_kind
-def test_the_fast_loop_is_the_plain_one(constructor, twin, monkeypatch, device):
+def test_the_fused_loop_equals_the_plain_loop(constructor, twin, monkeypatch, device):
     """Values and first derivatives, in all that `first_order_only` lets through, against the loop of cell steps."""
     layer = constructor(4, 2, bidirectional=True)
     x = draw(6, 3, 2).to(device)
@@ -97,7 +97,7 @@ def test_the_fast_loop_is_the_plain_one(constructor, twin, monkeypatch, device):
 
 @pytest.mark.parametrize("wrap", [lambda f: f, transforms.jit], ids=["eager", "jit"])
 @pytest.mark.parametrize("used", [lambda y, h, c: y, lambda y, h, c: h, lambda y, h, c: c], ids=["y", "h", "c"])
-def test_an_lstm_of_which_one_result_is_used(used, wrap):
+def test_an_lstm_with_one_used_output(used, wrap):
     module, layer, x = meta(T.LSTM, 3, 4, bidirectional=True), nn.lstm(4, bidirectional=True), draw(5, 2, 3)
 
     def cost(results):
@@ -209,7 +209,7 @@ def test_impossible_options():
 
 @every_kind
 def test_float32_in_a_graph_and_in_both_directions(constructor, twin):
-    """Float32 has kernels of its own, which the battery's compiled rows in float64 do not reach."""
+    """Float32 has kernels of its own, which the battery's compiled cases in float64 do not reach."""
     layer, x = constructor(4, 2, bidirectional=True), draw(5, 2, 3).float()
     params, _ = layer.init(KEY, x)
     module = twin(3, 4, 2, bidirectional=True, device="meta").to_empty(device="cpu")

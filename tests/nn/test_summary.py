@@ -18,7 +18,7 @@ def block():
     return nn.residual(body, downsample=nn.serial(nn.conv2d(8, 1)), combine=nn.serial(nn.add(), nn.relu()))
 
 
-def test_every_number(capsys):
+def test_every_number_of_the_table(capsys):
     model = nn.serial(stem=block(), flatten=nn.flatten(), fc=nn.serial(nn.linear(5), torch.tanh, lambda x: 2 * x))
     rows = rows_of(model, torch.empty(2, 4, 6, 6))
     assert list(rows) == [
@@ -86,14 +86,14 @@ def test_buffers_dtypes_and_several_outputs(capsys):
     assert rows[""].output == ((4, 2), (4, 3))
 
 
-def test_a_module_is_one_row(capsys):
+def test_a_converted_module_is_one_row(capsys):
     with torch.random.fork_rng(devices=[]):
         layer, _, _ = interop.from_module(torch.nn.Linear(3, 2))
     (row,) = nn.summary(layer, torch.empty(4, 3))
     assert row == ("", "from_module", (4, 2), 8, 32, 24)
 
 
-def test_a_model_that_fails_leaves_no_watch_behind(capsys):
+def test_a_failing_model_resets_the_observer(capsys):
     with pytest.raises(ValueError, match="expected"):
         nn.summary(nn.serial(nn.conv2d(1, 3)), torch.empty(3))
     assert observer.get() is None
