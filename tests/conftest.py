@@ -14,7 +14,7 @@ torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ.get("PYTE
 
 
 def pytest_collection_finish():
-    """Spares the garbage collector what stays to the end, which it would look through at each of thousands of graphs."""
+    """Spares the garbage collector what stays to the end: it would look through it for each of thousands of graphs."""
     gc.collect()
     gc.freeze()
 
