@@ -40,6 +40,7 @@ class Transformation(OfFunctions):
     hyperparameters, eagerly, compiled and under `vmap`. The derivative of a square root or a norm at zero, which does
     not exist, is 0, as that of `abs` is; so is that of a sign or of a decision, such as whether to clip.
 
+    >>> import torch
     >>> from funcdl import optim
     >>> optimizer = optim.sgd(lr=0.5)
     >>> params = {"w": torch.ones(2)}
@@ -69,6 +70,7 @@ def chain(*transformations: Transformation, maximize: bool = False) -> Transform
     Raises:
         ValueError: by `update`, when the state is not one that this chain's `init` makes.
 
+    >>> import torch
     >>> from funcdl import optim
     >>> optimizer = optim.chain(optim.clip_by_global_norm(1.0), optim.adadelta(lr=0.5))
     >>> list(optim.get_hyperparameters(optimizer.init({"w": torch.ones(2)})))
@@ -104,6 +106,7 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
     Raises:
         ValueError: the trees differ in structure or shapes, or a complex update meets a real parameter.
 
+    >>> import torch
     >>> apply_updates({"w": torch.ones(2)}, {"w": torch.tensor([-0.5, 0.5])})
     {'w': tensor([0.5000, 1.5000])}
     """
