@@ -156,7 +156,7 @@ def inner_update(
 
 
 def check_is_transformation(owner: str, value: Any, what: str = "the optimizer") -> None:
-    """Refuses what is no transformation, such as `adam` in place of `adam()`."""
+    """Raises a ValueError unless `value` is a transformation; it may be `adam` in place of `adam()`."""
     if not isinstance(value, Transformation):
         advice = f"call it: {value.__name__}()" if hasattr(value, "__name__") else "pass one such as optim.adam()"
         raise ValueError(f"{owner}: {what} is {value!r}, expected a transformation; {advice}")

@@ -1,4 +1,4 @@
-"""Gradients with each NaN replaced by 0."""
+"""Replaces each NaN in gradients by 0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Updates are skipped when the gradients are not finite."""
+"""Skips updates whose gradients are not finite."""
 
 from __future__ import annotations
 
