@@ -1,4 +1,4 @@
-"""The error of all data sources, and what its messages show of a file's text."""
+"""`DataError`, which all data sources raise, and excerpts of text for its messages."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -53,7 +54,7 @@ def load_image(path: str | os.PathLike[str]) -> UInt8[Tensor, "channels height w
     pixels = torch.from_numpy(np.array(picture))
     if picture.mode == "F":
         pixels = pixels.mul_(255).round_().to(torch.uint8)
-    return pixels.reshape(*pixels.shape[:2], -1).movedim(-1, 0).contiguous()
+    return rearrange(pixels, "height width ... -> (...) height width").contiguous()
 
 
 def open_image(path: Path) -> Image.Image:

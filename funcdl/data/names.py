@@ -1,4 +1,4 @@
-"""Surnames of eighteen countries, and invented names that need no download."""
+"""Surnames of eighteen countries, and synthetic names that need no download."""
 
 from __future__ import annotations
 

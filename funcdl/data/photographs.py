@@ -190,7 +190,7 @@ def _is_hidden(name: str) -> bool:
 def _read(
     samples: Sequence[tuple[Path, int]], size: int, views: int, seed: int, workers: int
 ) -> tuple[UInt8[Tensor, "n 3 size size"], Tensor, list[str]]:
-    """All views of all photographs that can be read, their classes, and what is wrong with the others."""
+    """All views of all photographs that can be read, their classes, and the error messages of the others."""
     loader = DataLoader(
         _Views(samples, size, views, seed),
         WORKER_BATCH,

@@ -41,8 +41,9 @@ from funcdl.optim.schedule_free import (
 from funcdl.optim.sgd import sgd
 from funcdl.optim.sign_sgd import scale_by_sign, sign_sgd
 from funcdl.optim.state import State, get_hyperparameters, replace_hyperparameters
-from funcdl.optim.transformation import Transformation, apply_updates, chain, make_transformation, stateless
+from funcdl.optim.transformation import Transformation, apply_updates, chain
 from funcdl.optim.trust_ratio import scale_by_trust_ratio
+from funcdl.optim.update_rule import make_transformation, stateless
 from funcdl.optim.weight_decay import add_decayed_weights
 from funcdl.optim.wrappers.apply_if_finite import apply_if_finite
 from funcdl.optim.wrappers.averaging import averaged_params, ema, params_ema, swa

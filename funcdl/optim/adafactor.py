@@ -18,16 +18,9 @@ from funcdl.optim.hyperparameters import (
     materialize,
 )
 from funcdl.optim.safe_math import safe_norm
-from funcdl.optim.transformation import (
-    Buffers,
-    Hyper,
-    Transformation,
-    chain,
-    make_transformation,
-    restrict_to,
-    stateless,
-)
+from funcdl.optim.transformation import Transformation, chain
 from funcdl.optim.tree_math import scale, tree_lerp
+from funcdl.optim.update_rule import Buffers, Hyper, make_transformation, restrict_to, stateless
 from funcdl.tree import Tree
 
 

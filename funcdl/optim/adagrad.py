@@ -6,8 +6,9 @@ from funcdl import tree
 from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_hyperparameter, check_nonnegative, materialize
 from funcdl.optim.learning_rate import scale_by_learning_rate
 from funcdl.optim.safe_math import safe_sqrt
-from funcdl.optim.transformation import Buffers, Hyper, Transformation, chain, make_transformation, stateless
+from funcdl.optim.transformation import Transformation, chain
 from funcdl.optim.tree_math import tree_full_like, tree_scale
+from funcdl.optim.update_rule import Buffers, Hyper, make_transformation, stateless
 from funcdl.optim.weight_decay import add_decayed_weights
 from funcdl.tree import Tree
 

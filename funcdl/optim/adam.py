@@ -9,8 +9,9 @@ from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_betas, c
 from funcdl.optim.learning_rate import scale_by_learning_rate
 from funcdl.optim.moments import bias_correction, zero_buffers
 from funcdl.optim.safe_math import safe_sqrt, under_transform
-from funcdl.optim.transformation import Buffers, Hyper, Transformation, chain, make_transformation
+from funcdl.optim.transformation import Transformation, chain
 from funcdl.optim.tree_math import cached_cast, tree_lerp
+from funcdl.optim.update_rule import Buffers, Hyper, make_transformation
 from funcdl.optim.weight_decay import add_decayed_weights
 from funcdl.tree import Tree
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from funcdl import tree
 from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_nonnegative, materialize
 from funcdl.optim.moments import zero_buffers
-from funcdl.optim.transformation import Buffers, Hyper, Transformation, chain, make_transformation, stateless
+from funcdl.optim.transformation import Transformation, chain
 from funcdl.optim.tree_math import scale, tree_lerp
+from funcdl.optim.update_rule import Buffers, Hyper, make_transformation, stateless
 from funcdl.optim.weight_decay import add_decayed_weights
 from funcdl.tree import Tree
 

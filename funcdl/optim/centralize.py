@@ -6,7 +6,8 @@ from torch import Tensor
 
 from funcdl import tree
 from funcdl.optim.hyperparameters import Count
-from funcdl.optim.transformation import Hyper, Transformation, stateless
+from funcdl.optim.transformation import Transformation
+from funcdl.optim.update_rule import Hyper, stateless
 from funcdl.tree import Tree
 
 

@@ -8,8 +8,9 @@ from torch import Tensor
 from funcdl import tree
 from funcdl.optim.hyperparameters import Count, Scalar, ScalarOrSchedule, check_nonnegative, materialize
 from funcdl.optim.safe_math import safe_norm
-from funcdl.optim.transformation import Hyper, Transformation, stateless
+from funcdl.optim.transformation import Transformation
 from funcdl.optim.tree_math import scale, tree_scale
+from funcdl.optim.update_rule import Hyper, stateless
 from funcdl.tree import Tree
 
 

@@ -9,8 +9,9 @@ from torch.nn.functional import pad
 from funcdl import tree
 from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_nonnegative
 from funcdl.optim.safe_math import safe_denominator
-from funcdl.optim.transformation import Buffers, Hyper, Transformation, chain, make_transformation
+from funcdl.optim.transformation import Transformation, chain
 from funcdl.optim.tree_math import scale
+from funcdl.optim.update_rule import Buffers, Hyper, make_transformation
 from funcdl.tree import Tree
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_nonnegative
-from funcdl.optim.transformation import Hyper, Transformation, stateless
+from funcdl.optim.transformation import Transformation
 from funcdl.optim.tree_math import tree_scale
+from funcdl.optim.update_rule import Hyper, stateless
 from funcdl.tree import Tree
 
 

@@ -7,8 +7,9 @@ from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_betas
 from funcdl.optim.learning_rate import scale_by_learning_rate
 from funcdl.optim.moments import zero_buffers
 from funcdl.optim.sign_sgd import sign_or_nan
-from funcdl.optim.transformation import Buffers, Hyper, Transformation, chain, make_transformation
+from funcdl.optim.transformation import Transformation, chain
 from funcdl.optim.tree_math import tree_lerp
+from funcdl.optim.update_rule import Buffers, Hyper, make_transformation
 from funcdl.optim.weight_decay import add_decayed_weights
 from funcdl.tree import Tree
 

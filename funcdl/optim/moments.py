@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from funcdl import tree
 from funcdl.optim.hyperparameters import Count, Scalar
-from funcdl.optim.transformation import Buffers
+from funcdl.optim.update_rule import Buffers
 from funcdl.tree import Tree
 
 

@@ -7,8 +7,9 @@ import torch
 from funcdl import tree
 from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_hyperparameter, check_nonnegative, materialize
 from funcdl.optim.moments import zero_buffers
-from funcdl.optim.transformation import Buffers, Hyper, Transformation, make_transformation
+from funcdl.optim.transformation import Transformation
 from funcdl.optim.tree_math import cached_cast, tree_lerp
+from funcdl.optim.update_rule import Buffers, Hyper, make_transformation
 from funcdl.tree import Tree
 
 

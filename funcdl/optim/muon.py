@@ -12,7 +12,8 @@ from funcdl.optim.hyperparameters import Count, Scalar, ScalarOrSchedule, check_
 from funcdl.optim.learning_rate import scale_by_learning_rate
 from funcdl.optim.momentum import average_gradients
 from funcdl.optim.safe_math import safe_norm
-from funcdl.optim.transformation import Hyper, Transformation, chain, restrict_to, stateless
+from funcdl.optim.transformation import Transformation, chain
+from funcdl.optim.update_rule import Hyper, restrict_to, stateless
 from funcdl.optim.weight_decay import add_decayed_weights
 from funcdl.tree import Tree
 

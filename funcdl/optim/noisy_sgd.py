@@ -8,8 +8,9 @@ from funcdl import random, tree
 from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_hyperparameter, check_nonnegative, materialize
 from funcdl.optim.learning_rate import scale_by_learning_rate
 from funcdl.optim.safe_math import safe_sqrt
-from funcdl.optim.transformation import Buffers, Hyper, Transformation, chain, make_transformation
+from funcdl.optim.transformation import Transformation, chain
 from funcdl.optim.tree_math import scale
+from funcdl.optim.update_rule import Buffers, Hyper, make_transformation
 from funcdl.random.keys import Key
 from funcdl.tree import Tree
 

@@ -8,8 +8,9 @@ from funcdl import tree
 from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_betas, check_nonnegative, materialize
 from funcdl.optim.learning_rate import scale_by_learning_rate
 from funcdl.optim.safe_math import safe_norm_squared, safe_sqrt
-from funcdl.optim.transformation import Buffers, Hyper, Transformation, chain, make_transformation
+from funcdl.optim.transformation import Transformation, chain
 from funcdl.optim.tree_math import scale, tree_lerp
+from funcdl.optim.update_rule import Buffers, Hyper, make_transformation
 from funcdl.tree import Tree
 
 

@@ -1,4 +1,4 @@
-"""Float16 parameters are computed with in float32: in float16, 1e-8 is 0 and the square of 300 infinite."""
+"""Computation in float32 for float16 parameters: in float16, 1e-8 is 0 and the square of 300 infinite."""
 
 from __future__ import annotations
 

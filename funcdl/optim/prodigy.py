@@ -17,8 +17,9 @@ from funcdl.optim.hyperparameters import (
 from funcdl.optim.moments import bias_correction
 from funcdl.optim.safe_math import safe_denominator, safe_sqrt
 from funcdl.optim.state import zero_scalar
-from funcdl.optim.transformation import Buffers, Hyper, Transformation, chain, make_transformation
+from funcdl.optim.transformation import Transformation, chain
 from funcdl.optim.tree_math import scale, tree_lerp, tree_scale
+from funcdl.optim.update_rule import Buffers, Hyper, make_transformation
 from funcdl.tree import Tree
 
 

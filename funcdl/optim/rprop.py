@@ -7,8 +7,9 @@ from torch import Tensor
 
 from funcdl import tree
 from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_hyperparameter, check_tuple
-from funcdl.optim.transformation import Buffers, Hyper, Transformation, chain, make_transformation
+from funcdl.optim.transformation import Transformation, chain
 from funcdl.optim.tree_math import tree_full_like
+from funcdl.optim.update_rule import Buffers, Hyper, make_transformation
 from funcdl.tree import Tree
 
 

@@ -8,7 +8,8 @@ from torch import Tensor
 from funcdl import tree
 from funcdl.optim.hyperparameters import Count, ScalarOrSchedule
 from funcdl.optim.learning_rate import scale_by_learning_rate
-from funcdl.optim.transformation import Hyper, Transformation, chain, stateless
+from funcdl.optim.transformation import Transformation, chain
+from funcdl.optim.update_rule import Hyper, stateless
 from funcdl.tree import Tree
 
 

@@ -8,7 +8,8 @@ from torch import Tensor
 from funcdl import tree
 from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_nonnegative
 from funcdl.optim.safe_math import safe_denominator, safe_norm, under_transform
-from funcdl.optim.transformation import Hyper, Transformation, stateless
+from funcdl.optim.transformation import Transformation
+from funcdl.optim.update_rule import Hyper, stateless
 from funcdl.tree import Tree
 
 

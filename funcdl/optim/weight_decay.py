@@ -7,8 +7,9 @@ import torch
 from funcdl import tree
 from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_nonnegative
 from funcdl.optim.masks import Mask
-from funcdl.optim.transformation import Hyper, Transformation, stateless
+from funcdl.optim.transformation import Transformation
 from funcdl.optim.tree_math import cached_cast
+from funcdl.optim.update_rule import Hyper, stateless
 from funcdl.optim.wrappers.masked import masked
 from funcdl.tree import Tree
 

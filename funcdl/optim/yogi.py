@@ -16,8 +16,9 @@ from funcdl.optim.hyperparameters import (
 from funcdl.optim.learning_rate import scale_by_learning_rate
 from funcdl.optim.moments import bias_correction
 from funcdl.optim.safe_math import safe_sqrt
-from funcdl.optim.transformation import Buffers, Hyper, Transformation, chain, make_transformation
+from funcdl.optim.transformation import Transformation, chain
 from funcdl.optim.tree_math import scale, tree_full_like, tree_lerp
+from funcdl.optim.update_rule import Buffers, Hyper, make_transformation
 from funcdl.tree import Tree
 
 

@@ -1,4 +1,4 @@
-"""Gradients with each NaN replaced by 0."""
+"""Replaces each NaN in gradients by 0."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import torch
 
 from funcdl import tree
 from funcdl.optim.hyperparameters import Count
-from funcdl.optim.transformation import Buffers, Hyper, Transformation, make_transformation
+from funcdl.optim.transformation import Transformation
+from funcdl.optim.update_rule import Buffers, Hyper, make_transformation
 from funcdl.tree import Tree
 
 

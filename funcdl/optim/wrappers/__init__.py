@@ -1,1 +1,1 @@
-"""Transformations that act through others: on some leaves, on some updates, or on averages of the parameters."""
+"""Wrappers and masks: transformations of some leaves, at some updates, or of averages of the parameters."""

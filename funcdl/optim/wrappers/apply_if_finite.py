@@ -1,4 +1,4 @@
-"""Updates are skipped when the gradients are not finite."""
+"""Skips updates whose gradients are not finite."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from funcdl import tree
 from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_hyperparameter
 from funcdl.optim.safe_math import under_transform
 from funcdl.optim.state import State, zero_scalar
-from funcdl.optim.transformation import Buffers, Hyper, Transformation, make_transformation
+from funcdl.optim.transformation import Transformation
 from funcdl.optim.tree_math import tree_where
+from funcdl.optim.update_rule import Buffers, Hyper, make_transformation
 from funcdl.optim.wrappers.conditional import make_conditional
 from funcdl.tree import Tree
 

@@ -14,8 +14,9 @@ from funcdl.optim.hyperparameters import (
     materialize,
 )
 from funcdl.optim.state import find_state, zero_scalar
-from funcdl.optim.transformation import Buffers, Hyper, Transformation, apply_updates, make_transformation
+from funcdl.optim.transformation import Transformation, apply_updates
 from funcdl.optim.tree_math import tree_lerp
+from funcdl.optim.update_rule import Buffers, Hyper, make_transformation
 from funcdl.tree import Tree
 
 

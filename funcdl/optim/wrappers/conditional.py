@@ -56,6 +56,6 @@ def make_conditional(
 
 
 def check_wrapper_state(name: str, state: Tree) -> None:
-    """Refuses a state that is not a wrapper's."""
+    """Raises a ValueError unless `state` is that of a wrapper."""
     if not isinstance(state, WrapperState):
         raise foreign_state_error(name)

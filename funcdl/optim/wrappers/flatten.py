@@ -1,4 +1,4 @@
-"""All small leaves of a tree joined to one vector, so that eager updates launch fewer kernels."""
+"""Joins all small leaves of a tree to one vector, so that eager updates launch fewer kernels."""
 
 from __future__ import annotations
 

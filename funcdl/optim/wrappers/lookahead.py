@@ -7,16 +7,9 @@ import torch
 from funcdl import tree
 from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_hyperparameter, check_integer
 from funcdl.optim.state import find_state
-from funcdl.optim.transformation import (
-    Buffers,
-    Hyper,
-    Transformation,
-    apply_updates,
-    chain,
-    check_is_transformation,
-    make_transformation,
-)
+from funcdl.optim.transformation import Transformation, apply_updates, chain, check_is_transformation
 from funcdl.optim.tree_math import tree_lerp, tree_where
+from funcdl.optim.update_rule import Buffers, Hyper, make_transformation
 from funcdl.tree import Tree
 
 

@@ -7,14 +7,8 @@ from typing import Any
 from funcdl import tree
 from funcdl.optim.hyperparameters import Count
 from funcdl.optim.masks import Mask, mask_leaves, resolve_mask
-from funcdl.optim.transformation import (
-    Hyper,
-    Transformation,
-    check_is_transformation,
-    inner_update,
-    stateless,
-    with_cast_updates,
-)
+from funcdl.optim.transformation import Transformation, check_is_transformation, inner_update, with_cast_updates
+from funcdl.optim.update_rule import Hyper, stateless
 from funcdl.optim.validation import match_gradients
 from funcdl.tree import Tree
 

@@ -7,8 +7,9 @@ import torch
 from funcdl import tree
 from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_integer, materialize
 from funcdl.optim.state import zero_scalar
-from funcdl.optim.transformation import Buffers, Hyper, Transformation, make_transformation
+from funcdl.optim.transformation import Transformation
 from funcdl.optim.tree_math import tree_lerp, tree_where
+from funcdl.optim.update_rule import Buffers, Hyper, make_transformation
 from funcdl.optim.wrappers.conditional import make_conditional
 from funcdl.tree import Tree
 

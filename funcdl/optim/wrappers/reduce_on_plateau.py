@@ -18,15 +18,8 @@ from funcdl.optim.hyperparameters import (
 )
 from funcdl.optim.schedules.validation import check_choice
 from funcdl.optim.state import get_hyperparameters, replace_hyperparameters, zero_scalar
-from funcdl.optim.transformation import (
-    Buffers,
-    Hyper,
-    Transformation,
-    check_is_transformation,
-    inner_update,
-    make_transformation,
-    with_cast_updates,
-)
+from funcdl.optim.transformation import Transformation, check_is_transformation, inner_update, with_cast_updates
+from funcdl.optim.update_rule import Buffers, Hyper, make_transformation
 from funcdl.optim.wrappers.conditional import WrapperState, check_wrapper_state
 from funcdl.tree import Tree
 

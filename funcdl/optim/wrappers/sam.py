@@ -11,16 +11,9 @@ from funcdl.optim.hyperparameters import Count, ScalarOrSchedule, check_hyperpar
 from funcdl.optim.precision import to_param_dtypes
 from funcdl.optim.safe_math import safe_denominator
 from funcdl.optim.state import find_state, zero_scalar
-from funcdl.optim.transformation import (
-    Buffers,
-    Hyper,
-    Transformation,
-    check_is_transformation,
-    inner_update,
-    make_transformation,
-    with_cast_updates,
-)
+from funcdl.optim.transformation import Transformation, check_is_transformation, inner_update, with_cast_updates
 from funcdl.optim.tree_math import tree_scale, tree_where
+from funcdl.optim.update_rule import Buffers, Hyper, make_transformation
 from funcdl.optim.wrappers.conditional import WrapperState, check_wrapper_state
 from funcdl.tree import Tree
 
