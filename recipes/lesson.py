@@ -1,17 +1,23 @@
-"""A lesson: what was computed, beside what the tutorial says, and remarks where the tutorial is wrong."""
+"""A lesson: a table of expressions, their results and the tutorial's figures, and remarks that correct the tutorial."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+
+from . import source
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table: the expression as a learner would type it, its result, and the tutorial's figure."""
+    """One line of the table: an expression or its description, its result, and the tutorial's figure."""
 
     expression: str
     result: str
@@ -23,25 +29,46 @@ class Lesson:
     """Collects the lines of a table and, under the same names, the metrics of `--json`.
 
     >>> lesson = Lesson()
-    >>> _ = lesson.show("dot", "torch.dot(a, b)", torch.tensor(30.0), tutorial="30.0")
-    >>> lesson.metrics["dot"], lesson.lines[0].result
-    (30.0, '30')
+    >>> a, b = torch.tensor([1.0, 5.0]), torch.tensor([5.0, 5.0])
+    >>> dot = lesson.show_code("dot", torch.dot(a, b), "30.0")
+    >>> lesson.lines[0].expression, lesson.lines[0].result, lesson.metrics["dot"]
+    ('dot = torch.dot(a, b)', '30', 30.0)
+    >>> _ = lesson.show("sizes", "sizes of both vectors", [len(a), len(b)])
     """
 
     lines: list[Line] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
 
-    def show(self, name: str, expression: str, value: Any, tutorial: str = "", digits: int = 6) -> Any:
-        """Adds a line, and `value` to the metrics as `name`: a tensor as lists of numbers. Returns `value`.
+    def show_code(self, name: str, value: T, tutorial: str = "", digits: int = 6, *, preceding: int = 0) -> T:
+        """Adds a line with the source code of `value`, which is read from the caller's file. Returns `value`.
 
-        The line has so many significant digits of a number (17 mean those that tell it apart from other float64s), the
-        metrics all of them.
+        Args:
+            name: of the value in the metrics.
+            value: the expression to show. The elements of a tuple or a list are shown without its brackets.
+            tutorial: what the tutorial says about it.
+            digits: significant digits of numbers in the table, as in `show`.
+            preceding: number of statements above the call whose source is shown, too.
+
+        Raises:
+            ValueError: there is a line of this name, or the source code cannot be read.
+        """
+        code = source.of_argument(sys._getframe(1), "show_code", 1, preceding)
+        return self.show(name, code, value, tutorial, digits)
+
+    def show(self, name: str, description: str, value: T, tutorial: str = "", digits: int = 6) -> T:
+        """Adds a line that describes `value` in words or as a formula. Returns `value`.
+
+        In the metrics, a tensor is lists of numbers with all their digits. The table has `digits` significant digits;
+        17 are as many as distinguish a float64 from all others.
+
+        Raises:
+            ValueError: there is a line of this name.
         """
         if name in self.metrics:
             raise ValueError(f"lesson: '{name}' is shown twice; give each line a name of its own")
         self.metrics[name] = plain(value)
-        self.lines.append(Line(expression, written(value, digits), tutorial))
+        self.lines.append(Line(description, written(value, digits), tutorial))
         return value
 
     def remark(self, text: str) -> None:
@@ -50,7 +77,7 @@ class Lesson:
 
 
 def raised(f: Callable[..., Any], *arguments: Any) -> str:
-    """Returns what `f(*arguments)` raises, to be shown, or "" when it raises nothing.
+    """Returns the name and the message of the error that `f(*arguments)` raises, or "" if it raises none.
 
     >>> raised(torch.unsqueeze, torch.ones(2), 2)
     'IndexError: Dimension out of range (expected to be in range of [-2, 1], but got 2)'
@@ -63,8 +90,8 @@ def raised(f: Callable[..., Any], *arguments: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Returns `value` as JSON has it: numbers, text, truth values and lists of them."""
-    if isinstance(value, torch.Tensor):
+    """Returns `value` in JSON's types: numbers, strings, booleans and lists of them."""
+    if isinstance(value, (torch.Tensor, np.ndarray, np.generic)):
         return value.tolist()
     if isinstance(value, (tuple, list)):
         return [plain(part) for part in value]
@@ -72,7 +99,7 @@ def plain(value: Any) -> Any:
 
 
 def written(value: Any, digits: int = 6) -> str:
-    """Returns `value` as a person reads it: numbers to so many significant digits, a matrix row by row."""
+    """Returns `value` as text: numbers to `digits` significant digits, a matrix with a line for each row."""
     value = plain(value)
     if isinstance(value, list) and value and isinstance(value[0], list):
         return "\n".join(written(row, digits) for row in value)

@@ -41,7 +41,7 @@ RECIPES = {
             "layers", "basics", "What linear, convolution, pooling, dropout, recurrent and embedding layers compute"
         ),
         Recipe("loss-functions", "basics", "Cross-entropy from softmax to logits, binary cross-entropy, squared error"),
-        Recipe("real-data", "basics", "Images, a table, hours of bicycle hire, a text and names, as tensors"),
+        Recipe("real-data", "basics", "Images, a table, hours of bicycle rental, a text and names, as tensors"),
         Recipe("dimension-reduction", "basics", "Digits as three numbers, by a learned linear map and by PCA"),
         Recipe("linear-grid", "regression", "The cost of a line as a curve and a surface, and a descent on it"),
         Recipe("gradient-descent", "regression", "One parameter downhill: rates that arrive, and one that diverges"),

@@ -1,4 +1,4 @@
-"""Activations and their derivatives: their curves, their ranges, and what they compose to."""
+"""Activations and their derivatives: curves, ranges, and a composition of them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ from .. import pictures, runtime, settings
 from ..lesson import Lesson
 from ..settings import Outcome
 
-COURSE = {"relu": nn.relu(), "sigmoid": nn.sigmoid(), "tanh": nn.tanh(), "softplus": nn.softplus()}
-LIMITS = {"relu": (-1, 5), "sigmoid": (-0.2, 1.2), "tanh": (-1.2, 1.2), "softplus": (-0.2, 6)}  # of the course's plots
-BOOK = {
+FOUR = {"relu": nn.relu(), "sigmoid": nn.sigmoid(), "tanh": nn.tanh(), "softplus": nn.softplus()}
+LIMITS = {
+    "relu": (-1, 5),
+    "sigmoid": (-0.2, 1.2),
+    "tanh": (-1.2, 1.2),
+    "softplus": (-0.2, 6),
+}  # of the plots
+SIX = {
     "tanh": nn.tanh(),
     "hardtanh": nn.hardtanh(),
     "sigmoid": nn.sigmoid(),
@@ -42,8 +47,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     """Shows values and derivatives, and draws them."""
     lesson = Lesson()
     with runtime.choose_device(settings.device) as device:
-        course(lesson, report)
-        book(lesson, report)
+        four(lesson, report)
+        six(lesson, report)
         composition(lesson, report)
     return Outcome(lesson.metrics, device=device.type, lesson=lesson)
 
@@ -53,12 +58,12 @@ def derivative(f: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     return fd.vmap(fd.grad(f))
 
 
-def course(lesson: Lesson, report: train.Report) -> None:
-    """Four activations on [-5, 5], and what is known of their derivatives."""
+def four(lesson: Lesson, report: train.Report) -> None:
+    """Four activations on [-5, 5], and formulas for their derivatives."""
     x = torch.linspace(-5, 5, 200)
-    lesson.show("points", "x = torch.linspace(-5, 5, 200); len(x)", len(x), "200")
+    lesson.show_code("points", len(x), "200", preceding=1)
     ends = torch.tensor([-5.0, 0.0, 5.0])
-    functions = {name: partial(layer, {}) for name, layer in COURSE.items()}
+    functions = {name: partial(layer, {}) for name, layer in FOUR.items()}
     for name, f in functions.items():
         lesson.show(name, f"{name} at -5, 0 and 5; below, its derivative", [f(ends), derivative(f)(ends)])
     s, t = functions["sigmoid"](x), functions["tanh"](x)
@@ -76,24 +81,23 @@ def course(lesson: Lesson, report: train.Report) -> None:
     report.picture("activations", pictures.derivatives(functions, x, "Activations and their derivatives", LIMITS))
 
 
-def book(lesson: Lesson, report: train.Report) -> None:
+def six(lesson: Lesson, report: train.Report) -> None:
     """Six activations on [-3, 3], and the ranges of their values."""
     x = torch.arange(-3, 3.1, 0.1)
-    lesson.show("book_points", "x = torch.arange(-3, 3.1, 0.1); len(x)", len(x), "61")
-    functions = {name: partial(layer, {}) for name, layer in BOOK.items()}
-    leaky, steep = functions["leaky_relu(0.1)"], torch.tensor([-100.0, 100.0])
-    lesson.show("leaky_relu", "leaky_relu(0.1) at -3", leaky(torch.tensor(-3.0)), "-0.3")
-    lesson.show("leaky_slope", "vmap(grad(leaky_relu(0.1))) at -100 and 100", derivative(leaky)(steep), "k, 1")
-    for name, says in (("sigmoid", "(0, 1)"), ("tanh", "(-1, 1)"), ("relu", "[0, inf)"), ("hardtanh", "[0, 10]")):
-        lesson.show(f"{name}_range", f"{name} at -100 and 100", functions[name](steep), says)
-    capped = nn.hardtanh(0.0, 10.0)({}, torch.tensor([-5.0, 5.0, 15.0]))
-    lesson.show("hardtanh_0_10", "hardtanh(0, 10) at -5, 5 and 15", capped, "0, 5, 10")
-    lesson.remark("Hardtanh cuts off at -1 and 1 unless told otherwise; 0 and 10 have to be given: hardtanh(0, 10).")
+    lesson.show_code("book_points", len(x), "61", preceding=1)
+    functions = {name: partial(layer, {}) for name, layer in SIX.items()}
+    leaky, ends = functions["leaky_relu(0.1)"], torch.tensor([-100.0, 100.0])
+    lesson.show_code("leaky_relu", nn.leaky_relu(0.1)({}, torch.tensor(-3.0)), "-0.3")
+    lesson.show("leaky_slope", "vmap(grad(leaky_relu(0.1))) at -100 and 100", derivative(leaky)(ends), "k, 1")
+    for name, interval in (("sigmoid", "(0, 1)"), ("tanh", "(-1, 1)"), ("relu", "[0, inf)"), ("hardtanh", "[0, 10]")):
+        lesson.show(f"{name}_range", f"{name} at -100 and 100", functions[name](ends), interval)
+    lesson.show_code("hardtanh_0_10", nn.hardtanh(0.0, 10.0)({}, torch.tensor([-5.0, 5.0, 15.0])), "0, 5, 10")
+    lesson.remark("Hardtanh cuts off at -1 and 1 by default; 0 and 10 have to be given: hardtanh(0, 10).")
     report.picture("book", pictures.derivatives(functions, x, "The book's six activations and their derivatives"))
 
 
 def composition(lesson: Lesson, report: train.Report) -> None:
-    """A curve made of four tanh, C(A + B) + D(A + B), and how the first two bend it."""
+    """A curve composed of four tanh, C(A + B) + D(A + B), and the sum of the first two, A + B."""
     x = torch.arange(-3, 3.1, 0.1)
 
     def inner(x: Tensor) -> Tensor:

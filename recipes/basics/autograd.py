@@ -1,9 +1,8 @@
-"""Gradients in three ways: derived by hand, by backward(), and as a function of a function."""
+"""Gradients by three methods: derived by hand, by backward(), and as a function of a function."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,10 +11,10 @@ from torch import Tensor
 from funcdl import data, losses, random, train
 
 from .. import runtime, settings
-from ..gradients import three_ways
 from ..lesson import Lesson
 from ..settings import Outcome
-from . import chain_rule
+from . import _chain_rule
+from ._gradients import compare_gradients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +33,7 @@ class _MulConstant(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
-        ctx.constant = inputs[1]  # apart from forward, so that fd.grad can use it too
+        ctx.constant = inputs[1]  # not in forward, so that fd.grad works, too
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
@@ -42,33 +41,34 @@ class _MulConstant(torch.autograd.Function):
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:
-    """Shows each gradient in three ways."""
+    """Shows each gradient by three methods."""
     lesson = Lesson()
     with runtime.choose_device(settings.device) as device:
         matrix_key, network_key = random.split(random.key(settings.seed)).unbind()
         matrices(lesson, matrix_key)
-        chain_rule.graphs(lesson)
-        chain_rule.networks(lesson, network_key)
-        switches(lesson)
+        _chain_rule.graphs(lesson)
+        _chain_rule.networks(lesson, network_key)
+        recording(lesson)
     return Outcome(lesson.metrics, device=device.type, lesson=lesson)
 
 
 def matrices(lesson: Lesson, key: Tensor) -> None:
     """Functions of tensors, and one whose derivative is written by hand."""
-    ways = partial(three_ways, lesson)
     v = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-    lesson.show("mean", "v = torch.tensor([[1., 2.], [3., 4.]]); (v * v).mean()", (v * v).mean(), "7.5")
-    ways("mean", "f = mean(v v): v / 2", "0.5 1, 1.5 2", lambda v: (v * v).mean(), lambda v: [v / 2], v=v)
+    lesson.show_code("mean", (v * v).mean(), "7.5", preceding=1)
+    compare_gradients(lesson, "mean", lambda v: (v * v).mean(), lambda v: [v / 2], "0.5 1, 1.5 2", v=v)
     x, y = random.uniform(key, (2, 5, 5))[:, 0]  # a row of each is enough to see
     ones = [torch.ones_like(x), torch.ones_like(y)]
-    ways("sum", "f = sum(x + y): 1, 1", "ones", lambda x, y: x + y, lambda x, y: ones, x=x, y=y)
-    ways("powers", "f = sum(x² + y³): 2x, 3y²", "", lambda x, y: x**2 + y**3, lambda x, y: [2 * x, 3 * y**2], x=x, y=y)
+    compare_gradients(lesson, "sum", lambda x, y: (x + y).sum(), lambda x, y: ones, "ones", x=x, y=y)
+    compare_gradients(lesson, "powers", lambda x, y: (x**2 + y**3).sum(), lambda x, y: [2 * x, 3 * y**2], x=x, y=y)
     lesson.remark("backward() of a tensor takes a weight for each element; ones make it the gradient of the sum.")
-    ways("custom", "f = 5 x: 5", "1", lambda x: _MulConstant.apply(x, 5), lambda x: [torch.full_like(x, 5)], x=3.0)
+    compare_gradients(
+        lesson, "custom", lambda x: _MulConstant.apply(x, 5), lambda x: [torch.full_like(x, 5)], "1", x=3.0
+    )
     lesson.remark("The handbook's MulConstant hands the gradient on as it comes, 1; it has to multiply it by 5.")
 
 
-def switches(lesson: Lesson) -> None:
+def recording(lesson: Lesson) -> None:
     """What backward() needs recorded, and how the recording is switched off."""
     readings, celsius = data.thermometer()
 
@@ -79,17 +79,17 @@ def switches(lesson: Lesson) -> None:
         slope = 2 / len(readings) * (w * readings + b - celsius)
         return [(slope * readings).sum(), slope.sum()]
 
-    text = "f = mean(r²), r = w t + b - c, of the thermometer: sum(2/11 r t), sum(2/11 r)"
-    three_ways(lesson, "thermometer", text, "4517.2969, 82.6", loss, by_hand, w=1.0, b=0.0)
+    formula = "f = mean(r²), r = w t + b - c, of the thermometer; by hand: sum(2/11 r t), sum(2/11 r)"
+    compare_gradients(lesson, "thermometer", loss, by_hand, "4517.2969, 82.6", formula=formula, w=1.0, b=0.0)
     w, b = torch.tensor(1.0, requires_grad=True), torch.tensor(0.0)
-    z: Any = w**2 + w**3
-    lesson.show("leaves", "z = w**2 + w**3; w.is_leaf, z.is_leaf", [w.is_leaf, z.is_leaf], "True, False")
-    lesson.show("graph", "z.grad_fn.next_functions", [node.name() for node, _ in z.grad_fn.next_functions])
-    for is_train in (True, False):
-        with torch.set_grad_enabled(is_train):
-            recorded = loss(w, b).requires_grad
-        text = f"with torch.set_grad_enabled({is_train}): loss(w, b).requires_grad"
-        lesson.show(f"recorded_{is_train}".lower(), text, recorded, str(is_train))
+    z = w**2 + w**3
+    lesson.show_code("leaves", (w.is_leaf, z.is_leaf), "True, False", preceding=2)
+    assert z.grad_fn is not None
+    lesson.show_code("graph", [node.name() for node, _ in z.grad_fn.next_functions if node])
+    with torch.set_grad_enabled(True):
+        lesson.show_code("recorded_true", loss(w, b).requires_grad, "True")
+    with torch.set_grad_enabled(False):
+        lesson.show_code("recorded_false", loss(w, b).requires_grad, "False")
     with torch.no_grad():
-        lesson.show("no_grad", "with torch.no_grad(): loss(w, b).requires_grad", loss(w, b).requires_grad, "False")
+        lesson.show_code("no_grad", loss(w, b).requires_grad, "False")
     lesson.remark("fd.grad(loss) computes gradients because it is called; loss alone records nothing.")

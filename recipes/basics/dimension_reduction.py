@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
@@ -66,9 +67,9 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     )
     encode = params["encode"]["weight"].T
     reduced = pixels @ encode
-    lesson.show("pixels", "pixels.shape", pixels.shape, "10 x n")
-    lesson.show("map", "map.shape", encode.shape, "n x 3")
-    lesson.show("reduced", "(pixels @ map).shape", reduced.shape, "10 x 3")
+    lesson.show_code("pixels", pixels.shape, "10 x n")
+    lesson.show_code("map", encode.shape, "n x 3")
+    lesson.show_code("reduced", (pixels @ encode).shape, "10 x 3")
     lesson.show("start_loss", "error of the restored pixels at the start", start)
     lesson.show("loss", "error of the restored pixels, learned map", losses.mse(model(params, pixels), pixels))
 
@@ -109,7 +110,9 @@ def _restored(rows: dict[str, Float[Tensor, "10 64"]]) -> Figure:
     grid = figure.subplots(len(rows), 10)
     for (name, images), axes in zip(rows.items(), grid, strict=True):
         for image, one in zip(images, axes, strict=True):
-            one.imshow(image.reshape(8, 8).numpy(), cmap="gray", vmin=0, vmax=1)
+            one.imshow(
+                rearrange(image, "(height width) -> height width", height=8).numpy(), cmap="gray", vmin=0, vmax=1
+            )
             one.set(xticks=[], yticks=[])
         axes[0].set_ylabel(name.replace(", ", ",\n"), fontsize=8, rotation=0, ha="right", va="center")
     figure.suptitle("64 pixels, and what is restored of them")

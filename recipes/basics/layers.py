@@ -13,8 +13,7 @@ from funcdl import losses, nn, optim, random, train, tree
 from .. import runtime, settings
 from ..lesson import Lesson
 from ..settings import Outcome
-from . import convolutions, recurrence
-from .parameters import make
+from . import _convolutions, _recurrence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,28 +34,31 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     with runtime.choose_device(settings.device) as device:
         keys = random.split(random.key(settings.seed), 6).unbind()
         linear(lesson, keys[0])
-        convolutions.convolution(lesson, keys[1])
-        convolutions.pooling(lesson)
+        _convolutions.convolution(lesson, keys[1])
+        _convolutions.pooling(lesson)
         dropout(lesson, keys[2])
-        recurrence.recurrent(lesson, keys[3])
-        recurrence.embedding(lesson, keys[4])
+        _recurrence.recurrent(lesson, keys[3])
+        _recurrence.embedding(lesson, keys[4])
         network(lesson, keys[5], settings.lr)
     return Outcome(lesson.metrics, device=device.type, lesson=lesson)
 
 
 def linear(lesson: Lesson, key: Tensor) -> None:
     """x W^T + b, whose weight torch stores as (out, in)."""
-    for outputs in (1, 2, 6):
-        shape = make(nn.linear(outputs), key, 5, 8)["weight"].shape
-        lesson.show(f"linear_{outputs}", f"nn.linear({outputs}) of 8 inputs: weight.shape", shape, f"{outputs} x 8")
+    x = torch.empty(5, 8)
+    lesson.show_code("linear_1", nn.linear(1).init(key, x)[0]["weight"].shape, "1 x 8", preceding=1)
+    lesson.show_code("linear_2", nn.linear(2).init(key, x)[0]["weight"].shape, "2 x 8")
+    lesson.show_code("linear_6", nn.linear(6).init(key, x)[0]["weight"].shape, "6 x 8")
     x, layer = random.normal(key, (64, 256)), nn.linear(4)
-    params = make(layer, key, 64, 256)
-    same = torch.allclose(layer(params, x), x @ params["weight"].T + params["bias"], atol=1e-6)
-    lesson.show("linear", "layer(params, x) = x @ weight.T + bias", same, "x W^T + b")
+    params, _ = layer.init(key, x)
+    by_hand = x @ params["weight"].T + params["bias"]
+    lesson.show_code("linear", torch.allclose(layer(params, x), by_hand, atol=1e-6), "x W^T + b", preceding=1)
     scratch = {"weight": random.normal(key, (256, 4)) / 256**0.5, "bias": torch.zeros(4)}
-    loss, grads = fd.value_and_grad(lambda p: losses.cross_entropy(x @ p["weight"] + p["bias"], torch.arange(64) % 4))(
-        scratch
-    )
+
+    def cross_entropy(p: tree.Tree) -> Tensor:
+        return losses.cross_entropy(x @ p["weight"] + p["bias"], torch.arange(64) % 4)
+
+    loss, grads = fd.value_and_grad(cross_entropy)(scratch)
     lesson.show("scratch_loss", "from scratch, randn(256, 4) / 16: cross-entropy", loss, "a layer without nn")
     lesson.show("scratch_gradients", "shapes of its gradients", [list(grads[name].shape) for name in scratch])
     deviations = [params["weight"].std().item(), scratch["weight"].std().item()]
@@ -93,7 +95,7 @@ def network(lesson: Lesson, key: Tensor, lr: float) -> None:
     lesson.show("net_shapes", "shapes from the input to the output", shapes, "(1,1,32,32) ... (1,10)")
     names = [f"{path} {tuple(leaf.shape)}" for path, leaf in tree.leaves_with_paths(params)]
     lesson.show("net_parameters", "named parameters", names, "conv1.weight ... fc1.bias")
-    lesson.show("net_size", "how many numbers", tree.size(params), "60 + 13510 = 13570")
+    lesson.show_code("net_size", tree.size(params), "60 + 13510 = 13570")
     grads = fd.grad(lambda params: model(params, x).sum())(params)
     lesson.show("net_gradients", "grad of out.sum(), as out.backward(ones): fc1.bias", grads["fc1"]["bias"], "1 each")
     optimizer = optim.sgd(lr=lr)
@@ -103,8 +105,8 @@ def network(lesson: Lesson, key: Tensor, lr: float) -> None:
     same = all(torch.equal(a, b) for a, b in zip(moved, by_hand, strict=True))
     lesson.show("net_step", "one step of SGD = p - lr * g", same, "equal")
     lesson.show("net_moved", "what it adds to fc1.bias", updates["fc1"]["bias"], "-lr each")
-    once = nn.serial(**{name: layer for name, layer in stages.items() if name != "relu2"})
-    lesson.show("net_relu", "the same without the second relu", torch.equal(once(params, x), y), "")
+    one_relu = nn.serial(**{name: layer for name, layer in stages.items() if name != "relu2"})
+    lesson.show("net_relu", "the same without the second relu", torch.equal(one_relu(params, x), y))
     lesson.remark(
         "The second relu, behind the pool, changes nothing: a maximum of numbers that are not negative is none."
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 import funcdl as fd
@@ -13,11 +14,8 @@ from funcdl import losses, nn, random, train
 
 from .. import runtime, settings
 from ..lesson import Lesson
+from ..pictures import BLUE, ORANGE
 from ..settings import Outcome
-from . import drawings
-
-CORRECT = [[0.1, 0.2, 0.9], [1.1, 0.1, 0.2], [0.2, 2.1, 0.1]]  # logits that are largest at classes 2, 0, 1
-WRONG = [[0.8, 0.2, 0.3], [0.2, 0.3, 0.5], [0.2, 0.2, 0.5]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,39 +36,37 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         batches(lesson)
         two_classes(lesson)
         squares(lesson, random.key(settings.seed))
-    report.picture("losses", drawings.losses_of_two_classes())
+    report.picture("losses", _losses_of_two_classes())
     return Outcome(lesson.metrics, device=device.type, lesson=lesson)
 
 
 def one_sample(lesson: Lesson) -> None:
-    """Cross-entropy of one sample, in NumPy and in four ways here."""
+    """Cross-entropy of one sample, in NumPy and by four functions here."""
     z, y = np.array([0.2, 0.1, -0.1]), np.array([1, 0, 0])
     predicted = np.exp(z) / np.exp(z).sum()
-    lesson.show("softmax", "np.exp(z) / np.exp(z).sum(), z = 0.2 0.1 -0.1", predicted.tolist(), "0.3780 0.3420 0.2800")
-    loss = float((-y * np.log(predicted)).sum())
-    lesson.show("numpy", "(-y * np.log(softmax)).sum(), y = 1 0 0", loss, "0.9729189131", 10)
+    lesson.show_code("softmax", predicted, "0.3780 0.3420 0.2800", preceding=2)
+    lesson.show_code("numpy", (-y * np.log(predicted)).sum(), "0.9729189131", 10)
     logits, target = torch.tensor(z)[None], torch.tensor([0])
-    lesson.show("loss", "losses.cross_entropy(z, 0)", losses.cross_entropy(logits, target), "the same", 10)
-    apart = losses.nll(nn.log_softmax(-1)({}, logits), target)
-    lesson.show("apart", "losses.nll(log_softmax(z), 0)", apart, "the same", 10)
+    lesson.show_code("loss", losses.cross_entropy(logits, target), "the same", 10, preceding=1)
+    lesson.show_code("apart", losses.nll(nn.log_softmax(-1)({}, logits), target), "the same", 10)
 
     probabilities = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]])
-    lesson.show("one_hot", "-log(0.7), -log(0.1)", -probabilities[:, 0].log(), "0.3567 2.3026")
-    logits = torch.tensor([[2.0, 1.0, 0.1], [0.5, 2.0, 0.3]])
-    each = losses.cross_entropy(logits, torch.tensor([0, 0]), reduction="none")
-    lesson.show("two_guesses", "cross_entropy of 2 1 0.1 and 0.5 2 0.3, target 0", each, "0.4170 1.8406")
-    lesson.show("argmax", "their largest entries", logits.argmax(1), "0 1")
+    lesson.show_code("one_hot", -probabilities[:, 0].log(), "0.3567 2.3026", preceding=1)
+    logits, target = torch.tensor([[2.0, 1.0, 0.1], [0.5, 2.0, 0.3]]), torch.tensor([0, 0])
+    each = losses.cross_entropy(logits, target, reduction="none")
+    lesson.show_code("two_guesses", each, "0.4170 1.8406", preceding=2)
+    lesson.show_code("argmax", logits.argmax(1), "0 1")
 
 
 def batches(lesson: Lesson) -> None:
-    """Cross-entropy of three samples, and what becomes of it behind a sigmoid."""
+    """Cross-entropy of three samples, and its lower bound when a sigmoid comes before it."""
     target = torch.tensor([2, 0, 1])
-    for name, rows, figure in (("correct", CORRECT, "0.4966"), ("wrong", WRONG, "1.2389")):
-        value = losses.cross_entropy(torch.tensor(rows), target)
-        lesson.show(name, f"cross_entropy({name} logits, [2, 0, 1])", value, figure, 5)
-    logits = torch.tensor(CORRECT)
-    both = [losses.cross_entropy(logits, target), losses.nll(logits.log_softmax(1), target)]
-    lesson.show("equal", "cross_entropy, nll(log_softmax)", both, "equal")
+    correct = torch.tensor([[0.1, 0.2, 0.9], [1.1, 0.1, 0.2], [0.2, 2.1, 0.1]])  # largest at classes 2, 0, 1
+    lesson.show_code("correct", losses.cross_entropy(correct, target), "0.4966", 5, preceding=2)
+    wrong = torch.tensor([[0.8, 0.2, 0.3], [0.2, 0.3, 0.5], [0.2, 0.2, 0.5]])
+    lesson.show_code("wrong", losses.cross_entropy(wrong, target), "1.2389", 5, preceding=1)
+    both = losses.cross_entropy(correct, target), losses.nll(correct.log_softmax(1), target)
+    lesson.show_code("equal", both, "equal", preceding=1)
     best = torch.nn.functional.one_hot(torch.tensor([3]), 10).float()
     floor = losses.cross_entropy(best, torch.tensor([3]))
     lesson.show("sigmoid_floor", "least cross_entropy of 10 classes behind a sigmoid", floor, "ln(1 + 9/e) = 1.461")
@@ -82,11 +78,10 @@ def batches(lesson: Lesson) -> None:
 
 def two_classes(lesson: Lesson) -> None:
     """Binary cross-entropy: -(y log p + (1 - y) log(1 - p))."""
-    targets, predictions = torch.tensor([1.0, 1.0, 0.0, 0.0]), torch.tensor([0.2, 0.8, 0.3, 0.7])
-    each = losses.binary_cross_entropy(predictions, targets, reduction="none")
-    lesson.show("binary", "y 1 1 0 0, p 0.2 0.8 0.3 0.7: each", each, "1.6094 0.2231 0.3567 1.2040", 5)
-    mean = losses.binary_cross_entropy(predictions, targets)
-    lesson.show("binary_mean", "losses.binary_cross_entropy(p, y)", mean, "0.8483", 4)
+    y, p = torch.tensor([1.0, 1.0, 0.0, 0.0]), torch.tensor([0.2, 0.8, 0.3, 0.7])
+    each = losses.binary_cross_entropy(p, y, reduction="none")
+    lesson.show_code("binary", each, "1.6094 0.2231 0.3567 1.2040", 5, preceding=2)
+    lesson.show_code("binary_mean", losses.binary_cross_entropy(p, y), "0.8483", 4)
 
 
 def squares(lesson: Lesson, key: Tensor) -> None:
@@ -95,15 +90,33 @@ def squares(lesson: Lesson, key: Tensor) -> None:
     x, target = random.normal(key, (1, 1, 32, 32)), torch.arange(10.0)[None]
     params, _ = model.init(random.fold_in(key, 1), x)
     out = model(params, x)
-    lesson.show("mse", "losses.mse(model(params, x), arange(10))", losses.mse(out, target), "28.92203712463379", 17)
+    lesson.show_code("mse", losses.mse(out, target), "28.92203712463379", 17)
     formula = 28.5 + (out**2).mean() - 0.2 * (out * target).sum()
-    lesson.show("mse_formula", "28.5 + mean(out^2) - 0.2 sum(i out_i)", formula, "28.5 +- 1.5")
+    lesson.show_code("mse_formula", formula, "28.5 +- 1.5", preceding=1)
 
-    def of_network(key: Tensor) -> Tensor:
+    def untrained(key: Tensor) -> Tensor:
         return losses.mse(model(model.init(key, x)[0], x), target)
 
-    many = fd.vmap(of_network)(random.split(random.fold_in(key, 2), 200))
-    lesson.show(
-        "mse_many", "mean and deviation over 200 untrained networks", [many.mean(), many.std()], "28.5 +- 1.5", 4
-    )
-    lesson.show("mse_zeros", "losses.mse(zeros, arange(10))", losses.mse(torch.zeros(1, 10), target), "28.5")
+    many = fd.vmap(untrained)(random.split(random.fold_in(key, 2), 200))
+    moments = many.mean(), many.std()
+    lesson.show("mse_many", "mean and deviation over 200 untrained networks", moments, "28.5 +- 1.5", 4)
+    lesson.show_code("mse_zeros", losses.mse(torch.zeros(1, 10), torch.arange(10.0)[None]), "28.5")
+
+
+def _losses_of_two_classes() -> Figure:
+    """The loss of a sample by the probability, and by the logit, that it is given."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    by_probability, by_logit = figure.subplots(1, 2)
+    p, z = torch.linspace(0.005, 0.995, 199), torch.linspace(-6, 6, 121)
+    for y, color, style in ((1.0, BLUE, "-"), (0.0, ORANGE, "--")):
+        target = torch.tensor(y)
+        loss = losses.binary_cross_entropy(p, target.expand_as(p), reduction="none")
+        by_probability.plot(p.tolist(), loss.tolist(), style, color=color, label=f"y = {y:.0f}")
+        loss = losses.binary_cross_entropy_with_logits(z, target.expand_as(z), reduction="none")
+        by_logit.plot(z.tolist(), loss.tolist(), style, color=color, label=f"y = {y:.0f}")
+    by_probability.set(xlabel="predicted probability of y = 1", ylabel="binary cross-entropy")
+    by_logit.set(xlabel="logit of y = 1", ylabel="binary cross-entropy")
+    for axes in (by_probability, by_logit):
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure

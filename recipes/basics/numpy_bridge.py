@@ -37,47 +37,36 @@ def bridge(lesson: Lesson) -> None:
     tensor = torch.ones(5)
     array = tensor.numpy()
     tensor.add_(1)
-    both = [tensor, array.tolist()]
-    lesson.show("to_numpy", "tensor = torch.ones(5); array = tensor.numpy(); tensor.add_(1)", both, "2 2 2 2 2, twice")
+    lesson.show_code("to_numpy", (tensor, array), "2 2 2 2 2, twice", preceding=3)
     array = np.ones(5)
     tensor, copy = torch.from_numpy(array), torch.tensor(array)
     np.add(array, 1, out=array)
-    both = [array.tolist(), tensor]
-    lesson.show("from_numpy", "array = np.ones(5); tensor = torch.from_numpy(array); np.add(array, 1, out=array)", both)
-    lesson.show("from_numpy_dtype", "tensor.dtype", tensor.dtype, "torch.float64")
-    lesson.show("copy", "torch.tensor(array), made before the sum", copy)
-    lesson.show("char", "torch.ones(2).char().numpy().dtype", torch.ones(2).char().numpy().dtype)
-    lesson.show("bfloat16", "torch.ones(2).bfloat16().numpy()", raised(torch.ones(2).bfloat16().numpy))
+    lesson.show_code("from_numpy", (array, tensor), preceding=3)
+    lesson.show_code("from_numpy_dtype", tensor.dtype, "torch.float64")
+    lesson.show_code("copy", copy)
+    lesson.show_code("char", torch.ones(2).char().numpy().dtype)
+    lesson.show_code("bfloat16", raised(torch.ones(2).bfloat16().numpy))
     lesson.remark("All tensors but CharTensors convert, the handbook says: int8 does convert, and bfloat16 does not.")
 
 
 def mathematics(lesson: Lesson) -> None:
     """The same functions in NumPy, first row, and in torch, second row."""
-    numbers = [-1.0, -2.0, 1.0, 2.0]
-    array, tensor = np.array(numbers), torch.tensor(numbers)
-    for name, in_numpy, in_torch, tutorial in (
-        ("abs", np.abs, torch.abs, "1 2 1 2"),
-        ("sin", np.sin, torch.sin, "-0.8415 -0.9093 0.8415 0.9093"),
-        ("mean", np.mean, torch.mean, "0.0"),
-        ("exp", np.exp, torch.exp, "0.3679 0.1353 2.7183 7.3891"),
-    ):
-        both = [in_numpy(array).tolist(), in_torch(tensor)]
-        lesson.show(name, f"np.{name}(array), torch.{name}(tensor)", both, tutorial, digits=5)
-    both = [(1 / (1 + np.exp(-array))).tolist(), torch.sigmoid(tensor)]
-    tutorial = "0.2689 0.1192 0.7311 0.8808"
-    lesson.show("sigmoid", "1 / (1 + np.exp(-array)), torch.sigmoid(tensor)", both, tutorial, digits=5)
+    array, tensor = np.array([-1.0, -2.0, 1.0, 2.0]), torch.tensor([-1.0, -2.0, 1.0, 2.0])
+    lesson.show_code("abs", (np.abs(array), torch.abs(tensor)), "1 2 1 2", 5, preceding=1)
+    lesson.show_code("sin", (np.sin(array), torch.sin(tensor)), "-0.8415 -0.9093 0.8415 0.9093", 5)
+    lesson.show_code("mean", (np.mean(array), torch.mean(tensor)), "0.0", 5)
+    lesson.show_code("exp", (np.exp(array), torch.exp(tensor)), "0.3679 0.1353 2.7183 7.3891", 5)
+    lesson.show_code("sigmoid", (1 / (1 + np.exp(-array)), torch.sigmoid(tensor)), "0.2689 0.1192 0.7311 0.8808", 5)
 
 
 def products(lesson: Lesson) -> None:
     """The product of matrices, of elements, and of vectors."""
-    numbers = [[1.0, 2.0], [3.0, 4.0]]
-    array, tensor = np.array(numbers), torch.tensor(numbers)
-    lesson.show("numpy_matmul", "np.matmul(array, array)", np.matmul(array, array).tolist(), "7 10, 15 22")
-    lesson.show("numpy_dot", "array.dot(array)", array.dot(array).tolist(), "7 10, 15 22")
-    lesson.show("mm", "torch.mm(tensor, tensor)", torch.mm(tensor, tensor), "7 10, 15 22")
-    lesson.show("elementwise", "tensor * tensor", tensor * tensor, "1 4, 9 16")
-    lesson.show("flat_dot", "tensor.flatten().dot(tensor.flatten())", tensor.flatten().dot(tensor.flatten()), "30.0")
-    dot = torch.dot(torch.tensor([2, 3]), torch.tensor([2, 1]))
-    lesson.show("dot", "torch.dot(torch.tensor([2, 3]), torch.tensor([2, 1]))", dot, "7")
-    lesson.show("matrix_dot", "tensor.dot(tensor)", raised(tensor.dot, tensor), "30.0")
+    array, tensor = np.array([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    lesson.show_code("numpy_matmul", np.matmul(array, array), "7 10, 15 22", preceding=1)
+    lesson.show_code("numpy_dot", array.dot(array), "7 10, 15 22")
+    lesson.show_code("mm", torch.mm(tensor, tensor), "7 10, 15 22")
+    lesson.show_code("elementwise", tensor * tensor, "1 4, 9 16")
+    lesson.show_code("flat_dot", tensor.flatten().dot(tensor.flatten()), "30.0")
+    lesson.show_code("dot", torch.dot(torch.tensor([2, 3]), torch.tensor([2, 1])), "7")
+    lesson.show_code("matrix_dot", raised(tensor.dot, tensor), "30.0")
     lesson.remark("dot takes vectors only now: flatten() gives the tutorial's 30, mm the product of matrices.")

@@ -15,7 +15,7 @@ from funcdl import interop, losses, nn, optim, random, train, tree
 from .. import pictures, runtime, settings
 from ..lesson import Lesson
 from ..settings import Outcome, at_least
-from .saving import saved_and_restored
+from ._saving import saved_and_restored
 
 
 @dataclass(frozen=True, kw_only=True)

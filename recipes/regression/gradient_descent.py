@@ -14,8 +14,8 @@ from funcdl import optim, train
 from .. import runtime, settings
 from ..lesson import Lesson
 from ..settings import Outcome
-from . import rates
-from .points import descent, points
+from . import _rates
+from ._points import descent, points
 
 ValueAndGrad = Callable[..., tuple[Tensor, Tensor]]
 
@@ -84,13 +84,13 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         )
         courses[name] = torch.cat([history["w"], last[None]]), history["loss"]
     path, losses = courses["hand"]
-    count = rates.finite_updates(path, losses)
-    rates.log(lesson, settings.lr, path[: count + 1], losses[:count], epochs)
+    count = _rates.finite_updates(path, losses)
+    _rates.log(lesson, settings.lr, path[: count + 1], losses[:count], epochs)
     for name in ("backward", "grad"):
         ratio = courses[name][0][: count + 1] / path[: count + 1]
         lesson.show(f"same_{name}", f"largest relative difference in w, by {name}", (ratio - 1).abs().max(), "", 2)
     curvature = lesson.show("curvature", "grad(grad(cost))(w, x, y)", fd.grad(fd.grad(cost))(start, x, y), "28/3")
-    rates.judge(lesson, settings.lr, curvature)
+    _rates.judge(lesson, settings.lr, curvature)
     if count < epochs:
         lesson.remark(f"The numbers overflow in update {count + 1}; what is shown is the last that is finite.")
     report.picture("descent", descent(lambda w: cost(w, x, y), path[: count + 1], f"rate {settings.lr:g}"))

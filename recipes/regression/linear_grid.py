@@ -14,8 +14,8 @@ from funcdl import optim, train, tree
 from .. import runtime, settings
 from ..lesson import Lesson
 from ..settings import Outcome
-from . import costs
-from .points import points
+from . import _costs
+from ._points import points
 
 START = {"w": 0.5, "b": -2.0}  # of the descent that the pictures show
 
@@ -78,8 +78,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     path = torch.cat([history["place"], _place(end, ())["place"][None]])
     lesson.show("descended", f"w, b after {epochs} updates from (0.5, -2)", path[-1])
     lesson.show("evaluations", "costs on the grid, gradients of the descent", [surface.numel(), epochs])
-    report.picture("curve", costs.curve(w, curve))
-    report.picture("surface", costs.surface(w_grid, b_grid, surface, path, fd.vmap(_at(x, y))(path)))
+    report.picture("curve", _costs.curve(w, curve))
+    report.picture("surface", _costs.surface(w_grid, b_grid, surface, path, fd.vmap(_at(x, y))(path)))
     return Outcome(lesson.metrics, epochs, device.type, lesson=lesson)
 
 

@@ -15,7 +15,7 @@ from funcdl import losses, nn, optim, random, train, tree
 from .. import pictures, runtime, settings
 from ..lesson import Lesson
 from ..settings import Outcome
-from .points import lecture_line, noisy_line
+from ._points import lecture_line, noisy_line
 
 ALL = (optim.sgd, optim.adagrad, optim.adam, optim.adamax, optim.asgd, optim.lbfgs, optim.rmsprop, optim.rprop)
 OPTIMIZERS: dict[str, Callable[..., optim.Transformation]] = {optimizer.__name__: optimizer for optimizer in ALL}

@@ -13,8 +13,8 @@ from funcdl import losses, nn, random, train, tree
 from .. import pictures, runtime, settings
 from ..lesson import Lesson
 from ..settings import Outcome, SettingsError, at_least, chosen
-from . import surface
-from .race import UPDATE_RULES, ensemble, rates, shuffled
+from . import _surface
+from ._race import UPDATE_RULES, ensemble, rates, shuffled
 
 FIGURES = {"gd": "", "sgd": "0.03 to 0.09", "momentum": "about 0.012", "adagrad": "", "adadelta": ""}
 FIGURES |= {"rmsprop": "about 0.01", "adam": "about 0.01"}
@@ -106,14 +106,14 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     for epoch in range(1, epochs + 1):
         step = epoch * steps // epochs - 1
         report.row({"epoch": epoch, **{name: history[step] for name, history in curves.items()}})
-    paths, differences = surface.walk(walk_key)
+    paths, differences = _surface.walk(walk_key)
     for name, difference in differences.items():
         lesson.show(f"difference_{name}", f"{name}: farthest from torch.optim's path", difference, "0")
-    lesson.show("manual_step", "w - lr * grad(f)(w) is the step of optim.sgd", surface.by_hand_is_sgd(), "True")
+    lesson.show("manual_step", "w - lr * grad(f)(w) is the step of optim.sgd", _surface.by_hand_is_sgd(), "True")
     lesson.remark("Momentum's sum v = m v + g is no average: torch does not scale it by 1 - m.")
     lesson.remark("RMSprop is Adagrad with a running average in place of the sum; momentum comes in with Adam.")
     lesson.remark("Some notes put eps inside the root in Adagrad and RMSprop (1e-6); torch adds it to the root.")
     lesson.remark("Adadelta averages all past squares, not the last step's alone; and a rate may well be above 1.")
     report.picture("losses", pictures.descents(curves, "the race: loss on all points", "step"))
-    report.picture("paths", surface.picture(paths))
+    report.picture("paths", _surface.picture(paths))
     return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)

@@ -13,7 +13,7 @@ from funcdl import losses, nn, optim, random, train, tree
 from .. import pictures, runtime, settings
 from ..lesson import Lesson
 from ..settings import Outcome, SettingsError, at_least, chosen, meant_for
-from .diagnosis import show, training_and_test
+from ._diagnosis import show, training_and_test
 
 WAYS = {
     "plain": "nothing",

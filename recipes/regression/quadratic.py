@@ -14,7 +14,7 @@ from funcdl import optim, train, tree
 from .. import pictures, runtime, settings
 from ..lesson import Lesson
 from ..settings import Outcome
-from .points import points
+from ._points import points
 
 ValueAndGrad = Callable[..., tuple[Tensor, tree.Tree]]
 

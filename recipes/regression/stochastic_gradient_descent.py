@@ -15,7 +15,7 @@ from funcdl import data, optim, train
 from .. import runtime, settings
 from ..lesson import Lesson
 from ..settings import Outcome, SettingsError, at_least
-from .points import descent, points
+from ._points import descent, points
 
 START = 1.0
 

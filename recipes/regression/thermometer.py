@@ -15,8 +15,8 @@ from funcdl import data, optim, random, train, tree
 from .. import pictures, runtime, settings
 from ..lesson import Lesson
 from ..settings import Outcome
-from .slopes import finite_difference, loss, manual, rate_times_gradient
-from .thermometer_figures import MARKS, at_the_start, closed_form
+from ._slopes import finite_difference, loss, manual, rate_times_gradient
+from ._thermometer_figures import MARKS, at_the_start, closed_form
 
 START = {"w": torch.tensor(1.0), "b": torch.tensor(0.0)}
 BOOK_SPLIT = ([9, 6, 5, 8, 4, 7, 0, 1, 3], [2, 10])

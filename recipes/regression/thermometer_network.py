@@ -14,7 +14,7 @@ from funcdl import data, losses, nn, optim, random, train, tree
 from .. import pictures, runtime, settings
 from ..lesson import Lesson
 from ..settings import Outcome, at_least, meant_for
-from .network_ways import four_ways, network
+from ._network_notations import four_ways, network
 
 EPOCHS = {"linear": 3000, "network": 5000}
 RATES = {"linear": 0.01, "network": 0.001}

@@ -36,7 +36,7 @@ def copied(tmp_path, monkeypatch):
         shutil.copytree(source / folder, tmp_path / "data" / folder)
     for path in (tmp_path / "data").rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    monkeypatch.setattr("recipes.basics.sources.REPOSITORY", (tmp_path / "nowhere").as_uri())
+    monkeypatch.setattr("recipes.basics._sources.REPOSITORY", (tmp_path / "nowhere").as_uri())
     return tmp_path / "data"
 
 
@@ -109,11 +109,10 @@ def test_the_sample_is_the_same_lesson_and_says_what_it_is():
     assert metrics["letters"][1] == 128
     assert metrics["one_hot_words"] == [len(metrics["numbers"]), metrics["words"]]
     assert 0.5 < metrics["precision"] <= 1
-    assert any("scikit-learn" in remark and "made up" in remark for remark in outcome.lesson.remarks)
-    assert {line.tutorial for line in outcome.lesson.lines if "lengths" not in line.expression} == {
-        "",
-        "10 8 7 7 7 7 6 6 5",
-    }
+    assert any("scikit-learn" in remark and "formula" in remark for remark in outcome.lesson.remarks)
+    tutorial = {line.tutorial: line.expression for line in outcome.lesson.lines}
+    assert sorted(figure for figure in tutorial if figure) == ["10 8 7 7 7 7 6 6 5", "7 8 10 5 6 7 7 7 6"]
+    assert all("lengths" in expression for figure, expression in tutorial.items() if figure)
     assert (torch.tensor(metrics["standard_means"]).abs() < 1e-5).all()
 
 
@@ -188,7 +187,7 @@ def test_cats_with_an_alpha_channel_lose_it(copied):
 
 
 def test_bad_data_on_the_command_line_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr("recipes.basics.sources.REPOSITORY", (tmp_path / "nowhere").as_uri())
+    monkeypatch.setattr("recipes.basics._sources.REPOSITORY", (tmp_path / "nowhere").as_uri())
     flags = ("--dataset", "tutorial", "--data-dir", tmp_path / "data", "--out", tmp_path / "run")
     code, out, err = call("run", "real-data", *flags)
     assert (code, out, len(err)) == (2, [], 1)

@@ -5,7 +5,7 @@ import torch
 
 from funcdl import train
 from recipes.regression import optimizers, overfitting
-from recipes.regression.diagnosis import diagnosis
+from recipes.regression._diagnosis import diagnosis
 from recipes.settings import SettingsError
 from tests.recipes.small import call
 

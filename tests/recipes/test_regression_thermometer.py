@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from funcdl import train
-from recipes.regression import network_ways, thermometer, thermometer_network
+from recipes.regression import _network_notations, thermometer, thermometer_network
 from recipes.settings import SettingsError
 from tests.recipes.small import call
 
@@ -169,9 +169,9 @@ def test_a_layer_of_ones_own_is_the_network():
     from funcdl import random
 
     x = torch.linspace(-2, 2, 7)[:, None]
-    params, _ = network_ways.own_layer(5).init(random.key(3), x)
-    expected = network_ways.network(5)({**params, "hidden_activation": {}}, x)
-    torch.testing.assert_close(network_ways.own_layer(5)(params, x), expected)
+    params, _ = _network_notations.own_layer(5).init(random.key(3), x)
+    expected = _network_notations.network(5)({**params, "hidden_activation": {}}, x)
+    torch.testing.assert_close(_network_notations.own_layer(5)(params, x), expected)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -1,48 +1,29 @@
-"""The pictures of the lessons on loss functions and on real data."""
+"""The pictures of the recipe `real-data`."""
 
 from __future__ import annotations
 
-import torch
+from einops import rearrange
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from funcdl import data, losses
+from funcdl import data
 
 from ..pictures import BLUE, ORANGE, label
 
 
-def losses_of_two_classes() -> Figure:
-    """The loss of a sample by the probability, and by the logit, that it is given."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    by_probability, by_logit = figure.subplots(1, 2)
-    p, z = torch.linspace(0.005, 0.995, 199), torch.linspace(-6, 6, 121)
-    for y, colour, style in ((1.0, BLUE, "-"), (0.0, ORANGE, "--")):
-        target = torch.tensor(y)
-        loss = losses.binary_cross_entropy(p, target.expand_as(p), reduction="none")
-        by_probability.plot(p.tolist(), loss.tolist(), style, color=colour, label=f"y = {y:.0f}")
-        loss = losses.binary_cross_entropy_with_logits(z, target.expand_as(z), reduction="none")
-        by_logit.plot(z.tolist(), loss.tolist(), style, color=colour, label=f"y = {y:.0f}")
-    by_probability.set(xlabel="predicted probability of y = 1", ylabel="binary cross-entropy")
-    by_logit.set(xlabel="logit of y = 1", ylabel="binary cross-entropy")
-    for axes in (by_probability, by_logit):
-        axes.grid(alpha=0.3)
-        axes.legend()
-    return figure
-
-
 def channels(image: Tensor) -> Figure:
-    """An image, and its three channels in grey."""
+    """An image, and its three channels in gray."""
     figure = Figure(figsize=(10, 2.6), layout="constrained")
     panels = figure.subplots(1, 4)
-    panels[0].imshow(image.permute(1, 2, 0).numpy())
+    panels[0].imshow(rearrange(image, "channels height width -> height width channels").numpy())
     panels[0].set_title("image")
     for axes, channel, name in zip(panels[1:], image, ("red", "green", "blue"), strict=False):
         axes.imshow(channel.numpy(), cmap="gray", vmin=0, vmax=255)
         axes.set_title(f"{name} channel")
     for axes in panels:
         axes.set(xticks=[], yticks=[])
-    figure.suptitle(f"{image.shape[2]} x {image.shape[1]} pixels, bright where there is much of a colour")
+    figure.suptitle(f"{image.shape[2]} x {image.shape[1]} pixels, bright where there is much of a color")
     return figure
 
 

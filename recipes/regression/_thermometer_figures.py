@@ -9,7 +9,7 @@ import funcdl as fd
 from funcdl import data, train, tree
 
 from ..lesson import Lesson
-from .slopes import finite_difference, loss, manual, rate_times_gradient
+from ._slopes import finite_difference, loss, manual, rate_times_gradient
 
 MARKS = (1, 2, 3, 10, 100, 500, 1000, 3000, 5000)  # the steps before which losses are shown
 
