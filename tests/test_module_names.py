@@ -1,7 +1,6 @@
 """No module is hidden by a function of the same name in its package."""
 
 import ast
-import importlib
 import inspect
 import pkgutil
 from types import ModuleType
