@@ -1,6 +1,7 @@
 """No module is hidden by a function of the same name in its package."""
 
 import ast
+import importlib
 import inspect
 import pkgutil
 from types import ModuleType

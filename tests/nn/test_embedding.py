@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from funcdl import nn, random, testing, transforms
-from funcdl.transforms.engine import trace
+from funcdl.transforms import tracing
 
 T = torch.nn
 KEY = random.key(3)
@@ -77,7 +77,7 @@ def test_a_graph_keeps_the_gradient_of_a_table_as_torchs_own_function():
     layer, x = nn.embedding(5, 3, padding_idx=0), torch.tensor([0, 1, 1])
     params, _ = layer.init(KEY, x)
     gradient = transforms.grad(lambda weight: (layer({"weight": weight}, x) ** 2).sum())
-    graph = trace.trace(lambda weight: [gradient(weight)], [params["weight"]])
+    graph = tracing.trace(lambda weight: [gradient(weight)], [params["weight"]])
     assert calls(graph) == {"aten.embedding.default", "funcdl.embedding_gradient.default"}
     assert torch.equal(graph(params["weight"])[0], gradient(params["weight"]))
     assert torch.equal(transforms.jit(gradient)(params["weight"]), gradient(params["weight"]))
@@ -110,7 +110,7 @@ def test_derivatives_of_bags_in_a_graph(derivative, mode):
     layer, x = nn.embedding_bag(5, 3, mode=mode, padding_idx=3), torch.tensor([[1, 2, 1], [0, 3, 3]])
     weight = random.normal(KEY, (5, 3), dtype=torch.float64)
     f = DERIVATIVES[derivative](lambda weight: layer({"weight": weight}, x))
-    graph = trace.trace(lambda weight: [f(weight)], [weight])
+    graph = tracing.trace(lambda weight: [f(weight)], [weight])
     assert ("aten._embedding_bag.default" in calls(graph)) == (derivative in ("grad", "jacrev"))
     torch.testing.assert_close(graph(weight)[0], f(weight), rtol=1e-12, atol=1e-12)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from funcdl import optim, transforms, tree
-from funcdl.transforms.engine.trace import trace
+from funcdl.transforms.tracing import trace
 
 PARAMS = {"w": torch.tensor([1.0, -2.0]), "b": torch.tensor(3.0)}
 

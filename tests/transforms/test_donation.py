@@ -8,7 +8,7 @@ import torch
 
 from funcdl import random, tree
 from funcdl.transforms import jit, scan, value_and_grad, vmap
-from tests.transforms.engine.donated import compilation, same, storages, whole
+from tests.transforms.donated import jit_module, same, storages, whole
 
 
 class Counted(NamedTuple):
@@ -261,7 +261,7 @@ def test_two_donated_arguments_and_a_keyword(device):
 
 @pytest.fixture
 def uncompiled(monkeypatch):
-    monkeypatch.setattr(compilation, "compiled", lambda f: f)
+    monkeypatch.setattr(jit_module, "compiled", lambda f: f)
 
 
 def test_conjugate_is_not_the_unchanged_leaf(uncompiled):

@@ -7,9 +7,8 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from funcdl.transforms import jit
-from funcdl.transforms.engine.multi_tensor import launch
-from tests.transforms.engine.donated import compilation, loaded_together, same, storages, whole
+from funcdl.transforms import jit, outlining
+from tests.transforms.donated import jit_module, loaded_together, same, storages, whole
 
 # Programs over a few leaves, with planning but without compiling: cheap enough for many.
 
@@ -79,7 +78,7 @@ program = st.tuples(st.lists(instruction, max_size=5), st.tuples(*[register] * 3
 @settings(max_examples=150, deadline=None)
 def test_plans_of_random_programs(program):
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(compilation, "compiled", lambda f: f)
+        monkeypatch.setattr(jit_module, "compiled", lambda f: f)
         run_programs([program])
 
 
@@ -94,9 +93,9 @@ def test_random_programs_with_all_that_may_be_outlined_outlined(seed):
         return lambda *arguments: kernels and kernels[0](number, *arguments)
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(compilation, "compiled", lambda f: f)
-        monkeypatch.setattr(compilation, "loaded", loaded)
-        monkeypatch.setattr(launch, "MIN_GROUP", 1)
+        monkeypatch.setattr(jit_module, "compiled", lambda f: f)
+        monkeypatch.setattr(jit_module, "loaded", loaded)
+        monkeypatch.setattr(outlining, "_ENOUGH", 1)
         compiled = []
         for program in some(300, seed):
             compiled.append(([program], jit(together([program]), donate_argnums=0)))

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from funcdl import nn, random, transforms, tree
-from funcdl.transforms import grad, value_and_grad
-from funcdl.transforms.engine import first_order
+from funcdl.transforms import first_order, grad, value_and_grad
 
 
 def sum_of_squares(x):

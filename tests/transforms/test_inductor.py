@@ -5,7 +5,7 @@ import threading
 import pytest
 from torch._inductor import cpu_vec_isa
 
-from funcdl.transforms.engine import backend
+from funcdl.transforms import inductor
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def lookups(monkeypatch):
 
 
 def test_instructions_are_looked_up_beside_the_tracing(lookups):
-    with backend.probe_isa_in_background():
+    with inductor.beside_the_lookup_of_instructions():
         pass
     assert len(lookups) == 2
     assert threading.current_thread() not in lookups
@@ -34,13 +34,13 @@ def test_instructions_are_looked_up_beside_the_tracing(lookups):
 
 def test_no_instructions_are_looked_up_that_this_processor_lacks(lookups, monkeypatch):
     monkeypatch.setattr(cpu_vec_isa.supported_vec_isa_list[0].__class__, "__str__", lambda kind: "avx1024")
-    with backend.probe_isa_in_background():
+    with inductor.beside_the_lookup_of_instructions():
         pass
     assert lookups == []
 
 
 def test_nothing_is_looked_up_without_a_compiler(lookups, monkeypatch):
-    monkeypatch.setattr(backend, "missing_compiler", lambda: "none")
-    with backend.probe_isa_in_background():
+    monkeypatch.setattr(inductor, "missing_compiler", lambda: "none")
+    with inductor.beside_the_lookup_of_instructions():
         pass
     assert lookups == []

@@ -1,6 +1,7 @@
 """`jit` computes what the function computes, compiles once for each form of the arguments, and says what it refuses."""
 
 import functools
+import importlib
 import warnings
 from collections import OrderedDict
 from typing import NamedTuple
@@ -10,8 +11,9 @@ import torch
 from torch._dynamo.utils import compilation_time_metrics
 
 from funcdl import random, tree
-from funcdl.transforms import compilation, eval_shape, grad, jit, scan, value_and_grad, vmap
-from funcdl.transforms.engine import backend
+from funcdl.transforms import eval_shape, grad, inductor, jit, scan, value_and_grad, vmap
+
+jit_module = importlib.import_module("funcdl.transforms.jit")  # the package's attribute of that name is the function
 
 
 class Pair(NamedTuple):
@@ -257,12 +259,12 @@ def test_an_error_of_the_function_is_raised_as_it_is():
 
 @pytest.fixture
 def no_compiler():
-    backend.missing_compiler.cache_clear()
-    compilation._warn_once.cache_clear()
+    inductor.missing_compiler.cache_clear()
+    jit_module._warn_once.cache_clear()
     with torch._inductor.config.patch("cpp.cxx", (None, "/no/such/compiler")):
         yield
-    backend.missing_compiler.cache_clear()
-    compilation._warn_once.cache_clear()
+    inductor.missing_compiler.cache_clear()
+    jit_module._warn_once.cache_clear()
 
 
 def test_without_a_compiler_it_warns_once_and_runs_uncompiled(no_compiler, compiled_graphs):
@@ -278,12 +280,12 @@ def test_without_a_compiler_it_warns_once_and_runs_uncompiled(no_compiler, compi
 def test_with_a_compiler_it_does_not_warn():
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        assert backend.missing_compiler() is None
+        assert inductor.missing_compiler() is None
 
 
 def test_missing_python_headers_are_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(backend.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
-    assert "Python's C headers are missing" in backend.missing_compiler.__wrapped__()
+    monkeypatch.setattr(inductor.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    assert "Python's C headers are missing" in inductor.missing_compiler.__wrapped__()
 
 
 def test_eval_shape_computes_nothing():

@@ -5,9 +5,8 @@ import functools
 import pytest
 import torch
 
-from funcdl.transforms import jit
-from funcdl.transforms.engine.multi_tensor import codegen, launch
-from tests.transforms.engine.donated import compilation, loaded_together
+from funcdl.transforms import jit, kernels, outlining
+from tests.transforms.donated import jit_module, loaded_together
 
 SCALAR = torch.tensor(0.3, dtype=torch.float64)
 REAL = {  # the operations of real numbers, of leaves x, y, z
@@ -54,10 +53,10 @@ CORNERS = [0.0, -0.0, 1.0, 0.25, torch.inf, -torch.inf, torch.nan]
 def all_outlined(monkeypatch):
     """Outlines all that can be, without compiling the rest; the kernels of all graphs, and what was left of these."""
     made = []
-    outline = launch.extract_kernels
-    monkeypatch.setattr(launch, "extract_kernels", lambda graph: made.append((outline(graph), graph)) or made[-1][0])
-    monkeypatch.setattr(launch, "MIN_GROUP", 1)
-    monkeypatch.setattr(compilation, "compiled", lambda f: f)
+    outline = outlining.outline
+    monkeypatch.setattr(outlining, "outline", lambda graph: made.append((outline(graph), graph)) or made[-1][0])
+    monkeypatch.setattr(outlining, "_ENOUGH", 1)
+    monkeypatch.setattr(jit_module, "compiled", lambda f: f)
     return made
 
 
@@ -126,7 +125,7 @@ def run(kind):
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         made = all_outlined(monkeypatch)
-        monkeypatch.setattr(compilation, "loaded", loaded)
+        monkeypatch.setattr(jit_module, "loaded", loaded)
         for name, f in updates.items():
             program = jit(lambda *leaves, f=f: [f(x, y, z) for x, y, z in zip(*leaves, strict=True)], donate_argnums=0)
             program(list(map(torch.clone, xs)), ys, zs)
@@ -217,5 +216,5 @@ def test_autograd_refuses_to_go_back_through_what_was_overwritten(outlined):
 
 
 def test_all_operations_are_tested():
-    assert REAL.keys() == codegen._OPERATIONS.keys()
-    assert COMPLEX == codegen._COMPLEX_OPERATIONS
+    assert REAL.keys() == kernels._OPERATIONS.keys()
+    assert COMPLEX == kernels._COMPLEX_OPERATIONS

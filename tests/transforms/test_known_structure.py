@@ -5,7 +5,7 @@ from collections import OrderedDict, defaultdict
 from hypothesis import given, settings
 
 from funcdl import tree
-from funcdl.transforms.engine.guards import leaf_lookup
+from funcdl.transforms.known_structure import leaves_finder
 from tests.test_tree import numbers
 
 
@@ -13,7 +13,7 @@ from tests.test_tree import numbers
 @settings(max_examples=300, deadline=None)
 def test_it_finds_what_flatten_finds(any_tree, other):
     leaves, structure = tree.flatten(any_tree)
-    find = leaf_lookup(structure)
+    find = leaves_finder(structure)
     assert find(any_tree) == leaves
     found = find(other)
     if tree.structure(other) == structure:
@@ -29,5 +29,5 @@ def test_dicts_of_other_kinds_and_orders_are_another_structure():
     for kind in kinds:
         structure = tree.structure([kind])
         assert all(tree.flatten_as(structure, [other]) == tree.leaves(kind) for other in kinds)
-        find = leaf_lookup(structure)
+        find = leaves_finder(structure)
         assert [find([other]) is not None for other in kinds] == [other is kind for other in kinds]

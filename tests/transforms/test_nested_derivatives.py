@@ -7,7 +7,7 @@ import torch
 from torch.autograd import forward_ad
 
 from funcdl import nn, random, transforms, tree
-from funcdl.transforms.engine import first_order
+from funcdl.transforms import first_order
 
 IMAGE = (2, 4, 3, 3)
 WORDS = torch.tensor([[1, 4, 1], [0, 2, 3]])

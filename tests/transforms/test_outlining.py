@@ -4,21 +4,20 @@ import pytest
 import torch
 
 from funcdl import optim, tree
-from funcdl.transforms import grad, jit, scan
-from funcdl.transforms.engine.multi_tensor import launch
-from tests.transforms.engine.donated import same, storages, whole
+from funcdl.transforms import grad, jit, outlining, scan
+from tests.transforms.donated import same, storages, whole
 
 SHAPES = 2 * [(3, 4), (5,), (1,), (0, 2), (2, 3, 3), (300, 301)]  # 12 leaves
-ENOUGH = launch.MIN_GROUP
+ENOUGH = outlining._ENOUGH
 
 
 @pytest.fixture
 def kernels(monkeypatch):
     """The kernels of all graphs compiled in a test, a list for each graph, which take fewer leaves than users' do."""
     made = []
-    monkeypatch.setattr(launch, "MIN_GROUP", 6)
-    outline = launch.extract_kernels
-    monkeypatch.setattr(launch, "extract_kernels", lambda graph: made.append(outline(graph)) or made[-1])
+    monkeypatch.setattr(outlining, "_ENOUGH", 6)
+    outline = outlining.outline
+    monkeypatch.setattr(outlining, "outline", lambda graph: made.append(outline(graph)) or made[-1])
     return made
 
 
@@ -122,7 +121,7 @@ def test_below_autocast(kernels):
 
 
 def test_leaves_that_start_within_their_memory_and_are_as_many_as_users_need(kernels, monkeypatch):
-    monkeypatch.setattr(launch, "MIN_GROUP", ENOUGH)
+    monkeypatch.setattr(outlining, "_ENOUGH", ENOUGH)
 
     def parts(start):
         return [whole(10, start=start + i)[4:].view(2, 3) for i in range(40)]

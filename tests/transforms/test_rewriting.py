@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from funcdl.transforms import jit, scan, vmap
-from funcdl.transforms.engine.trace import trace
+from funcdl.transforms.tracing import trace
 
 WEIGHTS = (0.0, 0.001, 0.3, 0.5, 0.7, 1.0, -0.2, 1.5)
 aten = torch.ops.aten

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from funcdl.transforms import jit, scan
-from tests.transforms.test_loops import State, loop, same, whole
+from tests.transforms.test_scan import State, loop, same, whole
 
 X = torch.arange(3.0)
 

@@ -5,7 +5,7 @@ import torch
 
 from funcdl import losses, metrics, nn, optim, random, train, tree
 from funcdl.transforms import jit, scan
-from tests.transforms.test_compilation import arguments, assert_same, everything
+from tests.transforms.test_jit import arguments, assert_same, everything
 
 
 def training_step(x, y):

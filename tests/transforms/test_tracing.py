@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from funcdl.transforms import jit, scan
-from tests.transforms.test_compilation import CLOSED_OVER, assert_same
+from tests.transforms.test_jit import CLOSED_OVER, assert_same
 
 
 def test_autocast_inside_and_around(compiled_graphs):
