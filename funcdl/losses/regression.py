@@ -1,4 +1,4 @@
-"""Losses of predicted numbers."""
+"""Losses of regression, and likelihoods of predicted distributions."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def mse(
 
     Args:
         predictions: of any shape.
-        targets: of the same shape. Another one is refused: (batch, 1) against (batch,) is almost always a mistake.
-        weight: of each element, in that shape; ones by default.
+        targets: of the same shape. They are not broadcast: (batch, 1) against (batch,) is almost always a mistake.
+        weight: of each element, of the same shape; ones by default.
         reduction: "mean" divides the sum by the sum of the weights.
 
     Raises:
@@ -36,7 +36,7 @@ def mse(
     tensor(2.)
     """
     check_shapes("mse", predictions.shape, targets=targets, weight=weight)
-    # Of torch's mean the forward derivative of the gradient fails.
+    # reduction="none": torch's mean has no forward-mode derivative of its gradient
     return _weighted(F.mse_loss(predictions, targets, reduction="none"), weight, reduction)
 
 
@@ -71,7 +71,7 @@ def smooth_l1(
     reduction: Reduction = "mean",
     beta: float = 1.0,
 ) -> Float[Tensor, "*loss"]:
-    """Absolute error with a rounded tip: `d**2 / (2 * beta)` where `d < beta`, else `d - beta / 2`, of the distance d.
+    """Absolute error, quadratic near zero: `d**2 / (2 * beta)` where distance `d < beta`, else `d - beta / 2`.
 
     Args:
         predictions, targets, reduction: as for `mse`.
@@ -99,12 +99,12 @@ def huber(
     delta: float = 1.0,
     weight: Float[Tensor, "*shape"] | None = None,
 ) -> Float[Tensor, "*loss"]:
-    """Squared error near the target and absolute error far from it: `d**2 / 2` or `delta * (d - delta / 2)`.
+    """Squared error `d**2 / 2` where distance `d < delta`, else absolute error `delta * (d - delta / 2)`.
 
     Args:
         predictions, targets, weight: as for `mse`.
         reduction: "mean" divides the sum by the number of elements, whatever their weights.
-        delta: the distance d from which on the loss is linear, positive.
+        delta: the distance above which the loss is linear, positive.
 
     Raises:
         ValueError: as of `mse`, or `delta` is not positive.
@@ -117,9 +117,10 @@ def huber(
     if not delta > 0:
         raise ValueError(f"huber: expected delta > 0, got {delta}")
     check_shapes("huber", predictions.shape, targets=targets, weight=weight)
-    gaps = predictions - targets
-    distances = gaps.abs()  # by plain operations: torch's kernel knows no forward derivative of its gradient
-    each = torch.where(distances < delta, 0.5 * gaps.square(), delta * (distances - 0.5 * delta))
+    # by plain operations: torch's kernel has no forward-mode derivative of its gradient
+    errors = predictions - targets
+    distances = errors.abs()
+    each = torch.where(distances < delta, 0.5 * errors.square(), delta * (distances - 0.5 * delta))
     return reduce(each if weight is None else each * weight, reduction)
 
 
@@ -132,12 +133,12 @@ def poisson_nll(
     eps: float = 1e-8,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, "*loss"]:
-    """Negative log likelihood of counts under Poisson distributions: `rate - targets * log(rate)`.
+    """Poisson negative log likelihood of counts: `rate - targets * log(rate)`.
 
     Args:
-        predictions: the logarithms of the rates, or the rates themselves, of any shape.
+        predictions: the log rates, or the rates, of any shape.
         targets: counts, of the same shape.
-        log_input: whether the predictions are logarithms.
+        log_input: whether the predictions are log rates.
         full: whether to add Stirling's approximation of `log(targets!)`, where a target is above 1.
         eps: added to rates before their logarithm, at least 0.
         reduction: "mean", "sum" or "none".
@@ -156,7 +157,7 @@ def poisson_nll(
     rates, logarithms = (predictions.exp(), predictions) if log_input else (predictions, (predictions + eps).log())
     each = rates - targets * logarithms
     if full:
-        large = torch.where(targets > 1, targets, 2.0)  # the logarithm of 0 would make the derivative NaN
+        large = torch.where(targets > 1, targets, 2.0)  # the derivative of log(0) would be NaN
         stirling = large * large.log() - large + 0.5 * (2 * math.pi * large).log()
         each = each + torch.where(targets > 1, stirling, 0)
     return reduce(each, reduction)
@@ -171,22 +172,24 @@ def gaussian_nll(
     eps: float = 1e-6,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, "*loss"]:
-    """Negative log likelihood under normal distributions: `(log(variance) + (prediction - target)**2 / variance) / 2`.
+    """Gaussian negative log likelihood: `(log(variance) + (prediction - target)**2 / variance) / 2`.
 
     Args:
         predictions: the means, of any shape.
         targets: of the same shape.
-        variances: of the same shape; or with a last dimension of 1, or without the last one: one for all its numbers.
+        variances: of the same shape; or with a last dimension of 1, or without it, for one variance along it; or a
+            number.
         full: whether to add `log(2 * pi) / 2`.
-        eps: variances below count as `eps`, with the derivative they would have without: they can grow again. Positive.
+        eps: the smallest variance, positive. Clamped variances keep their derivative, so that they can grow again.
         reduction: "mean", "sum" or "none".
 
     Raises:
-        ValueError: the targets or the variances have another shape, a number given for all of them is negative, `eps`
-            is not positive, or `reduction` is none of the three.
+        ValueError: the targets or the variances have another shape, a number as variance is negative, `eps` is not
+            positive, or `reduction` is none of the three.
 
     Source: Nix and Weigend, "Estimating the mean and variance of the target probability distribution", 1994. Equals
-    `torch.nn.functional.gaussian_nll_loss`, which refuses negative variances, and so cannot be compiled or mapped.
+    `torch.nn.functional.gaussian_nll_loss`, which checks for negative variances, and so supports neither `jit` nor
+    `vmap`.
 
     >>> gaussian_nll(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]), torch.tensor([1.0, 1.0]), reduction="none")
     tensor([0., 2.])

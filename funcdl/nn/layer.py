@@ -96,7 +96,7 @@ def stateless(f: Callable[[Any], Any]) -> Layer:
         y = f(x)
         if isinstance(y, Layer):
             name = getattr(f, "__name__", "f")
-            raise TypeError(f"{name}: expected a layer, got the function that makes one; write {name}()")
+            raise TypeError(f"{name}: expected a layer, got its constructor; write {name}()")
         return y, buffers
 
     return Layer(init, apply)

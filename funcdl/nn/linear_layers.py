@@ -20,7 +20,7 @@ def linear(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """Multiplies by a matrix and adds a vector: `y = x @ weight.T + bias`.
+    """An affine map of the last dimension: `y = x @ weight.T + bias`.
 
     Args:
         out_features: the size of the last dimension of the output.
@@ -32,7 +32,7 @@ def linear(
     Input (..., in_features), output (..., out_features).
 
     Raises:
-        ValueError: `out_features` is negative; by `apply`, when the last dimension is not the one that `init` saw.
+        ValueError: `out_features` is negative; by `apply`, when the last dimension is not that of `init`.
         TypeError: by `apply`, when the input has another dtype than the parameters.
 
     Equals `torch.nn.Linear`.
@@ -71,7 +71,7 @@ def bilinear(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """Takes a weighted sum of all products of two vectors' elements, and adds a vector.
+    """A bilinear map of two vectors, plus a bias.
 
     `y[k] = sum of x1[i] * weight[k, i, j] * x2[j] over i and j, + bias[k]`.
 
@@ -82,14 +82,15 @@ def bilinear(
             1/sqrt(in1_features)) by default.
         bias_init: draws the bias, of shape (out_features,); as the weight by default.
 
-    Input: a tuple of (..., in1_features) and (..., in2_features), alike in the dots; output (..., out_features).
+    Input: a tuple of (..., in1_features) and (..., in2_features), with equal leading dimensions; output (...,
+        out_features).
 
     Raises:
-        ValueError: by `init` and `apply`, when the dots differ; by `apply`, when the last dimensions are not those that
-            `init` saw.
+        ValueError: by `init` and `apply`, when the leading dimensions differ; by `apply`, when the last dimensions are
+            not those of `init`.
         TypeError: by `apply`, when an input has another dtype than the parameters.
 
-    Equals `torch.nn.Bilinear`, within rounding: it is a matrix product here, which is several times as fast.
+    Equals `torch.nn.Bilinear`, within rounding: here it is a matrix product, which is several times as fast.
 
     >>> from funcdl import random
     >>> layer = bilinear(4)

@@ -12,7 +12,7 @@ from funcdl.nn.validation import IMAGE, LENGTH, VOLUME, check_image, is_whole
 
 
 def zero_pad1d(padding: int | Sequence[int]) -> Layer:
-    """Adds zeros at the ends of the last axis: `constant_pad1d(padding, 0)`. Equals `torch.nn.ZeroPad1d`.
+    """Zero padding of a sequence: `constant_pad1d(padding, 0)`. Equals `torch.nn.ZeroPad1d`.
 
     >>> import torch
     >>> zero_pad1d((1, 2))({}, torch.ones(1, 2))
@@ -22,7 +22,7 @@ def zero_pad1d(padding: int | Sequence[int]) -> Layer:
 
 
 def zero_pad2d(padding: int | Sequence[int]) -> Layer:
-    """Adds zeros around an image: `constant_pad2d(padding, 0)`. Equals `torch.nn.ZeroPad2d`.
+    """Zero padding of an image: `constant_pad2d(padding, 0)`. Equals `torch.nn.ZeroPad2d`.
 
     >>> import torch
     >>> zero_pad2d(1)({}, torch.ones(1, 1, 1))
@@ -34,7 +34,7 @@ def zero_pad2d(padding: int | Sequence[int]) -> Layer:
 
 
 def zero_pad3d(padding: int | Sequence[int]) -> Layer:
-    """Adds zeros around a volume: `constant_pad3d(padding, 0)`. Equals `torch.nn.ZeroPad3d`.
+    """Zero padding of a volume: `constant_pad3d(padding, 0)`. Equals `torch.nn.ZeroPad3d`.
 
     >>> import torch
     >>> zero_pad3d(1)({}, torch.ones(1, 1, 2, 3)).shape
@@ -44,7 +44,7 @@ def zero_pad3d(padding: int | Sequence[int]) -> Layer:
 
 
 def constant_pad1d(padding: int | Sequence[int], value: float) -> Layer:
-    """Adds a constant at the ends of the last axis: `constant_pad2d` with `padding` of one number or (left, right).
+    """Constant padding of a sequence: `constant_pad2d` with `padding` of one number or (left, right).
 
     Equals `torch.nn.ConstantPad1d`.
 
@@ -56,7 +56,7 @@ def constant_pad1d(padding: int | Sequence[int], value: float) -> Layer:
 
 
 def constant_pad2d(padding: int | Sequence[int], value: float) -> Layer:
-    """Adds a constant around an image.
+    """Constant padding of an image.
 
     Args:
         padding: how many points to add: one number, or (left, right, top, bottom), the last axis first. Negative
@@ -79,7 +79,7 @@ def constant_pad2d(padding: int | Sequence[int], value: float) -> Layer:
 
 
 def constant_pad3d(padding: int | Sequence[int], value: float) -> Layer:
-    """Adds a constant around a volume: `constant_pad2d` with six paddings, (left, right, top, bottom, front, back).
+    """Constant padding of a volume: `constant_pad2d` with six paddings, (left, right, top, bottom, front, back).
 
     Equals `torch.nn.ConstantPad3d`.
 
@@ -91,7 +91,7 @@ def constant_pad3d(padding: int | Sequence[int], value: float) -> Layer:
 
 
 def reflection_pad1d(padding: int | Sequence[int]) -> Layer:
-    """Mirrors a sequence at its ends: `reflection_pad2d` with `padding` of one number or (left, right).
+    """Reflection padding of a sequence: `reflection_pad2d` with `padding` of one number or (left, right).
 
     Equals `torch.nn.ReflectionPad1d`.
 
@@ -103,11 +103,11 @@ def reflection_pad1d(padding: int | Sequence[int]) -> Layer:
 
 
 def reflection_pad2d(padding: int | Sequence[int]) -> Layer:
-    """Mirrors an image at its edges, whose points are not repeated.
+    """Reflection padding of an image: mirrors it at its edges, without repeating the edge.
 
     Args:
         padding: how many points to add: one number, or (left, right, top, bottom), the last axis first; less than the
-            size of the axis. A negative number takes points away.
+            size of the axis. Negative padding crops.
 
     Input (batch, channels, height, width) or (channels, height, width), output likewise.
 
@@ -125,7 +125,7 @@ def reflection_pad2d(padding: int | Sequence[int]) -> Layer:
 
 
 def reflection_pad3d(padding: int | Sequence[int]) -> Layer:
-    """Mirrors a volume at its faces: `reflection_pad2d` with six paddings, (left, right, top, bottom, front, back).
+    """Reflection padding of a volume: `reflection_pad2d` with six paddings, (left, right, top, bottom, front, back).
 
     Equals `torch.nn.ReflectionPad3d`.
 
@@ -137,7 +137,7 @@ def reflection_pad3d(padding: int | Sequence[int]) -> Layer:
 
 
 def replication_pad1d(padding: int | Sequence[int]) -> Layer:
-    """Repeats the ends of a sequence: `replication_pad2d` with `padding` of one number or (left, right).
+    """Replication padding of a sequence: `replication_pad2d` with `padding` of one number or (left, right).
 
     Equals `torch.nn.ReplicationPad1d`.
 
@@ -149,7 +149,9 @@ def replication_pad1d(padding: int | Sequence[int]) -> Layer:
 
 
 def replication_pad2d(padding: int | Sequence[int]) -> Layer:
-    """Repeats the edges of an image. Arguments, input and errors as for `reflection_pad2d`, but for any padding.
+    """Replication padding of an image: repeats its edges.
+
+    Arguments, input and errors as for `reflection_pad2d`, but without a limit of the padding.
 
     Equals `torch.nn.ReplicationPad2d`.
 
@@ -162,7 +164,7 @@ def replication_pad2d(padding: int | Sequence[int]) -> Layer:
 
 
 def replication_pad3d(padding: int | Sequence[int]) -> Layer:
-    """Repeats the faces of a volume: `replication_pad2d` with six paddings, (left, right, top, bottom, front, back).
+    """Replication padding of a volume: `replication_pad2d` with six paddings, (left, right, top, bottom, front, back).
 
     Equals `torch.nn.ReplicationPad3d`.
 
@@ -174,7 +176,7 @@ def replication_pad3d(padding: int | Sequence[int]) -> Layer:
 
 
 def circular_pad1d(padding: int | Sequence[int]) -> Layer:
-    """Continues a sequence with its other end: `circular_pad2d` with `padding` of one number or (left, right).
+    """Circular padding of a sequence: `circular_pad2d` with `padding` of one number or (left, right).
 
     Equals `torch.nn.CircularPad1d`.
 
@@ -186,7 +188,9 @@ def circular_pad1d(padding: int | Sequence[int]) -> Layer:
 
 
 def circular_pad2d(padding: int | Sequence[int]) -> Layer:
-    """Continues an image with its opposite edge. Arguments as for `reflection_pad2d`, at most the size of the axis.
+    """Circular padding of an image: continues it periodically.
+
+    Arguments as for `reflection_pad2d`; padding is at most the size of the axis.
 
     Equals `torch.nn.CircularPad2d`.
 
@@ -200,7 +204,7 @@ def circular_pad2d(padding: int | Sequence[int]) -> Layer:
 
 
 def circular_pad3d(padding: int | Sequence[int]) -> Layer:
-    """Continues a volume at its faces: `circular_pad2d` with six paddings, (left, right, top, bottom, front, back).
+    """Circular padding of a volume: `circular_pad2d` with six paddings, (left, right, top, bottom, front, back).
 
     Equals `torch.nn.CircularPad3d`.
 
@@ -212,7 +216,7 @@ def circular_pad3d(padding: int | Sequence[int]) -> Layer:
 
 
 def pad(layer: str, x: Tensor, pads: Sequence[tuple[int, int]], mode: str, value: float | None = None) -> Tensor:
-    """Pads the last axes of `x` by (before, after) for each; a ValueError that names the `layer` where it cannot."""
+    """Pads the last axes of `x` by (before, after) for each; raises a ValueError that names the `layer`."""
     sizes = tuple(x.shape[-len(pads) :])
     for size, (before, after) in zip(sizes, pads, strict=True):
         most = {"reflect": size - 1, "circular": size}.get(mode)
@@ -232,7 +236,7 @@ def pad(layer: str, x: Tensor, pads: Sequence[tuple[int, int]], mode: str, value
 def _pad_layer(
     constructor: str, axes: tuple[str, ...], padding: int | Sequence[int], mode: str, value: float | None = None
 ) -> Layer:
-    """Padding of the spatial `axes`."""
+    """Returns a layer that pads the spatial `axes`."""
     name = f"{constructor}({padding})" if not value else f"{constructor}({padding}, {value})"
     rank = len(axes)
     sides = tuple(padding) if isinstance(padding, Sequence) else (padding,) * (2 * rank)

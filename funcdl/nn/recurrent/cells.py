@@ -23,7 +23,7 @@ def rnn_cell(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """One step of a simple recurrence: `h' = tanh(weight_ih x + bias_ih + weight_hh h + bias_hh)`.
+    """One step of a recurrent network: `h' = tanh(weight_ih x + bias_ih + weight_hh h + bias_hh)`.
 
     Args:
         hidden_size: the size of the state.

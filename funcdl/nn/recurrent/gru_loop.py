@@ -42,7 +42,7 @@ def _gru_loop(
         x, h, padding: of the shapes in `loop_helpers`.
         weight_ih: of the gates n, r and z, in this order, which suits the gradient.
         weight_hh: of the gates r, z and n.
-        bias: of n, r and z, and the `b_hn` that stands inside the product with r.
+        bias: of n, r and z, and the `b_hn` that is multiplied by r.
     """
     hidden = h.shape[-1]
     states, rz, n, h_n = new_steps(x, h), new_steps(x, h, 2), new_steps(x, h), new_steps(x, h)

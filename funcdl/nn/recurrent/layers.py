@@ -1,4 +1,4 @@
-"""Recurrent networks over whole sequences: `rnn`, `gru` and `lstm`."""
+"""The layers `rnn`, `gru` and `lstm`: recurrent networks over sequences."""
 
 from __future__ import annotations
 
@@ -32,27 +32,28 @@ def rnn(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """Runs `rnn_cell` along sequences: `h_t = tanh(weight_ih x_t + bias_ih + weight_hh h_(t-1) + bias_hh)`.
+    """Applies `rnn_cell` along sequences: `h_t = tanh(weight_ih x_t + bias_ih + weight_hh h_(t-1) + bias_hh)`.
 
     Args:
         hidden_size: the size of the state.
-        num_layers: how many such networks stand on each other, each reading the outputs of the one below.
+        num_layers: the number of stacked layers; each reads the outputs of the layer before.
         nonlinearity: "tanh" or "relu".
         bias: whether to add the two biases.
-        batch_first: whether sequences are (batch, time, ...) instead of (time, batch, ...); states are not concerned.
+        batch_first: whether sequences are (batch, time, ...) instead of (time, batch, ...); it does not apply to
+            states.
         dropout: the probability of a zero in the outputs of all layers but the last, while training.
         bidirectional: whether each layer also runs from the end to the start, with weights of its own; the outputs of
-            both directions are joined.
-        weight_init: draws each weight, of `k hidden_size` rows, where k is the number of gates (1, for a `gru` 3, for
-            an `lstm` 4); U(-1/sqrt(hidden_size), 1/sqrt(hidden_size)) by default.
+            both directions are concatenated.
+        weight_init: draws each weight, of `k * hidden_size` rows, where k is the number of gates (1; 3 for a `gru`, 4
+            for an `lstm`); U(-1/sqrt(hidden_size), 1/sqrt(hidden_size)) by default.
         bias_init: draws each bias; as the weights by default.
 
     Inputs, as a tensor, a tuple or a dict:
         - `input`, (time, batch, inputs), or (time, inputs) for one sequence;
         - `hx`, the initial state, (num_layers * directions, batch, hidden_size), or for one sequence without the batch;
           zeros by default;
-        - `lengths`, int64 (batch,), or () for one sequence, or a list or array of ints: how many time steps belong to
-          each. The outputs beyond are zero, the last state is the one at the sequence's own end, and there the reverse
+        - `lengths`, int64 (batch,), or () for one sequence, or a list or array of ints: the number of time steps of
+          each sequence. Outputs after its end are zero, its last state is the one at its end, where the reverse
           direction starts.
 
     Returns `(output, h_n)`: `output` (time, batch, directions * hidden_size) of the last layer; `h_n`, like `hx`, the
@@ -60,13 +61,13 @@ def rnn(
 
     Raises:
         ValueError: an argument is impossible; by `apply`, when a shape is wrong, a length is more than the number of
-            time steps (which is not looked at inside `jit` and `vmap`), or the dropout has no key.
+            time steps (not checked inside `jit` and `vmap`), or the dropout has no key.
         TypeError: by `apply`, when the input has another dtype than the parameters, or `lengths` is not of integers.
 
-    Equals `torch.nn.RNN`, which has `lengths` in a packed sequence. Derivatives of any order and kind work by `grad`
-    and its kin, one around the other. A gradient that has been taken cannot be differentiated afterwards, such as what
-    the function of `torch.func.vjp` returns, or one by `torch.autograd` below `grad`; that is an error, though plain
-    autograd around a `grad` goes unnoticed inside `jit`.
+    Equals `torch.nn.RNN`, where `lengths` are in a packed sequence. Nested `grad` and other transforms give derivatives
+    of any order and kind. A gradient already computed cannot be differentiated again, such as the results of the
+    function from `torch.func.vjp`, or of `torch.autograd` inside `grad`: that is an error, except, undetected, for
+    plain autograd around `grad` inside `jit`.
 
     >>> layer = rnn(4, batch_first=True)
     >>> params, buffers = layer.init(random.key(0), torch.empty(2, 5, 3, device="meta"))
@@ -94,7 +95,7 @@ def gru(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """Runs `gru_cell` along sequences. Arguments, inputs, results and errors are those of `rnn`.
+    """Applies `gru_cell` along sequences. Arguments, inputs, results and errors are those of `rnn`.
 
     Source: Cho et al., "Learning phrase representations using RNN encoder-decoder", 2014. Equals `torch.nn.GRU`.
 
@@ -122,7 +123,7 @@ def lstm(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """Runs `lstm_cell` along sequences.
+    """Applies `lstm_cell` along sequences.
 
     Arguments, inputs and errors are those of `rnn`, but a state is a pair `(h, c)`, and so is the second result:
     `(output, (h_n, c_n))`. With a `proj_size`, h is projected to this size by a matrix, `weight_hr`.

@@ -2,7 +2,7 @@ from collections import OrderedDict
 
 import torch
 
-from funcdl import nn
+from funcdl import nn, random
 from tests.nn.cases.case import Case, image
 from tests.twins.blocks import Again, Function, Parallel, Residual
 
@@ -11,6 +11,14 @@ T = torch.nn
 
 def relu_of_sum(pair):
     return torch.relu(pair[0] + pair[1])
+
+
+def init_matrix(key, x):
+    return {"weight": random.normal(key, (5, x.shape[-1]), dtype=x.dtype)}
+
+
+def times_matrix(params, x):
+    return torch.nn.functional.linear(x, params["weight"])
 
 
 def once_or_twice(x, key, train):
@@ -106,6 +114,7 @@ CASES = {
         ),
         Case(nn.tied(nn.serial(nn.linear(3)), 0), lambda: Again(lambda x: 0, T.Linear(3, 3)), (4, 3)),
     ],
+    "parametric": [Case(nn.parametric(init_matrix, times_matrix), lambda: T.Linear(3, 5, bias=False), (4, 3))],
     "stateless": [Case(nn.stateless(torch.tanh), T.Tanh, (4, 3))],
     "concatenate": [Case(nn.concatenate(-1), lambda: Function(lambda *xs: torch.cat(xs, -1)), [(4, 3), (4, 2)])],
     "add": [Case(nn.add(), lambda: Function(lambda a, b, c: a + b + c), [(4, 3)] * 3)],
