@@ -165,7 +165,7 @@ for module in pkgutil.walk_packages(funcdl.__path__, "funcdl."):
         importlib.import_module(module.name)
 print("imported")
 from funcdl import data, train
-for use in (data.digits, data.tumours, data.malignant_tumours, lambda: data.load_image("digit.png"),
+for use in (data.digits, data.malignant_tumors, lambda: data.load_image("digit.png"),
             lambda: train.Report("run")):
     try:
         use()
@@ -183,8 +183,7 @@ def test_the_library_needs_its_dependencies_only_and_names_what_else_a_function_
             f"{user} needs {package}, which is not installed; install it with: pip install 'funcdl[recipes]'"
             for user, package in (
                 ("data.digits", "scikit-learn"),
-                ("data.tumours", "scikit-learn"),
-                ("data.malignant_tumours", "scikit-learn"),
+                ("the breast tumor data", "scikit-learn"),
                 ("reading pictures", "pillow"),
                 ("train.Report(directory)", "tensorboard"),
             )
