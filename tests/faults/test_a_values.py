@@ -235,7 +235,9 @@ def test_an_index_in_what_is_run_again(without_inductor):
     def f(x, i):
         return checkpoint(lambda y: y.sin() * y[i], x, use_reentrant=False).sum()
 
-    with pytest.raises(TypeError, match=r"^jit\(f\): the function asks for a tensor's value.*saved during"):
+    with pytest.raises(
+        TypeError, match=r"^jit\(f\): the function asks for a tensor's value.*(saved during|as a number)"
+    ):
         fd.jit(fd.grad(f))(X, number(2))
 
 

@@ -8,7 +8,8 @@ import torch
 
 from funcdl import random, tree
 from funcdl.transforms import jit, scan, value_and_grad, vmap
-from tests.transforms.engine.donated import compilation, same, storages, whole
+from funcdl.transforms.engine import backend
+from tests.transforms.engine.donated import same, storages, whole
 
 
 class Counted(NamedTuple):
@@ -261,7 +262,7 @@ def test_two_donated_arguments_and_a_keyword(device):
 
 @pytest.fixture
 def uncompiled(monkeypatch):
-    monkeypatch.setattr(compilation, "compiled", lambda f: f)
+    monkeypatch.setattr(backend, "compile_graph", lambda graph: graph.forward)
 
 
 def test_conjugate_is_not_the_unchanged_leaf(uncompiled):

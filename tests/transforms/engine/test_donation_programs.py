@@ -8,8 +8,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from funcdl.transforms import jit
+from funcdl.transforms.engine import backend
 from funcdl.transforms.engine.multi_tensor import launch
-from tests.transforms.engine.donated import compilation, compiled_together, same, storages, whole
+from tests.transforms.engine.donated import compiled_together, same, storages, whole
 
 # Programs over a few leaves, with planning but without compiling: cheap enough for many.
 
@@ -79,7 +80,7 @@ program = st.tuples(st.lists(instruction, max_size=5), st.tuples(*[register] * 3
 @settings(max_examples=150, deadline=None)
 def test_plans_of_random_programs(program):
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(compilation, "compiled", lambda f: f)
+        monkeypatch.setattr(backend, "compile_graph", lambda graph: graph.forward)
         run_programs([program])
 
 
@@ -94,8 +95,8 @@ def test_random_programs_with_all_that_may_be_outlined_outlined(seed):
         return lambda *arguments: kernels and kernels[0](number, *arguments)
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(compilation, "compiled", lambda f: f)
-        monkeypatch.setattr(compilation, "loaded", loaded)
+        monkeypatch.setattr(backend, "compile_graph", lambda graph: graph.forward)
+        monkeypatch.setattr(backend, "compile_cpp", loaded)
         monkeypatch.setattr(launch, "MIN_GROUP", 1)
         compiled = []
         for program in some(300, seed):

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from funcdl.transforms import jit
-from tests.transforms.engine.donated import compilation, same, whole
+from funcdl.transforms.engine import backend
+from tests.transforms.engine.donated import same, whole
 
 
 def test_donated_leaf_twice_in_the_tree_is_refused_by_name_and_works_once_cloned():
@@ -39,7 +40,7 @@ def test_donated_leaf_that_another_argument_holds_is_refused():
 
 
 def test_sharing_is_refused_without_a_compiler_too(monkeypatch):
-    monkeypatch.setattr(compilation, "missing_compiler", lambda: "no compiler")
+    monkeypatch.setattr(backend, "missing_compiler", lambda: "no compiler")
     step = jit(lambda a, b: (a + 1, b), donate_argnums=0)
     with pytest.warns(RuntimeWarning, match="no compiler"):
         step(whole(2), whole(2))

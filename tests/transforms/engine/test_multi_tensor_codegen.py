@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from funcdl.transforms import jit
+from funcdl.transforms.engine import backend
 from funcdl.transforms.engine.multi_tensor import codegen, launch
-from tests.transforms.engine.donated import compilation, compiled_together
+from tests.transforms.engine.donated import compiled_together
 
 SCALAR = torch.tensor(0.3, dtype=torch.float64)
 REAL = {  # the operations of real numbers, of leaves x, y, z
@@ -59,7 +60,7 @@ def all_outlined(monkeypatch):
         launch, "extract_kernels", lambda graph: made.append((extract_kernels(graph), graph)) or made[-1][0]
     )
     monkeypatch.setattr(launch, "MIN_GROUP", 1)
-    monkeypatch.setattr(compilation, "compiled", lambda f: f)
+    monkeypatch.setattr(backend, "compile_graph", lambda graph: graph.forward)
     return made
 
 
@@ -128,7 +129,7 @@ def run(kind):
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         made = all_outlined(monkeypatch)
-        monkeypatch.setattr(compilation, "loaded", loaded)
+        monkeypatch.setattr(backend, "compile_cpp", loaded)
         for name, f in updates.items():
             program = jit(lambda *leaves, f=f: [f(x, y, z) for x, y, z in zip(*leaves, strict=True)], donate_argnums=0)
             program(list(map(torch.clone, xs)), ys, zs)
