@@ -1,15 +1,65 @@
-"""The pictures of the recipe `real-data`."""
+"""The pictures of the recipes `loss-functions`, `dimension-reduction` and `real-data`."""
 
 from __future__ import annotations
 
+import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from funcdl import data
+from funcdl import data, losses
 
-from ..pictures import BLUE, ORANGE, label
+from ..pictures import BLUE, COLOURS, ORANGE, label
+
+
+def losses_of_two_classes() -> Figure:
+    """The loss of a sample by the probability, and by the logit, that it is given."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    by_probability, by_logit = figure.subplots(1, 2)
+    p, z = torch.linspace(0.005, 0.995, 199), torch.linspace(-6, 6, 121)
+    for y, color, style in ((1.0, BLUE, "-"), (0.0, ORANGE, "--")):
+        target = torch.tensor(y)
+        loss = losses.binary_cross_entropy(p, target.expand_as(p), reduction="none")
+        by_probability.plot(p.tolist(), loss.tolist(), style, color=color, label=f"y = {y:.0f}")
+        loss = losses.binary_cross_entropy_with_logits(z, target.expand_as(z), reduction="none")
+        by_logit.plot(z.tolist(), loss.tolist(), style, color=color, label=f"y = {y:.0f}")
+    by_probability.set(xlabel="predicted probability of y = 1", ylabel="binary cross-entropy")
+    by_logit.set(xlabel="logit of y = 1", ylabel="binary cross-entropy")
+    for axes in (by_probability, by_logit):
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+def maps(maps: dict[str, Float[Tensor, "n size"]], labels: Int[Tensor, " n"], count: int = 400) -> Figure:
+    """The first digits at their three numbers, each written as the digit that it is."""
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    for index, (name, values) in enumerate(maps.items()):
+        axes = figure.add_subplot(1, 2, index + 1, projection="3d")
+        x, y, z = values[:count, :3].T.numpy(force=True)
+        for digit in range(10):
+            mine = (labels[:count] == digit).numpy()
+            color = COLOURS[digit % len(COLOURS)]
+            axes.scatter(x[mine], y[mine], z[mine], marker=f"${digit}$", color=color, s=30, label=str(digit))
+        axes.set(title=name, xlabel="first", ylabel="second", zlabel="third")
+    figure.suptitle(f"{count} digits of 64 pixels, each as three numbers")
+    return figure
+
+
+def restored(rows: dict[str, Float[Tensor, "10 64"]]) -> Figure:
+    """Digits of 8 x 8 pixels, a row for each name."""
+    figure = Figure(figsize=(9, 3.3), layout="constrained")
+    grid = figure.subplots(len(rows), 10)
+    for (name, images), axes in zip(rows.items(), grid, strict=True):
+        for image, one in zip(images, axes, strict=True):
+            one.imshow(
+                rearrange(image, "(height width) -> height width", height=8).numpy(), cmap="gray", vmin=0, vmax=1
+            )
+            one.set(xticks=[], yticks=[])
+        axes[0].set_ylabel(name.replace(", ", ",\n"), fontsize=8, rotation=0, ha="right", va="center")
+    figure.suptitle("64 pixels, and what is restored of them")
+    return figure
 
 
 def channels(image: Tensor) -> Figure:
@@ -45,8 +95,8 @@ def one_hot_letters(letters: Float[Tensor, "letters 128"], line: str) -> Figure:
     """One-hot letters: where in each row the 1 stands."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots()
-    place, code = letters.nonzero().T
-    axes.scatter(place.tolist(), code.tolist(), marker="s", s=12, color=BLUE)
+    position, code = letters.nonzero().T
+    axes.scatter(position.tolist(), code.tolist(), marker="s", s=12, color=BLUE)
     axes.set(xlabel="letter of the line", ylabel="its number, where the row has a 1", ylim=(127, -1))
     axes.set_xticks(range(len(letters)), list(map(label, line.strip())), fontsize=7, family="monospace")
     axes.set_title(f"one-hot letters, {len(letters)} x 128: a 1 in each column, 0 elsewhere")

@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
-from jaxtyping import Float, Int
-from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
-from torch import Tensor
 
 import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
 
-from .. import pictures, runtime, settings
+from .. import runtime, settings
 from ..lesson import Lesson
+from ..minimization import minimizer
 from ..settings import Outcome
+from . import _pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,25 +44,16 @@ class Settings(settings.TrainingSettings):
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Learns the map, computes the principal components, and compares what they restore."""
     epochs, lesson = settings.epochs or 600, Lesson()
-    device = runtime.choose_device(settings.device)
+    minimize = minimizer(settings, report, epochs, runtime.REPAY_STEPS)
     bunch = load_digits()
-    digits = torch.from_numpy(bunch.data).float().to(device) / 16
+    digits = torch.from_numpy(bunch.data).float().to(minimize.device) / 16
     pixels = digits - digits.mean(0)
 
     model = nn.serial(encode=nn.linear(settings.size, bias=False), decode=nn.linear(64, bias=False))
-    params, _ = model.init(random.key(settings.seed, device=device), pixels)
+    params, _ = model.init(random.key(settings.seed, device=minimize.device), pixels)
     start = losses.mse(model(params, pixels), pixels)
-    slope = fd.value_and_grad(lambda params: losses.mse(model(params, pixels), pixels))
-    compiled = runtime.choose_compile(settings.compile, device, epochs, report)
-    params, _ = train.minimize(
-        lambda params, _: slope(params),
-        params,
-        optim.adam(lr=settings.lr),
-        steps=epochs,
-        compile=compiled,
-        report=report,
-        info=runtime.environment(device, compiled),
-    )
+    error = fd.value_and_grad(lambda params, _: losses.mse(model(params, pixels), pixels))
+    params, _ = minimize(error, params, optim.adam(lr=settings.lr), steps=epochs)
     encode = params["encode"]["weight"].T
     reduced = pixels @ encode
     lesson.show_code("pixels", pixels.shape, "10 x n")
@@ -80,40 +69,11 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson.show(
         "angles", "angles between the spaces that they restore, degrees", cosines.clamp(max=1).acos().rad2deg(), "", 2
     )
-    kept = 1 - losses.mse(projected @ components.T, pixels) / pixels.square().mean()
-    lesson.show("kept", f"share of the variance that {settings.size} numbers keep", kept, "", 3)
+    share = 1 - losses.mse(projected @ components.T, pixels) / pixels.square().mean()
+    lesson.show("kept", f"share of the variance that {settings.size} numbers explain", share, "", 3)
     lesson.remark("The learned axes are neither orthogonal nor sorted: any mix of them restores as well.")
     labels = torch.from_numpy(bunch.target)
-    report.picture("maps", _maps({"learned map": reduced, "principal components": projected}, labels))
+    report.picture("maps", _pictures.maps({"learned map": reduced, "principal components": projected}, labels))
     shown = {"digits": pixels, "restored, learned": model(params, pixels), "restored, PCA": projected @ components.T}
-    report.picture("restored", _restored(tree.map(lambda leaf: (leaf[:10] + digits.mean(0)).cpu(), shown)))
-    return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)
-
-
-def _maps(maps: dict[str, Float[Tensor, "n size"]], labels: Int[Tensor, " n"], count: int = 400) -> Figure:
-    """The first digits at their three numbers, each written as the digit that it is."""
-    figure = Figure(figsize=(11, 5), layout="constrained")
-    for index, (name, values) in enumerate(maps.items()):
-        axes = figure.add_subplot(1, 2, index + 1, projection="3d")
-        x, y, z = values[:count, :3].T.numpy(force=True)
-        for digit in range(10):
-            mine = (labels[:count] == digit).numpy()
-            colour = pictures.COLOURS[digit % len(pictures.COLOURS)]
-            axes.scatter(x[mine], y[mine], z[mine], marker=f"${digit}$", color=colour, s=30, label=str(digit))
-        axes.set(title=name, xlabel="first", ylabel="second", zlabel="third")
-    figure.suptitle(f"{count} digits of 64 pixels, each as three numbers")
-    return figure
-
-
-def _restored(rows: dict[str, Float[Tensor, "10 64"]]) -> Figure:
-    figure = Figure(figsize=(9, 3.3), layout="constrained")
-    grid = figure.subplots(len(rows), 10)
-    for (name, images), axes in zip(rows.items(), grid, strict=True):
-        for image, one in zip(images, axes, strict=True):
-            one.imshow(
-                rearrange(image, "(height width) -> height width", height=8).numpy(), cmap="gray", vmin=0, vmax=1
-            )
-            one.set(xticks=[], yticks=[])
-        axes[0].set_ylabel(name.replace(", ", ",\n"), fontsize=8, rotation=0, ha="right", va="center")
-    figure.suptitle("64 pixels, and what is restored of them")
-    return figure
+    report.picture("restored", _pictures.restored(tree.map(lambda leaf: (leaf[:10] + digits.mean(0)).cpu(), shown)))
+    return minimize.outcome(lesson, epochs)

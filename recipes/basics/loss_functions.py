@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 import funcdl as fd
@@ -14,8 +13,8 @@ from funcdl import losses, nn, random, train
 
 from .. import runtime, settings
 from ..lesson import Lesson
-from ..pictures import BLUE, ORANGE
 from ..settings import Outcome
+from . import _pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +35,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         batches(lesson)
         two_classes(lesson)
         squares(lesson, random.key(settings.seed))
-    report.picture("losses", _losses_of_two_classes())
+    report.picture("losses", _pictures.losses_of_two_classes())
     return Outcome(lesson.metrics, device=device.type, lesson=lesson)
 
 
@@ -101,22 +100,3 @@ def squares(lesson: Lesson, key: Tensor) -> None:
     moments = many.mean(), many.std()
     lesson.show("mse_many", "mean and deviation over 200 untrained networks", moments, "28.5 +- 1.5", 4)
     lesson.show_code("mse_zeros", losses.mse(torch.zeros(1, 10), torch.arange(10.0)[None]), "28.5")
-
-
-def _losses_of_two_classes() -> Figure:
-    """The loss of a sample by the probability, and by the logit, that it is given."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    by_probability, by_logit = figure.subplots(1, 2)
-    p, z = torch.linspace(0.005, 0.995, 199), torch.linspace(-6, 6, 121)
-    for y, color, style in ((1.0, BLUE, "-"), (0.0, ORANGE, "--")):
-        target = torch.tensor(y)
-        loss = losses.binary_cross_entropy(p, target.expand_as(p), reduction="none")
-        by_probability.plot(p.tolist(), loss.tolist(), style, color=color, label=f"y = {y:.0f}")
-        loss = losses.binary_cross_entropy_with_logits(z, target.expand_as(z), reduction="none")
-        by_logit.plot(z.tolist(), loss.tolist(), style, color=color, label=f"y = {y:.0f}")
-    by_probability.set(xlabel="predicted probability of y = 1", ylabel="binary cross-entropy")
-    by_logit.set(xlabel="logit of y = 1", ylabel="binary cross-entropy")
-    for axes in (by_probability, by_logit):
-        axes.grid(alpha=0.3)
-        axes.legend()
-    return figure

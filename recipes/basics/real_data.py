@@ -5,21 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
 from einops import rearrange
-from jaxtyping import Float
-from torch import Tensor
 
-from funcdl import data, train
+from funcdl import train
 
 from .. import settings
 from ..lesson import Lesson
 from ..settings import Outcome
-from . import _pictures, _sources, _tables
+from . import _pictures, _sources, _tables, _texts
 from ._sources import Sources
-
-NAMES = ("Maclean", "Vajnichy", "Nasikovsky", "Usami", "Fionin", "Sharkey", "Balagul", "Pakhrin", "Tansho")
-PUNCTUATION = '.,;:"!?”“_-'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +38,14 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     images(lesson, source)
     _tables.wines(lesson, source)
     days = _tables.bicycles(lesson, source.bikes)
-    letters = text(lesson, source, real)
+    letters = _texts.text(lesson, source, real)
     if not real:
         lesson.lines = [replace(line, tutorial="") for line in lesson.lines]  # which are about its own files
         lesson.remark(
             "The photographs, wines and text come from scikit-learn, the growers 0, 1 and 2 standing in for a "
             "score; the hours of bicycles are computed by a formula. The tutorial's files: --dataset tutorial."
         )
-    names(lesson)
+    _texts.names(lesson)
     report.picture("channels", _pictures.channels(source.image))
     report.picture("day", _pictures.first_day(days, source.bikes))
     report.picture("letters", _pictures.one_hot_letters(letters, source.text.split("\n")[source.line]))
@@ -72,45 +66,3 @@ def images(lesson: Lesson, source: Sources) -> None:
     standardized = (batch - mean) / deviation
     lesson.show_code("standard_means", standardized.mean((0, 2, 3)), "0 each", 2, preceding=1)
     lesson.show_code("standard_deviations", standardized.std((0, 2, 3)), "1 each")
-
-
-def text(lesson: Lesson, source: Sources, real: bool) -> Float[Tensor, "letters 128"]:
-    """A line as one-hot letters, and as one-hot words of the vocabulary."""
-    line = source.text.split("\n")[source.line]
-    lesson.show("line", f"line {source.line}", line)
-    codes = [ord(letter) if ord(letter) < 128 else 0 for letter in line.lower().strip()]
-    letters = torch.nn.functional.one_hot(torch.tensor(codes), 128).float()
-    lesson.show_code("letters", letters.shape, "70 128", preceding=1)
-    vocabulary = {word: number for number, word in enumerate(sorted(set(words(source.text))))}
-    lesson.show_code("words", len(vocabulary), "7261")
-    if real:
-        lesson.show("words_unmarked", "the same without the byte order mark", len(set(words(source.text[1:]))))
-        lesson.remark(
-            "One of the 7261 words is '\\ufeffthe': the file's byte order mark, read as a letter of its first word."
-        )
-        lesson.show_code("impossible", vocabulary["impossible"], "3394")
-    numbers = torch.tensor([vocabulary[word] for word in words(line)])
-    figure = "3394 4305 813 3394 7078 3315 415 4436 239 7148 3215"
-    lesson.show("numbers", "the numbers of the line's words", numbers, figure)
-    one_hot = torch.zeros(len(numbers), len(vocabulary)).scatter(1, numbers[:, None], 1.0)
-    lesson.show_code("one_hot_words", one_hot.shape, "11 7261", preceding=1)
-    return letters
-
-
-def words(text: str) -> list[str]:
-    """The words of a text in lower case, without the punctuation around them."""
-    return [word.strip(PUNCTUATION) for word in text.lower().replace("\n", " ").split()]
-
-
-def names(lesson: Lesson) -> None:
-    """Names of unequal lengths: letters as numbers, padded with 0, the longest first, and packed step by step."""
-    padded = data.pad_sequences([[ord(letter) for letter in name] for name in NAMES])
-    numbers, lengths = padded["input"], padded["lengths"]
-    lesson.show("names", "letters of nine names, padded with 0", numbers)
-    lesson.show_code("name_lengths", lengths, "7 8 10 5 6 7 7 7 6")
-    order = lengths.argsort(descending=True, stable=True)
-    lesson.show_code("name_lengths_sorted", lengths[order], "10 8 7 7 7 7 6 6 5", preceding=1)
-    lesson.show_code("names_sorted", numbers[order])
-    packed = torch.nn.utils.rnn.pack_padded_sequence(numbers[order], lengths[order], batch_first=True)
-    lesson.show_code("packed", packed.batch_sizes, preceding=1)
-    lesson.show_code("packed_letters", len(packed.data))

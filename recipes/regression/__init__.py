@@ -1,1 +1,1 @@
-"""Lines and curves through points, and the ways to descend to them."""
+"""Regression: lines and curves through points, by gradient descent and its relatives."""

@@ -1,16 +1,23 @@
-"""Pictures of the cost of a line: a curve over w, and a surface over w and b."""
+"""Pictures of the cost of a line: a curve over w, a surface over w and b, and a descent."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
+import funcdl as fd
+
 from ..pictures import BLUE, GREY, ORANGE
+
+FARTHEST = 100.0  # w from its optimum, in the picture of a descent
 
 
 def curve(w: Float[Tensor, " n"], costs: Float[Tensor, " n"]) -> Figure:
-    """The cost by w, with the least of it marked."""
+    """The cost by w, with its minimum marked."""
     figure = Figure(figsize=(6, 3.8), layout="constrained")
     axes = figure.subplots()
     axes.plot(w.tolist(), costs.tolist(), ".-", color=BLUE)
@@ -23,7 +30,7 @@ def curve(w: Float[Tensor, " n"], costs: Float[Tensor, " n"]) -> Figure:
 
 
 def surface(*drawn: Tensor) -> Figure:
-    """The surface from the side and from above, with the descent on both: w, b, costs, path and its costs."""
+    """The surface from the side and from above, with the descent: `drawn` are w, b, costs, the path and its costs."""
     w, b, costs, path, heights = (leaf.numpy(force=True) for leaf in drawn)
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     figure.suptitle("cost of y = w x + b, and a descent on it")
@@ -38,4 +45,31 @@ def surface(*drawn: Tensor) -> Figure:
     above.set(xlabel="w", ylabel="b", xlim=(w.min(), w.max()), ylim=(b.min(), b.max()))
     above.legend(fontsize=8)
     figure.colorbar(filled, ax=above, label="mean squared error")
+    return figure
+
+
+def descent(cost: Callable[[Tensor], Tensor], path: Float[Tensor, " steps"], title: str) -> Figure:
+    """A descent on the cost of one parameter: its path on the cost curve (the first steps), and the cost by step."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    figure.suptitle(title)
+    curve_axes, loss_axes = figure.subplots(1, 2)
+    far = ((path - 2).abs() > FARTHEST).nonzero().flatten().tolist()
+    first = path[: max(2, far[0] if far else len(path))]
+    reach = max(2.0, 1.1 * (first - 2).abs().max().item())
+    w = torch.linspace(2 - reach, 2 + reach, 201, dtype=path.dtype, device=path.device)
+    costs = fd.vmap(cost)
+    curve_axes.plot(w.tolist(), costs(w).tolist(), color=GREY, label="cost")
+    curve_axes.plot(first.tolist(), costs(first).tolist(), "o-", color=ORANGE, markersize=4, label="descent")
+    curve_axes.set(
+        xlabel="w",
+        ylabel="mean squared error",
+        title=f"the {'first ' * (len(first) < len(path))}{len(first)} values of w",
+    )
+    losses = costs(path)
+    finite = (losses > 0) & (losses < 1e200)  # a logarithmic axis has no others
+    loss_axes.plot(finite.nonzero().flatten().tolist(), losses[finite].tolist(), color=BLUE)
+    loss_axes.set(xlabel="updates", ylabel="mean squared error", yscale="log", title="after each update")
+    for axes in (curve_axes, loss_axes):
+        axes.grid(alpha=0.3)
+    curve_axes.legend(fontsize=8)
     return figure

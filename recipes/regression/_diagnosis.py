@@ -1,4 +1,4 @@
-"""What the curves of the loss in training and in the test say: whether, and from when on, a network over-fits."""
+"""Whether, and from which step on, a network overfits, by its losses on the training and the test data."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from ..lesson import Lesson
 FRAME = 400  # the step whose losses the lesson's picture shows
 
 
-def show(lesson: Lesson, way: str, what: str, history: Mapping[str, Tensor]) -> None:
-    """The losses at the end and at the lesson's frame, and when the test loss was least."""
+def show_losses(lesson: Lesson, remedy: str, description: str, history: Mapping[str, Tensor]) -> None:
+    """The losses at the end and at the step that the lesson shows, and the step of the least test loss."""
     test = history["test_loss"]
     figures = {"plain": "0.2902", "dropout": "0.2452"}
     if len(test) >= FRAME:
         lesson.show(
-            f"test_loss_{FRAME}_{way}", f"{what}: test loss in step {FRAME}", test[FRAME - 1], figures.get(way, "")
+            f"test_loss_{FRAME}_{remedy}",
+            f"{description}: test loss in step {FRAME}",
+            test[FRAME - 1],
+            figures.get(remedy, ""),
         )
-    lesson.show(f"loss_{way}", f"{what}: training loss at the end", history["training"][-1])
-    lesson.show(f"test_loss_{way}", f"{what}: test loss at the end", test[-1])
-    lesson.show(f"best_epoch_{way}", f"{what}: step of the least test loss", int(test.argmin()) + 1)
-    lesson.show(f"best_test_loss_{way}", f"{what}: least test loss", test.min())
-    lesson.show(f"diagnosis_{way}", f"{what}: so it is", diagnosis(history["training"], test))
+    lesson.show(f"loss_{remedy}", f"{description}: training loss at the end", history["training"][-1])
+    lesson.show(f"test_loss_{remedy}", f"{description}: test loss at the end", test[-1])
+    lesson.show(f"best_epoch_{remedy}", f"{description}: step of the least test loss", int(test.argmin()) + 1)
+    lesson.show(f"best_test_loss_{remedy}", f"{description}: least test loss", test.min())
+    lesson.show(f"diagnosis_{remedy}", f"{description}: so it is", diagnosis(history["training"], test))
 
 
 def diagnosis(training: Tensor, test: Tensor) -> str:
-    """What the two curves say: the rules of thumb of the book."""
+    """The diagnosis by the book's rules of thumb."""
     if training[-1] > 0.9 * training[0]:
         return "not learning: too small a model, or data that says nothing"
     window = max(1, len(test) // 20)  # single losses jump about
@@ -40,18 +43,18 @@ def diagnosis(training: Tensor, test: Tensor) -> str:
     return "learning"
 
 
-def training_and_test(courses: Mapping[str, Mapping[str, Tensor]]) -> Figure:
-    """The losses on both sets by step, a panel for each way, with the least test loss marked."""
-    figure = Figure(figsize=(1 + 3 * len(courses), 3.4), layout="constrained")
-    panels = figure.subplots(1, len(courses), sharey=True, squeeze=False)[0]
-    for axes, (way, history) in zip(panels, courses.items(), strict=True):
+def training_and_test(histories: Mapping[str, Mapping[str, Tensor]]) -> Figure:
+    """The losses on both sets by step, a panel for each remedy, with the least test loss marked."""
+    figure = Figure(figsize=(1 + 3 * len(histories), 3.4), layout="constrained")
+    panels = figure.subplots(1, len(histories), sharey=True, squeeze=False)[0]
+    for axes, (remedy, history) in zip(panels, histories.items(), strict=True):
         steps, test = range(1, len(history["test_loss"]) + 1), history["test_loss"].tolist()
         axes.plot(steps, history["training"].tolist(), color=pictures.BLUE, label="training")
         axes.plot(steps, test, color=pictures.ORANGE, ls="--", label="test")
         least = min(steps, key=lambda step: test[step - 1])
         axes.axvline(least, color=pictures.GREY, ls=":")
         axes.plot(least, test[least - 1], "o", color=pictures.ORANGE)
-        axes.set(title=f"{way}: least at {least}", xlabel="step", yscale="log")
+        axes.set(title=f"{remedy}: least at {least}", xlabel="step", yscale="log")
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("mean squared error")
     panels[0].legend(fontsize=8)

@@ -1,7 +1,8 @@
-"""One network with a hidden layer, written in four ways: what each has for parameters, and what they are called."""
+"""One network with a hidden layer in four notations: the sizes and the names of their parameters."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,11 +12,6 @@ import funcdl as fd
 from funcdl import nn, random, tree
 
 from ..lesson import Lesson
-
-
-def network(hidden: int) -> nn.Layer:
-    """The book's network, its layers named."""
-    return nn.serial(hidden_linear=nn.linear(hidden), hidden_activation=nn.tanh(), output_linear=nn.linear(1))
 
 
 def own_layer(hidden: int) -> nn.Layer:
@@ -33,15 +29,15 @@ def own_layer(hidden: int) -> nn.Layer:
     return nn.Layer(init, apply)
 
 
-def four_ways(lesson: Lesson, key: Tensor, x: Tensor) -> None:
+def compare_notations(lesson: Lesson, network: Callable[[int], nn.Layer], key: Tensor, x: Tensor) -> None:
     """The network written as a sequence, with names, as a layer of one's own, and with a plain function inside."""
-    ways = {
+    notations = {
         "sequence": nn.serial(nn.linear(11), nn.tanh(), nn.linear(1)),
         "named": network(12),
         "own layer": own_layer(13),
         "function": nn.serial(nn.linear(14), torch.tanh, nn.linear(1)),
     }
-    for (name, model), figure in zip(ways.items(), ("34", "37", "40", "43"), strict=True):
+    for (name, model), figure in zip(notations.items(), ("34", "37", "40", "43"), strict=True):
         size = tree.size(model.init(key, x)[0])
         lesson.show(f"numel_{name.replace(' ', '_')}", f"parameters of the {name}: 3 hidden + 1", size, figure)
     thirteen = nn.serial(nn.linear(13), nn.tanh(), nn.linear(1)).init(key, x)[0]
@@ -53,5 +49,5 @@ def four_ways(lesson: Lesson, key: Tensor, x: Tensor) -> None:
     named = sorted(fd.interop.to_state_dict(network(8).init(key, x)[0]))
     lesson.show("given_names", "names as given", named, "hidden_linear.weight ...")
     lesson.remark(
-        "The notes announce three ways and show one; a sequence, named or not, a layer of one's own, a function."
+        "The notes announce three notations and show one; a sequence, named or not, a layer of one's own, a function."
     )

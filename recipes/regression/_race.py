@@ -1,4 +1,4 @@
-"""Who races: update rules whose members share a program, each member with its rate, and the batches that all get."""
+"""The optimizers of the race: update rules that are vmapped over learning rates, and the batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from funcdl import data, optim, random, tree
 from ..settings import SettingsError
 
 MOMENTUM, ALPHA, BETAS = 0.8, 0.9, (0.9, 0.99)
-UPDATE_RULES = (  # the members of one line share its program
+UPDATE_RULES = (  # the names of one line share one program
     (("gd",), optim.sgd(lr=0.01)),
     (("sgd", "momentum"), optim.sgd(lr=0.01, momentum=MOMENTUM)),
     (("adagrad",), optim.adagrad(lr=0.01)),
@@ -21,7 +21,7 @@ UPDATE_RULES = (  # the members of one line share its program
 )
 
 
-def rates(text: str) -> list[float]:
+def parse_rates(text: str) -> list[float]:
     """Returns the numbers of a comma-separated list.
 
     Raises:
@@ -38,8 +38,8 @@ def rates(text: str) -> list[float]:
     return numbers
 
 
-def shuffled(key: Tensor, points: tuple[Tensor, Tensor], epochs: int, batch_size: int) -> tuple[Tensor, ...]:
-    """All batches of all epochs, stacked; the last of an epoch is filled up with rows of weight 0."""
+def shuffled_batches(key: Tensor, points: tuple[Tensor, Tensor], epochs: int, batch_size: int) -> tuple[Tensor, ...]:
+    """All batches of all epochs, stacked; the last of an epoch is padded with rows of weight 0."""
     rows, weights = data.padded_indices(len(points[0]), batch_size, device=key.device)
     orders = [random.permutation(random.fold_in(key, epoch), len(points[0]))[rows] for epoch in range(epochs)]
     order = torch.cat(orders)

@@ -1,4 +1,4 @@
-"""What the rate does to a descent on one parameter: its log beside the lecture's, and what the curvature foretells."""
+"""A descent on one parameter: its log beside the lecture's, and the rates at which it converges."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ LECTURE = {  # by rate: the cost and w of some epochs, each before its update, t
 
 
 def finite_updates(path: Tensor, losses: Tensor) -> int:
-    """How many updates were made before a number overflowed."""
+    """The number of updates before a number overflowed."""
     bad = (~(path[1:].isfinite() & losses.isfinite())).nonzero()
     return int(bad[0]) if len(bad) else len(losses)
 
 
-def log(lesson: Lesson, lr: float, path: Tensor, losses: Tensor, epochs: int) -> None:
-    """The lecture's log, cost and w before each update, some lines of it in the table and all among the metrics."""
+def show_log(lesson: Lesson, lr: float, path: Tensor, losses: Tensor, epochs: int) -> None:
+    """The cost and w before each update, as the lecture prints them: some in the table, all in the metrics."""
     figures, last, prediction = LECTURE.get(lr, ({}, "", ""))
     for epoch in sorted({0, 1, 2, 13, 14, len(losses) - 1} & set(range(len(losses)))):
         line = torch.stack([losses[epoch], path[epoch]])
@@ -44,8 +44,8 @@ def log(lesson: Lesson, lr: float, path: Tensor, losses: Tensor, epochs: int) ->
     lesson.show("prediction", "prediction for x = 4", 4 * path[-1], prediction, 17)
 
 
-def judge(lesson: Lesson, lr: float, curvature: Tensor) -> None:
-    """What the curvature of the cost says about a rate."""
+def show_convergence(lesson: Lesson, lr: float, curvature: Tensor) -> None:
+    """Whether the descent converges at a rate, by the curvature of the cost."""
     limit = lesson.show("limit", "rate from which on it diverges: 2 / curvature", 2 / curvature, "3/14 = 0.2143")
     lesson.show("one_step", "rate that arrives in one step: 1 / curvature", 1 / curvature, "3/28 = 0.1071")
     known = {0.1: "1/15", 1.0: "-25/3"}

@@ -1,4 +1,4 @@
-"""Ways to save what a network learned, and to restore it, that run no code out of a file."""
+"""Files of a network's parameters that run no code when they are loaded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def saved_and_restored(
     params: tree.Tree,
     x: Tensor,
 ) -> dict[str, Tensor]:
-    """Returns the curves of the restored networks by the way they were saved.
+    """Saves a network to three files and returns the curves of the restored networks by the kind of file.
 
     `function` says which of the `networks` the parameters are of, and with what settings it was built.
     """
@@ -33,19 +33,17 @@ def saved_and_restored(
     like = model.init(random.key(0, device=x.device), x)[0]  # a network to read the parameters into
     flat = interop.to_state_dict(params)
     files.write_atomically(folder / "params.safetensors", save(flat))
-    written = io.BytesIO()
-    torch.save(flat, written)
-    files.write_atomically(folder / "params.pt", written.getvalue())
+    buffer = io.BytesIO()
+    torch.save(flat, buffer)
+    files.write_atomically(folder / "params.pt", buffer.getvalue())
     safe, _ = interop.from_state_dict(interop.load_safetensors(folder / "params.safetensors"), like)
     loaded, _ = interop.from_state_dict(interop.load_torch(folder / "params.pt"), like)  # weights_only=True
 
     train.save(files.own(folder / "function"), params, function)
     info = train.read_info(folder / "function")
     rebuilt = networks[info["network"]](**info["settings"])
-    whole, _ = train.load(folder / "function", rebuilt.init(random.key(0, device=x.device), x)[0])
-    lesson.show(
-        "rebuilt_from", "the whole function is kept as", f"{info['network']} {info['settings']} and its tensors"
-    )
+    restored, _ = train.load(folder / "function", rebuilt.init(random.key(0, device=x.device), x)[0])
+    lesson.show("rebuilt_from", "the function is saved as", f"{info['network']} {info['settings']} and its tensors")
 
     pickled = io.BytesIO()
     torch.save(torch.nn.ReLU(), pickled)  # one activation is object enough
@@ -54,10 +52,10 @@ def saved_and_restored(
     lesson.show("refused", "torch.load of a pickled module", refusal, "the whole network")
     lesson.remark(
         "torch.load('net.pkl') of a whole network is refused: unpickling calls whatever functions the file names, so "
-        "torch loads tensors alone (weights_only=True) since 2.6; keep the parameters, and build the network by code."
+        "torch loads tensors alone (weights_only=True) since 2.6; save the parameters, and build the network by code."
     )
     return {
         "parameters, safetensors": model(safe, x),
         "parameters, torch.save": model(loaded, x),
-        "the whole function": rebuilt(whole, x),
+        "name and settings": rebuilt(restored, x),
     }

@@ -1,4 +1,4 @@
-"""The error of a line, and ways to its gradient and to a step that need no library."""
+"""The error of a line, its gradient by differences and by hand, and the step of gradient descent."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def loss(params: tree.Tree, x: Tensor, y: Tensor) -> Tensor:
 
 
 def rate_times_gradient(lr: float) -> optim.Transformation:
-    """What `optim.sgd(lr)` is: an optimizer that remembers nothing."""
+    """What `optim.sgd(lr)` is: an optimizer without a state."""
     return optim.Transformation(
         lambda params: {}, lambda g, state, params, **_: (tree.map(lambda d: -lr * d, g), state)
     )

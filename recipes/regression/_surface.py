@@ -1,4 +1,4 @@
-"""A surface that is easy to look at, walked down by each optimizer and by torch's beside it."""
+"""Descents on a surface in two dimensions, by our optimizers and by torch's."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from funcdl import optim, random, train
 from ..pictures import COLOURS, GREY, STYLES
 
 BEGIN, STEPS = torch.tensor([-5.0, -2.0], dtype=torch.float64), 40
-# ours, torch's, and what both are called with: rates at which the paths are worth looking at
-WALKERS: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] = {
+# our optimizer, torch's, and the arguments of both, with rates that make the paths easy to see
+OPTIMIZERS: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] = {
     "gd": (optim.sgd, torch.optim.SGD, {"lr": 0.4}),
     "sgd": (optim.sgd, torch.optim.SGD, {"lr": 0.4}),
     "momentum": (optim.sgd, torch.optim.SGD, {"lr": 0.2, "momentum": 0.7}),
@@ -27,35 +27,35 @@ WALKERS: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]
 }
 
 
-def height(place: Tensor) -> Tensor:
+def height(point: Tensor) -> Tensor:
     """A valley, steep across and nearly flat along."""
-    return 0.1 * place[0] ** 2 + 2 * place[1] ** 2
+    return 0.1 * point[0] ** 2 + 2 * point[1] ** 2
 
 
-def walk(key: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Returns the paths, and how far each is from torch's with the same gradients; those of SGD are noisy."""
+def descend(key: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Returns the paths, and the distance of each from torch's with the same gradients; those of SGD are noisy."""
     noise = random.normal(key, (STEPS, 2), dtype=torch.float64).cpu()
     paths, differences = {}, {}
 
-    def slope(place: Tensor, extra: Tensor) -> tuple[Tensor, Tensor]:
-        value, gradient = fd.value_and_grad(height)(place)
+    def value_and_grad(point: Tensor, extra: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient = fd.value_and_grad(height)(point)
         return value, gradient + extra
 
-    for name, (ours, theirs, arguments) in WALKERS.items():
+    for name, (ours, theirs, arguments) in OPTIMIZERS.items():
         extras = noise * (name == "sgd")
         end, history = train.minimize(
-            slope, BEGIN, ours(**arguments), extras, measure=lambda place, _: {"place": place.clone()}
+            value_and_grad, BEGIN, ours(**arguments), extras, measure=lambda point, _: {"point": point.clone()}
         )
-        paths[name] = torch.cat([history["place"], end[None]])
+        paths[name] = torch.cat([history["point"], end[None]])
 
         weight = BEGIN.clone().requires_grad_()
-        optimizer, places = theirs([weight], **arguments), [BEGIN]
+        optimizer, points = theirs([weight], **arguments), [BEGIN]
         for extra in extras:
             optimizer.zero_grad()
             (height(weight) + extra @ weight).backward()
             optimizer.step()
-            places.append(weight.detach().clone())
-        differences[name] = (paths[name] - torch.stack(places)).abs().max()
+            points.append(weight.detach().clone())
+        differences[name] = (paths[name] - torch.stack(points)).abs().max()
     return paths, differences
 
 
@@ -74,8 +74,8 @@ def picture(paths: dict[str, Tensor]) -> Figure:
     heights = height(torch.stack([x, y]))
     axes.contour(x.numpy(), y.numpy(), heights.numpy(), levels=14, colors=GREY, linewidths=0.6)
     for index, (name, path) in enumerate(paths.items()):
-        colour, style = COLOURS[index], STYLES[index % 4]
-        axes.plot(*path.T.tolist(), style, color=colour, marker="o", markersize=2.5, lw=1.3, label=name)
+        color, style = COLOURS[index], STYLES[index % 4]
+        axes.plot(*path.T.tolist(), style, color=color, marker="o", markersize=2.5, lw=1.3, label=name)
     axes.plot(0, 0, "k*", markersize=11)
     title = f"{STEPS} steps down 0.1 x² + 2 y² (least at the star)"
     axes.set(xlabel="x", ylabel="y", title=title, xlim=(-5.6, 2), ylim=(-3, 3))

@@ -1,4 +1,4 @@
-"""The thermometer's first figures: where the descent begins, two that go badly, and where a good one must end."""
+"""The thermometer's first figures: the loss at the start, two descents at bad rates, and the least squares."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MARKS = (1, 2, 3, 10, 100, 500, 1000, 3000, 5000)  # the steps before which loss
 def at_the_start(lesson: Lesson, readings: Tensor, celsius: Tensor, start: tree.Tree) -> None:
     """The loss and the gradients at w = 1 and b = 0, and two descents on the readings as they are."""
     lesson.show("start_loss", "loss(w=1, b=0)", loss(start, readings, celsius), "1763.8846", digits=8)
-    ways = {
+    methods = {
         "differences": finite_difference(readings, celsius),
         "manual": manual(readings, celsius),
         "autograd": fd.value_and_grad(lambda params, _: loss(params, readings, celsius)),
     }
-    for name, way in ways.items():
-        grads = way(start, ())[1]
+    for name, method in methods.items():
+        grads = method(start, ())[1]
         figure = "" if name == "differences" else "4517.2969 82.6"
         lesson.show(f"gradient_{name}", f"gradient by {name}", torch.stack([grads["w"], grads["b"]]), figure, digits=8)
     for lr, epochs, name, figure in (

@@ -1,4 +1,4 @@
-"""A parabola through noise by a small network, and how to save and restore what was learned."""
+"""A parabola through noisy points by a small network, whose parameters are saved and restored."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import interop, losses, nn, optim, random, train, tree
 
-from .. import pictures, runtime, settings
+from .. import pictures, settings
 from ..lesson import Lesson
+from ..minimization import minimizer
 from ..settings import Outcome, at_least
 from ._saving import saved_and_restored
 
@@ -25,9 +26,9 @@ class Settings(settings.TrainingSettings):
     The noise is uniform in [0, 0.2), so that no curve gets below its variance, 0.0033. The lesson on saving uses a rate
     of 0.5 for 100 steps: `--lr 0.5 --epochs 100`.
 
-    What was learned is a tree of tensors. It can be kept alone, as safetensors or by `torch.save`, and is read back
-    into a network that the reader's code builds; or with the name and the settings of the network, which is then built
-    from these. Neither runs code out of a file. The lesson pickles the whole object, and loading that would: a pickle
+    The parameters are a tree of tensors. They can be saved alone, as safetensors or by `torch.save`, and loaded into a
+    network that the reader's code builds; or with the name and the settings of the network, which is then built from
+    these. Neither runs code out of a file. The lesson pickles the whole object, and loading that would: a pickle
     may call any function, so torch.load has refused such files since version 2.6.
     """
 
@@ -58,31 +59,27 @@ NETWORKS = {"sequential": sequential, "named": named}
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:
-    """Trains, writes the network in the other way, saves and restores, and draws the three curves."""
-    device = runtime.choose_device(settings.device)
-    init_key, noise_key = random.split(random.key(settings.seed, device=device)).unbind()
-    x = torch.linspace(-1, 1, 100, device=device)[:, None]
+    """Trains, compares with the network of named layers, saves and restores, and draws the three curves."""
+    epochs = settings.epochs
+    minimize = minimizer(settings, report, epochs)
+    init_key, noise_key = random.split(random.key(settings.seed, device=minimize.device)).unbind()
+    x = torch.linspace(-1, 1, 100, device=minimize.device)[:, None]
     y = x**2 + 0.2 * random.uniform(noise_key, x.shape)
     model = sequential(settings.hidden)
-    epochs = settings.epochs
-    compiled = runtime.choose_compile(settings.compile, device, epochs, report, runtime.REPAY_SMALL_STEPS)
-    params, history = train.minimize(
+    params, history = minimize(
         fd.value_and_grad(lambda params, _: losses.mse(model(params, x), y)),
         model.init(init_key, x)[0],
         optim.sgd(lr=settings.lr),
         steps=epochs,
-        compile=compiled,
-        report=report,
-        info=runtime.environment(device, compiled),
     )
 
     lesson, first = Lesson(), model(params, x)
-    lesson.show("parameters", "tree.size(params)", tree.size(params), "31" if settings.hidden == 10 else "")
+    lesson.show_code("parameters", tree.size(params), "31" if settings.hidden == 10 else "")
     if epochs >= 90:
         lesson.show("loss_90", "loss in epoch 90", history["loss"][89], "about 0.0115 (one seed)")
     lesson.show("loss", f"loss in epoch {epochs}", history["loss"][-1])
     lesson.show("floor", "variance of the noise: 0.2^2 / 12", 0.2**2 / 12, "0.0033")
-    other_way(lesson, settings.hidden, params, x, first)
+    compare_names(lesson, settings.hidden, params, x, first)
     with tempfile.TemporaryDirectory() as scratch:
         folder = report.directory or Path(scratch)
         function = {"network": "sequential", "settings": {"hidden": settings.hidden}}
@@ -95,11 +92,11 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     report.picture(
         "losses", pictures.descents({"training": history["loss"].tolist()}, f"curve-fit, rate {settings.lr:g}")
     )
-    return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)
+    return minimize.outcome(lesson, epochs)
 
 
-def other_way(lesson: Lesson, hidden: int, params: tree.Tree, x: Tensor, first: Tensor) -> None:
-    """The class of the lesson against its sequence: other names, and with the weights copied the same function."""
+def compare_names(lesson: Lesson, hidden: int, params: tree.Tree, x: Tensor, first: Tensor) -> None:
+    """The lesson's class and its sequence: the names differ, and with the weights copied they are the same function."""
     copied = {"hidden": params["0"], "activation": {}, "predict": params["2"]}
     lesson.show("names", "names in the sequence", list(interop.to_state_dict(params)), "0 and 2")
     lesson.show("other_names", "names in the class", list(interop.to_state_dict(copied)), "hidden and predict")

@@ -1,4 +1,4 @@
-"""Gradient descent on one parameter: three ways to the gradient, and the rates at which it arrives or diverges."""
+"""Gradient descent on one parameter: its gradient by three methods, and the rates at which it converges or diverges."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import optim, train
 
-from .. import runtime, settings
+from .. import settings
 from ..lesson import Lesson
+from ..minimization import minimizer
 from ..settings import Outcome
 from . import _rates
-from ._points import descent, points
+from ._costs import descent
+from ._points import points
 
 ValueAndGrad = Callable[..., tuple[Tensor, Tensor]]
 
@@ -57,48 +59,47 @@ def by_backward(w: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:
-    """Shows the gradient in three ways, descends by each, and shows what the rate does."""
+    """Shows the gradient by three methods, descends by each, and shows what the rate does."""
     epochs, lesson = settings.epochs or 100, Lesson()
-    device = runtime.choose_device(settings.device)
-    x, y = points(device=device)
-    start = torch.tensor(START, dtype=x.dtype, device=device)
-    ways: dict[str, ValueAndGrad] = {"hand": by_hand, "backward": by_backward, "grad": fd.value_and_grad(cost)}
+    minimize = minimizer(settings, report, epochs)
+    x, y = points(device=minimize.device)
+    start = torch.tensor(START, dtype=x.dtype, device=minimize.device)
+    methods: dict[str, ValueAndGrad] = {"hand": by_hand, "backward": by_backward, "grad": fd.value_and_grad(cost)}
     expressions = {
         "hand": "sum(2 x (x w - y)) / 3",
         "backward": "cost.backward(); w.grad",
         "grad": "grad(cost)(w, x, y)",
     }
 
-    courses = {}
-    for name, way in ways.items():
-        lesson.show(f"gradient_{name}", f"{expressions[name]}, at w = 1", way(start, x, y)[1])
-        last, history = train.minimize(
-            _at(way, x, y),
+    histories = {}
+    for name, method in methods.items():
+        lesson.show(f"gradient_{name}", f"{expressions[name]}, at w = 1", method(start, x, y)[1])
+        last, history = minimize(
+            _objective(method, x, y),
             start,
             optim.sgd(lr=settings.lr),
             steps=epochs,
             measure=lambda w, _: {"w": w},
             may_diverge=True,
-            report=report if name == "hand" else None,
-            info=runtime.environment(device, False),
+            report=name == "hand",
         )
-        courses[name] = torch.cat([history["w"], last[None]]), history["loss"]
-    path, losses = courses["hand"]
+        histories[name] = torch.cat([history["w"], last[None]]), history["loss"]
+    path, losses = histories["hand"]
     count = _rates.finite_updates(path, losses)
-    _rates.log(lesson, settings.lr, path[: count + 1], losses[:count], epochs)
+    _rates.show_log(lesson, settings.lr, path[: count + 1], losses[:count], epochs)
     for name in ("backward", "grad"):
-        ratio = courses[name][0][: count + 1] / path[: count + 1]
+        ratio = histories[name][0][: count + 1] / path[: count + 1]
         lesson.show(f"same_{name}", f"largest relative difference in w, by {name}", (ratio - 1).abs().max(), "", 2)
     curvature = lesson.show("curvature", "grad(grad(cost))(w, x, y)", fd.grad(fd.grad(cost))(start, x, y), "28/3")
-    _rates.judge(lesson, settings.lr, curvature)
+    _rates.show_convergence(lesson, settings.lr, curvature)
     if count < epochs:
         lesson.remark(f"The numbers overflow in update {count + 1}; what is shown is the last that is finite.")
     report.picture("descent", descent(lambda w: cost(w, x, y), path[: count + 1], f"rate {settings.lr:g}"))
-    return Outcome(lesson.metrics, epochs, device.type, lesson=lesson)
+    return minimize.outcome(lesson, epochs)
 
 
-def _at(way: ValueAndGrad, x: Tensor, y: Tensor) -> ValueAndGrad:
-    return lambda w, _: way(w, x, y)
+def _objective(method: ValueAndGrad, x: Tensor, y: Tensor) -> ValueAndGrad:
+    return lambda w, _: method(w, x, y)
 
 
 def _sum(values: Tensor) -> Tensor:

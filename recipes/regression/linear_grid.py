@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +10,9 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import optim, train, tree
 
-from .. import runtime, settings
+from .. import settings
 from ..lesson import Lesson
+from ..minimization import minimizer
 from ..settings import Outcome
 from . import _costs
 from ._points import points
@@ -42,50 +42,39 @@ def cost(params: tree.Tree, x: Tensor, y: Tensor) -> Tensor:
 
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Evaluates the cost on both grids, finds the least, and descends to it."""
-    lesson = Lesson()
-    device = runtime.choose_device(settings.device)
+    epochs, lesson = settings.epochs or 300, Lesson()
+    minimize = minimizer(settings, report, epochs)
+    device = minimize.device
     x, y = points(device=device)
     w = torch.arange(41, dtype=x.dtype, device=device) / 10
     curve = fd.vmap(lambda w: cost({"w": w, "b": 0.0}, x, y))(w)
-    lesson.show("grid", "w = torch.arange(41) / 10; len(w)", len(w), "41")
+    lesson.show_code("grid", len(w), "41")
     lesson.show("curve", "cost(w) at w = 0, 1, 2, 3, 4", curve[::10], "18.6667 4.6667 0 4.6667 18.6667")
     distance = (curve - 14 / 3 * (w - 2) ** 2).abs().max()
     lesson.show("formula", "largest distance from 14/3 (w - 2)^2", distance, "", 2)
-    lesson.show("w", "w[cost(w).argmin()]", w[curve.argmin()], "2")
-    lesson.show("loss", "cost(w).min()", curve.min(), "0")
+    lesson.show_code("w", w[curve.argmin()], "2")
+    lesson.show_code("loss", curve.min(), "0")
 
     b = torch.arange(-20, 21, dtype=x.dtype, device=device) / 10
     w_grid, b_grid = torch.meshgrid(w, b, indexing="ij")
     surface = fd.vmap(fd.vmap(cost, (0, None, None)), (0, None, None))({"w": w_grid, "b": b_grid}, x, y)
-    lesson.show("surface", "cost(torch.meshgrid(w, b)).shape", surface.shape, "a grid over w and b")
+    lesson.show_code("surface", surface.shape, "a grid over w and b", preceding=2)
     row, column = divmod(int(surface.argmin()), len(b))
     lowest = torch.stack([w[row], b[column]])
     lesson.show("lowest", "w, b of the least cost on the grid", lowest, "2 0")
     lesson.show("lowest_cost", "the least cost on the grid", surface[row, column], "0")
 
     start = tree.map(lambda value: torch.tensor(value, dtype=x.dtype, device=device), START)
-    slope = fd.value_and_grad(cost)
-    epochs = settings.epochs or 300
-    end, history = train.minimize(
-        lambda params, _: slope(params, x, y),
-        start,
-        optim.sgd(lr=settings.lr),
-        steps=epochs,
-        measure=_place,
-        report=report,
-        info=runtime.environment(device, False),
-    )
-    path = torch.cat([history["place"], _place(end, ())["place"][None]])
+    value_and_grad = fd.value_and_grad(lambda params, _: cost(params, x, y))
+    end, history = minimize(value_and_grad, start, optim.sgd(lr=settings.lr), steps=epochs, measure=_position)
+    path = torch.cat([history["position"], _position(end, ())["position"][None]])
     lesson.show("descended", f"w, b after {epochs} updates from (0.5, -2)", path[-1])
     lesson.show("evaluations", "costs on the grid, gradients of the descent", [surface.numel(), epochs])
     report.picture("curve", _costs.curve(w, curve))
-    report.picture("surface", _costs.surface(w_grid, b_grid, surface, path, fd.vmap(_at(x, y))(path)))
-    return Outcome(lesson.metrics, epochs, device.type, lesson=lesson)
+    costs_of_path = fd.vmap(lambda position: cost({"w": position[0], "b": position[1]}, x, y))(path)
+    report.picture("surface", _costs.surface(w_grid, b_grid, surface, path, costs_of_path))
+    return minimize.outcome(lesson, epochs)
 
 
-def _place(params: tree.Tree, _: tree.Tree) -> dict[str, Tensor]:
-    return {"place": torch.stack([params["w"], params["b"]])}
-
-
-def _at(x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda place: cost({"w": place[0], "b": place[1]}, x, y)
+def _position(params: tree.Tree, _: tree.Tree) -> dict[str, Tensor]:
+    return {"position": torch.stack([params["w"], params["b"]])}

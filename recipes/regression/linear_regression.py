@@ -12,8 +12,9 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
 
-from .. import pictures, runtime, settings
+from .. import pictures, settings
 from ..lesson import Lesson
+from ..minimization import minimizer
 from ..settings import Outcome
 from ._points import lecture_line, noisy_line
 
@@ -51,39 +52,30 @@ class Settings(settings.TrainingSettings):
 
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Descends from random parameters and from zero, with each optimizer that the settings name."""
-    device = runtime.choose_device(settings.device)
+    names = list(OPTIMIZERS) if settings.optimizer == "all" else [settings.optimizer]
+    both = settings.dataset == "sample" and settings.optimizer != "all"
+    epochs = settings.epochs or EPOCHS[settings.dataset]
+    minimize = minimizer(settings, report, epochs * len(names) * (2 if both else 1))
+    device = minimize.device
     init_key, data_key = random.split(random.key(settings.seed, device=device)).unbind()
     x, y = noisy_line(data_key) if settings.dataset == "noisy" else lecture_line(device)
     model, reduction = nn.linear(1), REDUCTION[settings.dataset]
     drawn, _ = model.init(init_key, x)
-    both = settings.dataset == "sample" and settings.optimizer != "all"
     starts = {"zero start": tree.zeros_like(drawn)} if both else {}
     starts["random start"] = drawn  # the last one is saved
-    slope = fd.value_and_grad(lambda params, _: losses.mse(model(params, x), y, reduction=reduction))
-    names = list(OPTIMIZERS) if settings.optimizer == "all" else [settings.optimizer]
-    epochs = settings.epochs or EPOCHS[settings.dataset]
-    steps = epochs * len(names) * len(starts)
-    compiled = runtime.choose_compile(settings.compile, device, steps, report, runtime.REPAY_SMALL_STEPS)
+    value_and_grad = fd.value_and_grad(lambda params, _: losses.mse(model(params, x), y, reduction=reduction))
 
     line = torch.linspace(0, 4.2 if settings.dataset == "sample" else 1, 50, device=device)[:, None]
-    lesson, courses, lines = Lesson(), {}, {}
+    lesson, histories, lines = Lesson(), {}, {}
     for name in names:
         optimizer = OPTIMIZERS[name](lr=settings.lr)
         for start, params in starts.items():
-            end, history = train.minimize(
-                slope,
-                params,
-                optimizer,
-                steps=epochs,
-                compile=compiled,
-                report=report,
-                rows=name == names[0] and start == "random start",
-                info=runtime.environment(device, compiled),
-            )
+            rows = name == names[0] and start == "random start"
+            end, history = minimize(value_and_grad, params, optimizer, steps=epochs, rows=rows)
             title = f"{name}, {start}"
-            courses[title] = history["loss"].tolist()
+            histories[title] = history["loss"].tolist()
             suffix = ("_zero" if start == "zero start" else "") + (f"_{name}" if settings.optimizer == "all" else "")
-            show(lesson, settings, suffix, title, courses[title], end)
+            show(lesson, settings, suffix, title, histories[title], end)
             if start == "random start":
                 lines[title] = line, model(end, line)
     curvature = torch.linalg.eigvalsh(hessian(x, reduction))
@@ -92,8 +84,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson.remark("The lecture's figures in the rows of the random start are from one of its own random starts.")
 
     report.picture("fit", pictures.fitted({"points": (x, y)}, lines, f"linear regression on {settings.dataset}"))
-    report.picture("losses", pictures.descents(courses, f"linear regression, rate {settings.lr:g}"))
-    return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)
+    report.picture("losses", pictures.descents(histories, f"linear regression, rate {settings.lr:g}"))
+    return minimize.outcome(lesson, epochs)
 
 
 def hessian(x: Tensor, reduction: str) -> Tensor:
@@ -103,7 +95,7 @@ def hessian(x: Tensor, reduction: str) -> Tensor:
 
 
 def show(lesson: Lesson, settings: Settings, suffix: str, title: str, history: list[float], params: tree.Tree) -> None:
-    """What the lecture prints: the losses on the way, and w, b and the prediction at the end."""
+    """The figures that the lecture prints: losses while training, and w, b and the prediction at the end."""
     known = suffix == "" and (settings.dataset == "noisy" or settings.optimizer == "sgd")
     figures = FIGURES[settings.dataset] if known else {}
     w, b = params["weight"].squeeze(), params["bias"].squeeze()
@@ -113,5 +105,5 @@ def show(lesson: Lesson, settings: Settings, suffix: str, title: str, history: l
     rows += [("loss", "loss", history[-1]), ("w", "w", w), ("b", "b", b), ("prediction", "prediction", 4 * w + b)]
     if len(history) > 1 and history[-2] > 0 and settings.optimizer != "all":
         rows.append(("factor", "last loss / the one before", history[-1] / history[-2]))
-    for name, said, value in rows:
-        lesson.show(f"{name}{suffix}", f"{title}: {said}", value, figures.get(name, ""))
+    for name, description, value in rows:
+        lesson.show(f"{name}{suffix}", f"{title}: {description}", value, figures.get(name, ""))

@@ -11,8 +11,9 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import optim, train, tree
 
-from .. import pictures, runtime, settings
+from .. import pictures, settings
 from ..lesson import Lesson
+from ..minimization import minimizer
 from ..settings import Outcome
 from ._points import points
 
@@ -64,45 +65,43 @@ def by_backward(predict: Callable[[tree.Tree, Tensor], Tensor]) -> ValueAndGrad:
 
 
 def by_grad(predict: Callable[[tree.Tree, Tensor], Tensor]) -> ValueAndGrad:
-    """The same by the functional form."""
+    """The same by `funcdl.value_and_grad`."""
     return fd.value_and_grad(lambda params, x, y: (predict(params, x) - y) ** 2)
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:
-    """Descends with the line and with the parabola, by each way to the gradient."""
+    """Descends with the line and with the parabola, by each method for the gradient."""
     epochs, lesson = settings.epochs or 100, Lesson()
-    device = runtime.choose_device(settings.device)
+    minimize = minimizer(settings, report, epochs)
+    device = minimize.device
     x, y = points(torch.float32, device)
     first = {"w": torch.ones((), device=device)}
     second = {name: torch.ones((), device=device) for name in ("w1", "w2", "b")}
     lecture = epochs == 100 and settings.lr == 0.01
 
-    def descend(way: ValueAndGrad, start: tree.Tree, to: train.Report | None = None) -> tree.Tree:
-        samples = (x.repeat(epochs), y.repeat(epochs))
-        optimizer = optim.sgd(lr=settings.lr)
-        return train.minimize(
-            lambda params, sample: way(params, *sample),
+    def descend(method: ValueAndGrad, start: tree.Tree, report: bool = False) -> tree.Tree:
+        return minimize(
+            lambda params, sample: method(params, *sample),
             start,
-            optimizer,
-            samples,
+            optim.sgd(lr=settings.lr),
+            (x.repeat(epochs), y.repeat(epochs)),
             steps_per_epoch=len(x),
-            report=to,
-            info=runtime.environment(device, False),
+            report=report,
         )
 
-    bent, history = descend(by_grad(parabola), second, report)  # at a rate too high the first to diverge
+    bent, history = descend(by_grad(parabola), second, report=True)  # at a rate too high the first to diverge
     fitted, _ = descend(by_backward(line), first)
     lesson.show("w", "y = w x: w, by backward()", fitted["w"], "1.9999996423721313" if lecture else "", 17)
     figure = "7.999998569488525" if lecture else ""
     lesson.show("prediction", "prediction for x = 4", line(fitted, torch.tensor(4.0)), figure, 17)
     lesson.show("w_grad", "w by funcdl.grad", descend(by_grad(line), first)[0]["w"], "", 17)
 
-    ways = {"hand": parabola_by_hand, "backward": by_backward(parabola), "grad": by_grad(parabola)}
-    for name, way in ways.items():
-        grads = torch.stack([way(second, x[1], y[1])[1][key] for key in second])
+    methods = {"hand": parabola_by_hand, "backward": by_backward(parabola), "grad": by_grad(parabola)}
+    for name, method in methods.items():
+        grads = torch.stack([method(second, x[1], y[1])[1][key] for key in second])
         lesson.show(f"gradient_{name}", f"parabola, w1 = w2 = b = 1, sample (2, 4): gradient by {name}", grads)
-    for name, way in ways.items():
-        values = torch.stack(list(descend(way, second)[0].values()))
+    for name, method in methods.items():
+        values = torch.stack(list(descend(method, second)[0].values()))
         lesson.show(f"params_{name}", f"w1, w2, b after {epochs} epochs, by {name}", values)
     lesson.metrics |= {key: value.item() for key, value in bent.items()} | {"loss": history["loss"][-1].item()}
     figure = "well above 8" if lecture else ""
@@ -112,15 +111,15 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     grid = torch.linspace(0, 4, 81, device=device)
     curves = {"line": (grid, line(fitted, grid)), "parabola": (grid, parabola(bent, grid))}
     report.picture("fit", pictures.fitted({"samples": (x, y)}, curves, f"after {epochs} epochs", "hours", "points"))
-    return Outcome(lesson.metrics, epochs, device.type, lesson=lesson)
+    return minimize.outcome(lesson, epochs)
 
 
 def _slow_direction(lesson: Lesson, x: Tensor, lr: float) -> None:
-    """How fast the slowest combination of w1, w2 and b arrives: by the curvature of the mean squared error."""
+    """How fast the slowest combination of w1, w2 and b converges, by the curvature of the mean squared error."""
     powers = torch.stack([x**2, x, torch.ones_like(x)], 1).double()
     slowest = torch.linalg.eigvalsh(2 * powers.T @ powers)[0]
-    share = lesson.show("kept", "share of the slowest error that an epoch keeps", (1 - lr * slowest).item())
+    share = lesson.show("kept", "share of the slowest error that is left after an epoch", (1 - lr * slowest).item())
     lesson.remark(
         f"A parabola through three points of a line is that line, and would predict 8; the error along its slowest "
-        f"direction shrinks by only {1 - share:.2%} in an epoch, so the prediction stays above 8 for long."
+        f"direction shrinks by only {1 - share:.2%} in an epoch, so that the prediction is above 8 for many epochs."
     )

@@ -1,10 +1,11 @@
-"""Stochastic gradient descent: an update after every sample, and what lies between that and all samples at once."""
+"""Stochastic gradient descent: an update after every sample, or after every mini-batch."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,10 +13,12 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import data, optim, train
 
-from .. import runtime, settings
+from .. import settings
 from ..lesson import Lesson
+from ..minimization import Minimizer, minimizer
 from ..settings import Outcome, SettingsError, at_least
-from ._points import descent, points
+from ._costs import descent
+from ._points import points
 
 START = 1.0
 
@@ -46,7 +49,7 @@ class Settings(settings.OptimizationSettings):
 
 
 def loss(w: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
-    """The mean squared error over a batch; rows of weight 0 fill up a short one."""
+    """The mean squared error over a batch; rows of weight 0 pad a short one."""
     return (weights * (x * w - y) ** 2).sum() / weights.sum()
 
 
@@ -58,14 +61,14 @@ def by_hand(w: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, T
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Descends sample by sample with the gradient by hand and by `funcdl.grad`, and compares batch sizes."""
     epochs, lesson = settings.epochs or 100, Lesson()
-    device = runtime.choose_device(settings.device)
-    x, y = points(device=device)
-    start = torch.tensor(START, dtype=x.dtype, device=device)
+    minimize = minimizer(settings, report, epochs)
+    x, y = points(device=minimize.device)
+    start = torch.tensor(START, dtype=x.dtype, device=minimize.device)
     batches = _batches(x, y, settings.batch_size, epochs)
     steps = len(batches[0]) // epochs
     lecture = settings.batch_size == 1 and settings.lr == 0.01
 
-    w, history = _descend(by_hand, start, batches, settings.lr, steps, report)
+    w, history = _descend(minimize, by_hand, start, batches, settings.lr, steps_per_epoch=steps)
     path = torch.cat([history["w"], w[None]])
     gradients = "-2.0 -7.84 -16.2288" if lecture else ""
     lesson.show("first_gradients", "gradients of the first epoch", history["gradient"][:steps], gradients, 17)
@@ -79,11 +82,11 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson.metrics |= {"w_log": path[steps::steps].tolist(), "gradient_log": history["gradient"].tolist()}
     lesson.show("w", f"w after {epochs} epochs", w, "", 17)
     lesson.show("prediction", "prediction for x = 4", 4 * w, "", 17)
-    same, _ = _descend(fd.value_and_grad(loss), start, batches, settings.lr)
+    same, _ = _descend(minimize, fd.value_and_grad(loss), start, batches, settings.lr, report=False)
     lesson.show("w_grad", "the same by funcdl.grad", same, "", 17)
-    _trade(lesson, x, y, start, settings.lr)
+    _compare_batch_sizes(lesson, minimize, x, y, start, settings.lr)
     report.picture("descent", descent(lambda w: ((x * w - y) ** 2).mean(), path, f"batches of {settings.batch_size}"))
-    return Outcome(lesson.metrics, epochs, device.type, lesson=lesson)
+    return minimize.outcome(lesson, epochs)
 
 
 def _batches(x: Tensor, y: Tensor, batch_size: int, epochs: int) -> tuple[Tensor, ...]:
@@ -93,29 +96,27 @@ def _batches(x: Tensor, y: Tensor, batch_size: int, epochs: int) -> tuple[Tensor
 
 
 def _descend(
+    minimize: Minimizer,
     value_and_grad: Callable[..., tuple[Tensor, Tensor]],
     start: Tensor,
     batches: tuple[Tensor, ...],
     lr: float,
-    steps_per_epoch: int = 1,
-    report: train.Report | None = None,
+    **options: Any,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    return train.minimize(
+    return minimize(
         lambda w, batch: value_and_grad(w, *batch),
         start,
         optim.sgd(lr=lr),
         batches,
-        steps_per_epoch=steps_per_epoch,
         measure=lambda w, batch: {"w": w, "gradient": by_hand(w, *batch)[1]},
-        report=report,
-        info=runtime.environment(start.device, False),
+        **options,
     )
 
 
-def _trade(lesson: Lesson, x: Tensor, y: Tensor, start: Tensor, lr: float) -> None:
-    """One epoch by batches of 1, 2 and 3: how many updates, where they lead, and how their first gradients scatter."""
+def _compare_batch_sizes(lesson: Lesson, minimize: Minimizer, x: Tensor, y: Tensor, start: Tensor, lr: float) -> None:
+    """One epoch by batches of 1, 2 and 3: the updates, w after them, and the deviation of a first gradient."""
     for size in range(1, len(x) + 1):
-        w, history = _descend(by_hand, start, _batches(x, y, size, 1), lr)
+        w, history = _descend(minimize, by_hand, start, _batches(x, y, size, 1), lr, report=False)
         choices = [list(rows) for rows in itertools.combinations(range(len(x)), size)]
         gradients = torch.stack([by_hand(start, x[rows], y[rows], torch.ones_like(x[rows]))[1] for rows in choices])
         row = [len(history["loss"]), w.item(), gradients.std(correction=0).item()]

@@ -1,4 +1,4 @@
-"""A thermometer without a scale: the line to degrees Celsius, by five ways to the gradient and the step."""
+"""A thermometer without a scale: the line to degrees Celsius, by five methods of descent."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import data, optim, random, train, tree
 
-from .. import pictures, runtime, settings
+from .. import pictures, settings
 from ..lesson import Lesson
+from ..minimization import Minimizer, minimizer
 from ..settings import Outcome
 from ._slopes import finite_difference, loss, manual, rate_times_gradient
 from ._thermometer_figures import MARKS, at_the_start, closed_form
@@ -49,14 +50,15 @@ class Settings(settings.TrainingSettings):
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:
-    """Shows the chapter's first figures, then descends as the settings say."""
-    lesson = Lesson()
-    with runtime.choose_device(settings.device) as device:
+    """Shows the chapter's first figures, then descends by the method of the settings."""
+    epochs, lesson = settings.epochs or (5000 if settings.split == "none" else 3000), Lesson()
+    minimize = minimizer(settings, report, epochs)
+    with minimize.device as device:
         readings, celsius = (leaf.to(device) for leaf in data.thermometer())
         start = tree.map(lambda leaf: leaf.to(device), START)
         at_the_start(lesson, readings, celsius, start)
         closed_form(lesson)
-        params, history, compiled = descend(settings, report, lesson, readings, celsius, start)
+        params, history = descend(settings, minimize, epochs, lesson, readings, celsius, start)
     scale = 0.1 if settings.inputs == "scaled" else 1.0
     line = torch.stack([readings.min(), readings.max()])
     lines = {
@@ -69,13 +71,19 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         "fit", pictures.fitted({"measured": (readings, celsius)}, lines, "thermometer", "reading", "temperature (°C)")
     )
     report.picture("losses", pictures.descents(curves, f"thermometer by {settings.method}, rate {settings.lr:g}"))
-    return Outcome(lesson.metrics, len(history["loss"]), device.type, compiled, lesson)
+    return minimize.outcome(lesson, epochs)
 
 
 def descend(
-    settings: Settings, report: train.Report, lesson: Lesson, readings: Tensor, celsius: Tensor, start: tree.Tree
-) -> tuple[tree.Tree, dict[str, Tensor], bool]:
-    """The descent that the settings ask for."""
+    settings: Settings,
+    minimize: Minimizer,
+    epochs: int,
+    lesson: Lesson,
+    readings: Tensor,
+    celsius: Tensor,
+    start: tree.Tree,
+) -> tuple[tree.Tree, dict[str, Tensor]]:
+    """Descends by the method of the settings, and shows the losses."""
     x = readings if settings.inputs == "raw" else 0.1 * readings
     order = random.permutation(random.key(settings.seed), len(x)).tolist()
     rows, held_out = {"none": (list(range(len(x))), []), "book": BOOK_SPLIT, "random": (order[:-2], order[-2:])}[
@@ -83,20 +91,15 @@ def descend(
     ]
     gradients = {"finite-difference": finite_difference, "manual": manual}
     by_autograd = fd.value_and_grad(lambda params, _: loss(params, x[rows], celsius[rows]))
-    way = gradients[settings.method](x[rows], celsius[rows]) if settings.method in gradients else by_autograd
+    value_and_grad = gradients[settings.method](x[rows], celsius[rows]) if settings.method in gradients else by_autograd
     optimizers: dict[str, Callable[..., optim.Transformation]] = {"sgd": optim.sgd, "adam": optim.adam}
     optimizer = optimizers.get(settings.method, rate_times_gradient)(lr=settings.lr)
-    epochs = settings.epochs or (3000 if held_out else 5000)
-    compiled = runtime.choose_compile(settings.compile, x.device, epochs, report, runtime.REPAY_SMALL_STEPS)
-    params, history = train.minimize(
-        way,
+    params, history = minimize(
+        value_and_grad,
         start,
         optimizer,
         steps=epochs,
         measure=(lambda params, _: {"val_loss": loss(params, x[held_out], celsius[held_out])}) if held_out else None,
-        compile=compiled,
-        report=report,
-        info=runtime.environment(x.device, compiled),
     )
     marks = [mark for mark in MARKS if mark < epochs] + [epochs]
     lesson.show("epochs", f"{settings.method}, {settings.inputs} readings, rate {settings.lr:g}: epochs", marks)
@@ -109,6 +112,6 @@ def descend(
         best = history["val_loss"].argmin().item() + 1
         lesson.show("val_loss", "validation loss", history["val_loss"][-1], digits=8)
         lesson.show("best_epoch", "epoch of the least validation loss", best)
-        lesson.remark("A gap between training and validation loss is normal; over-fitting is when they drift apart.")
+        lesson.remark("A gap between training and validation loss is normal; overfitting is when they drift apart.")
     lesson.remark("The scale is Fahrenheit's: w should be 0.5556 of a raw reading, 5.556 of a tenth, and b -17.78.")
-    return params, history, compiled
+    return params, history

@@ -1,4 +1,4 @@
-"""The thermometer by layers: a linear one, a network with a hidden tanh, and four ways to write the network."""
+"""The thermometer by a linear layer, and by a network with a hidden tanh, in four notations."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import data, losses, nn, optim, random, train, tree
 
-from .. import pictures, runtime, settings
+from .. import pictures, settings
 from ..lesson import Lesson
+from ..minimization import minimizer
 from ..settings import Outcome, at_least, meant_for
-from ._network_notations import four_ways, network
+from ._network_notations import compare_notations
 
 EPOCHS = {"linear": 3000, "network": 5000}
 RATES = {"linear": 0.01, "network": 0.001}
@@ -46,33 +47,34 @@ class Settings(settings.TrainingSettings):
             meant_for(self, "--model network", "hidden")
 
 
+def network(hidden: int) -> nn.Layer:
+    """The book's network, its layers named."""
+    return nn.serial(hidden_linear=nn.linear(hidden), hidden_activation=nn.tanh(), output_linear=nn.linear(1))
+
+
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Shows how the network can be written, then trains the model that the settings name."""
-    device = runtime.choose_device(settings.device)
+    lr, epochs = settings.lr or RATES[settings.model], settings.epochs or EPOCHS[settings.model]
+    minimize = minimizer(settings, report, epochs)
+    device = minimize.device
     init_key, split_key = random.split(random.key(settings.seed, device=device)).unbind()
     readings, celsius = (leaf.to(device)[:, None] for leaf in data.thermometer())
     lesson, x = Lesson(), 0.1 * readings
-    four_ways(lesson, init_key, x)
+    compare_notations(lesson, network, init_key, x)
 
     order = random.permutation(split_key, len(x))
     rows, held_out = order[:-2], order[-2:]
     model = nn.linear(1) if settings.model == "linear" else network(settings.hidden)
-    lr = settings.lr or RATES[settings.model]
-    epochs = settings.epochs or EPOCHS[settings.model]
-    compiled = runtime.choose_compile(settings.compile, device, epochs, report, runtime.REPAY_SMALL_STEPS)
 
     def error(params: tree.Tree, rows: Tensor) -> Tensor:
         return losses.mse(model(params, x[rows]), celsius[rows])
 
-    params, history = train.minimize(
+    params, history = minimize(
         fd.value_and_grad(lambda params, _: error(params, rows)),
         model.init(init_key, x)[0],
         optim.sgd(lr=lr),
         steps=epochs,
         measure=lambda params, _: {"val_loss": error(params, held_out)},
-        compile=compiled,
-        report=report,
-        info=runtime.environment(device, compiled),
     )
     book = settings.model == "network" and settings.hidden == 8
     lesson.show("first_loss", "training loss before the first step", history["loss"][0], "182.97" if book else "")
@@ -82,7 +84,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         lesson.show("w", "w", params["weight"].squeeze(), "5.43")
         lesson.show("b", "b", params["bias"].squeeze(), "-17.96")
     lesson.remark("The book's losses are those of its own random start and split.")
-    lesson.remark("Nine points cannot show that a network is better than a line: two more tell little.")
+    lesson.remark("Nine points cannot show that a network is better than a line: two more are little evidence.")
 
     line = torch.linspace(20, 90, 141, device=device)[:, None]
     points = {"training": (readings[rows], celsius[rows]), "validation": (readings[held_out], celsius[held_out])}
@@ -91,4 +93,4 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     report.picture("fit", pictures.fitted(points, lines, title, "reading", "temperature (°C)"))
     curves = {"training": history["loss"].tolist(), "validation": history["val_loss"].tolist()}
     report.picture("losses", pictures.descents(curves, title))
-    return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)
+    return minimize.outcome(lesson, epochs)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from funcdl import train
 from funcdl.data import DataError
-from recipes.basics import real_data
+from recipes.basics import _texts, real_data
 from tests.recipes import small
 from tests.recipes.small import call
 
@@ -91,7 +91,7 @@ def test_the_lecture_s_names():
     padded = ["".join(map(chr, row)) for row in metrics["names"]]
     assert padded[0] == "Maclean\0\0\0"
     assert metrics["names"][2] == [78, 97, 115, 105, 107, 111, 118, 115, 107, 121]
-    assert [row.strip("\0") for row in padded] == list(real_data.NAMES)
+    assert [row.strip("\0") for row in padded] == list(_texts.NAMES)
     order = [len("".join(map(chr, row)).strip("\0")) for row in metrics["names_sorted"]]
     assert order == metrics["name_lengths_sorted"]
     assert metrics["packed"] == [9, 9, 9, 9, 9, 8, 6, 2, 1, 1]

@@ -170,7 +170,7 @@ def test_a_layer_of_ones_own_is_the_network():
 
     x = torch.linspace(-2, 2, 7)[:, None]
     params, _ = _network_notations.own_layer(5).init(random.key(3), x)
-    expected = _network_notations.network(5)({**params, "hidden_activation": {}}, x)
+    expected = thermometer_network.network(5)({**params, "hidden_activation": {}}, x)
     torch.testing.assert_close(_network_notations.own_layer(5)(params, x), expected)
 
 
