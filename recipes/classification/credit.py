@@ -69,6 +69,6 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson.show("floor", "cross_entropy([[1., 0.]], [0]), the least loss after a sigmoid", floor, "0.3133")
     predicted = trained.predict(trained.held_out[0]).argmax(1)
     title = f"credit on {settings.dataset}: {len(predicted)} held out"
-    scores.show_classes(lesson, report, predicted, trained.held_out[1], names, title)
+    scores.add_class_scores(lesson, report, predicted, trained.held_out[1], names, title)
     lesson.remark("The cross entropy takes raw outputs (--outputs raw); of a sigmoid's it cannot come below the floor.")
     return trained.outcome(lesson.metrics, lesson)

@@ -85,7 +85,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson.show("range", "smallest and largest probability", torch.stack([probabilities.min(), probabilities.max()]))
     predicted, truth = (probabilities > 0.5).long().flatten(), labels.long().flatten()
     names = ["diabetes", "none"] if real else ["malignant", "benign"]
-    scores.show_classes(lesson, report, predicted, truth, names, f"diabetes on {settings.dataset}: training data")
+    scores.add_class_scores(lesson, report, predicted, truth, names, f"diabetes on {settings.dataset}: training data")
     if real:
         lesson.remark("The file's labels are inverted: 1 means no diabetes, in all 759 rows; the slides have it wrong.")
         lesson.remark("A 0 among the measurements may mean that it is missing: the file has 0 for every -1.")

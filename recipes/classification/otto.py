@@ -80,7 +80,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         lesson.show(f"last_{name}", f"{name} of the last epoch", last[name], published.get(f"last_{name}", ""))
     predicted = trained.predict(trained.held_out[0]).argmax(1)
     title = f"otto on {settings.dataset}: {len(predicted)} held out"
-    scores.show_classes(lesson, report, predicted, trained.held_out[1], names, title)
+    scores.add_class_scores(lesson, report, predicted, trained.held_out[1], names, title)
     return trained.outcome(lesson.metrics, lesson)
 
 

@@ -106,5 +106,5 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson.show("by_sex", "accuracy of saying that the women survived", by_sex, "0.787 of all" if real else "")
     predicted, survivors = survives.long().flatten(), truth.long().flatten()
     names, title = ["lost", "survived"], f"titanic on {settings.dataset}: held out, of {settings.seeds} splits"
-    scores.show_classes(lesson, report, predicted, survivors, names, title)
+    scores.add_class_scores(lesson, report, predicted, survivors, names, title)
     return trained.outcome(lesson.metrics, lesson)

@@ -83,7 +83,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     )
     trained = training.fit(settings, report, task, (inputs, targets))
     history: dict[str, list[float]] = {settings.model: [row["loss"] for row in report.rows]}
-    report.picture("loss", pictures.descents(history, f"{word} to {target}"))
+    report.picture("loss", pictures.loss_curves(history, f"{word} to {target}"))
     solved = [int(row["epoch"]) for row in report.rows if row["accuracy"] == 1]
     measured = {name: trained.row[name] for name in ("loss", "accuracy")}
     prediction = spell(decode(trained.state.params), letters)

@@ -100,7 +100,7 @@ def run(settings: Settings, report: train.Report, task: Task) -> Outcome:
     probabilities = trained.predict(images).softmax(-1)
     lesson = Lesson()
     names = list("0123456789")
-    scores.show_classes(lesson, report, probabilities.argmax(1), labels, names, f"{len(labels)} test digits")
+    scores.add_class_scores(lesson, report, probabilities.argmax(1), labels, names, f"{len(labels)} test digits")
     of_truth = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)
     worst = of_truth.argsort()[:SHOWN]
     report.picture("mistakes", pictures.digit_sheet(images[worst], labels[worst], probabilities[worst]))
