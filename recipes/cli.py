@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import funcdl
 
 from . import flags, registry, terminal
-from .settings import SESSION_ONLY, Settings, SettingsError, flag
+from .settings import SESSION_ONLY, DeviceSettings, Settings, SettingsError, flag
 from .terminal import escaped, sentence
 
 if TYPE_CHECKING:
@@ -145,18 +145,22 @@ def _run(name: str, words: Sequence[str]) -> None:
             results.clear(run_dir)
             raise SettingsError(f"--out {run_dir}: cannot be written ({error.strerror}); {error.advice}") from None
         if not new:  # one that was stopped before its first checkpoint begins again
-            begun = results.is_begun(run_dir)
-            settings = runtime.restore(settings, run_dir) if begun else dataclasses.replace(settings, resume=False)
+            if results.is_begun(run_dir):
+                settings = runtime.restore_settings(settings, run_dir)
+            else:
+                settings = dataclasses.replace(settings, resume=False)
         try:
+            if isinstance(settings, DeviceSettings):
+                runtime.choose_device(settings.device)  # a device that is missing is refused before data is read
             outcome = module.run(settings, report)
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(f"{str(interrupt) or 'interrupted'}; {again}") from None
-        except FileNotFoundError as error:  # one that it was told to read
+        except FileNotFoundError as error:  # a file of the user's
             if new:
                 results.clear(run_dir)
-            raise SettingsError(results.told(error, run_dir)) from error
+            raise SettingsError(results.describe_error(error, run_dir)) from error
         except OSError as error:
-            raise SettingsError(f"{results.told(error, run_dir)}; then {again}") from error
+            raise SettingsError(f"{results.describe_error(error, run_dir)}; then {again}") from error
         except Exception as error:
             if new:
                 results.clear(run_dir)
@@ -240,7 +244,7 @@ def _print_tables(rows: Sequence[dict[str, float]], lesson: Lesson | None, resul
     from rich.table import Table
     from rich.text import Text
 
-    from funcdl.train.report import written
+    from funcdl.train.report import format_number
 
     console = Console()
     title = f"{result['recipe']} on {result['dataset']}, seed {result['seed']}"
@@ -250,8 +254,8 @@ def _print_tables(rows: Sequence[dict[str, float]], lesson: Lesson | None, resul
         for name in names:
             table.add_column(Text(escaped(name)), justify="right", overflow="fold")
         for row in rows:
-            told = {name: f"{value:g}" if name == "epoch" else written(value) for name, value in row.items()}
-            table.add_row(*[told.get(name, "") for name in names])
+            texts = {name: f"{value:g}" if name == "epoch" else format_number(value) for name, value in row.items()}
+            table.add_row(*[texts.get(name, "") for name in names])
         console.print(table)
     if lesson:
         table = Table(title=title, show_lines=any("\n" in line.result for line in lesson.lines))

@@ -130,11 +130,11 @@ def comparison(measured: Mapping[str, Mapping[str, float]], title: str) -> Figur
     return figure
 
 
-def descents(courses: Mapping[str, Sequence[float]], title: str, xlabel: str = "epoch") -> Figure:
+def loss_curves(history: Mapping[str, Sequence[float]], title: str, xlabel: str = "epoch") -> Figure:
     """The loss of several runs before each step, on a logarithmic axis."""
     figure = Figure(figsize=(6.4, 4), layout="constrained")
     axes = figure.subplots()
-    for index, (name, losses) in enumerate(courses.items()):
+    for index, (name, losses) in enumerate(history.items()):
         axes.plot(range(1, len(losses) + 1), losses, color=COLOURS[index % 8], ls=STYLES[index % 4], label=name)
     axes.set(xlabel=xlabel, ylabel="loss", yscale="log", title=title)
     axes.grid(alpha=0.3)

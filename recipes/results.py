@@ -1,4 +1,4 @@
-"""The folder of a run: its settings, who works in it, and whether there is something to go on with."""
+"""The folder of a run: its settings, its lock, and whether it can be resumed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ CONFIG = "config.json"
 
 
 def write_config(run_dir: Path, name: str, settings: Settings) -> None:
-    """Keeps what a run was told, but for what may differ between its sittings."""
-    kept = {key: value for key, value in dataclasses.asdict(settings).items() if key not in SESSION_ONLY}
-    text = json.dumps({"recipe": name, "settings": kept}, indent=1)
+    """Writes the settings of a run, without those that may change when it is resumed."""
+    settings_of_run = {key: value for key, value in dataclasses.asdict(settings).items() if key not in SESSION_ONLY}
+    text = json.dumps({"recipe": name, "settings": settings_of_run}, indent=1)
     files.write_atomically(run_dir / CONFIG, text.encode())
 
 
@@ -78,12 +78,12 @@ def read_settings(settings_class: type[Settings], config: dict[str, Any], run_di
 
 
 def is_begun(run_dir: Path) -> bool:
-    """Whether a run has something to go on with. It has rows only after its first checkpoint."""
+    """Whether a run has a checkpoint to resume from. It has rows only after its first checkpoint."""
     return checkpoint.exists(run_dir / "checkpoint") or (run_dir / METRICS).exists()
 
 
 def clear(run_dir: Path) -> None:
-    """Takes away what a run left that failed before it saved anything, so that its folder can be used again."""
+    """Removes the files of a run that failed before its first checkpoint, so that its folder can be used again."""
     if checkpoint.exists(run_dir / "checkpoint"):
         return
     (run_dir / CONFIG).unlink(missing_ok=True)
@@ -91,8 +91,8 @@ def clear(run_dir: Path) -> None:
         run_dir.rmdir()
 
 
-def told(error: OSError, run_dir: Path) -> str:
-    """What an error of the operating system says to the person whose run it ended."""
+def describe_error(error: OSError, run_dir: Path) -> str:
+    """Returns the sentence for an error of the operating system that ended a run."""
     if isinstance(error, files.WriteError) or error.errno is None:  # what it says is a sentence
         return str(error)
     advice = files.ADVICE.get(error.errno or 0)
@@ -101,11 +101,11 @@ def told(error: OSError, run_dir: Path) -> str:
 
 @contextlib.contextmanager
 def locked(run_dir: Path, log: Callable[[str], None]) -> Iterator[None]:
-    """Keeps other processes from working in the folder of a run; a process that dies, however, lets it go.
+    """Locks the folder of a run for this process; the lock ends with the process.
 
     Args:
         run_dir: a folder that is there.
-        log: is told if the file system knows no locks.
+        log: gets a warning if the file system has no locks.
 
     Raises:
         SettingsError: another one works in it.
@@ -120,7 +120,7 @@ def locked(run_dir: Path, log: Callable[[str], None]) -> Iterator[None]:
     try:
         try:
             descriptor = os.open(run_dir, os.O_RDONLY)
-            _held.add(descriptor)
+            _locks.add(descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SettingsError(
@@ -131,22 +131,22 @@ def locked(run_dir: Path, log: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         if descriptor is not None:
-            _held.discard(descriptor)
+            _locks.discard(descriptor)
             os.close(descriptor)
 
 
-_held: set[int] = set()  # of this process
+_locks: set[int] = set()  # of this process
 
 
-def _let_go() -> None:
-    """In a forked child, such as a worker that loads data: it may outlive a killed run, and the lock would with it."""
-    for descriptor in _held:
+def _close_locks() -> None:
+    """Closes the locks in a forked child, such as a worker that loads data, which may outlive a killed run."""
+    for descriptor in _locks:
         os.close(descriptor)
-    _held.clear()
+    _locks.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
+    os.register_at_fork(after_in_child=_close_locks)
 
 
 def _fits(value: Any, hint: Any) -> bool:

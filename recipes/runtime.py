@@ -1,4 +1,4 @@
-"""Where and how a recipe computes: the device, and whether compiling pays."""
+"""The environment of a run: the device, the threads, and whether its steps are compiled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .settings import Compile, Device, Settings, SettingsError
 
 REPAY_STEPS = 2000  # on 2 cores compiling the convnet's step takes about as long as this many steps gain
 REPAY_SMALL_STEPS = 20_000  # the same for a step of a few operations, where the compiled loop gains half a millisecond
-MADE = {"device": str, "compiled": bool, "threads": int}
+ENVIRONMENT = {"device": str, "compiled": bool, "threads": int}
 MOST_THREADS = 1024  # more than that, and the system may refuse to make them
 
 
@@ -66,32 +66,32 @@ def choose_compile(wanted: Compile, device: torch.device, steps: int, report: Re
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that there is not so much memory; torch has no class of its own for a processor's."""
+    """Whether an error is for want of memory; for a CPU's torch raises a plain RuntimeError."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 def environment(device: torch.device, compiled: bool, **settings: Any) -> dict[str, Any]:
-    """What decides the bits of a run beside its settings: saved in its checkpoints, and required to resume it."""
+    """Returns what decides the bits of a run besides its settings; a run is resumed only where it is the same."""
     return {"device": device.type, "compiled": compiled, "threads": torch.get_num_threads(), **settings}
 
 
-def restore(settings: Settings, run_dir: Path) -> Settings:
-    """Returns the settings to go on with: what `auto` chose when the run began; its number of threads is set at once.
+def restore_settings(settings: Settings, run_dir: Path) -> Settings:
+    """Returns the settings to resume with: what `auto` chose when the run began. Also sets its number of threads.
 
     Raises:
         CheckpointError: the run's checkpoint is missing or damaged.
     """
     folder = run_dir / "checkpoint"
-    made: Any = train.read_info(folder).get("run")
-    wrong = files.difference(made, MADE)
-    if not wrong and made["device"] not in ("cpu", "cuda"):
-        wrong = f"at 'device' it has {files.shown(made['device'])}"
-    if not wrong and not 1 <= made["threads"] <= MOST_THREADS:
-        wrong = f"at 'threads' it has {made['threads']}"
+    run: Any = train.read_info(folder).get("run")
+    wrong = files.difference(run, ENVIRONMENT)
+    if not wrong and run["device"] not in ("cpu", "cuda"):
+        wrong = f"at 'device' it has {files.shown(run['device'])}"
+    if not wrong and not 1 <= run["threads"] <= MOST_THREADS:
+        wrong = f"at 'threads' it has {run['threads']}"
     if wrong:
         raise train.CheckpointError(f"{folder}: is not a recipe's; it does not say how it was computed ({wrong})")
-    torch.set_num_threads(made["threads"])
-    chosen = {"device": made["device"], "compile": "on" if made["compiled"] else "off"}
+    torch.set_num_threads(run["threads"])
+    chosen = {"device": run["device"], "compile": "on" if run["compiled"] else "off"}
     return dataclasses.replace(settings, **{name: value for name, value in chosen.items() if hasattr(settings, name)})
 
 

@@ -1,4 +1,4 @@
-"""What the recipes of classification report beside the accuracy."""
+"""Scores of classifiers by class: precision, recall, F1 and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import pictures
 from .lesson import Lesson
 
 
-def show_classes(
+def add_class_scores(
     lesson: Lesson,
     report: train.Report,
     predicted: Int[Tensor, " n"],
@@ -21,7 +21,7 @@ def show_classes(
     names: Sequence[str],
     title: str,
 ) -> None:
-    """Adds what always guessing the most frequent class would reach, and each class's precision, recall and F1.
+    """Adds the accuracy of the most frequent class, and the precision, recall and F1 of each class, to the lesson.
 
     The report gets the picture "confusion".
     """

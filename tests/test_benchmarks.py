@@ -5,8 +5,7 @@ import torch
 
 from funcdl import data, interop, random, testing, train
 from recipes import registry
-from recipes.sequence import classifier
-from recipes.vision import comparison
+from recipes.sequence import _classifier
 from tests.benchmarks import plain_digits, plain_sequences
 
 SHARP = {"rtol": 1e-10, "atol": 1e-10}
@@ -14,15 +13,14 @@ DIGITS = [(name, network) for name, job in plain_digits.JOBS.items() for network
 SAMPLES = {"names": data.synthetic_names, "sentiment": data.synthetic_phrases}
 
 
-def digits_recipe(name, monkeypatch):
-    """The networks that a recipe of digits trains, by their names in the plain script, and its settings."""
+def digits_recipe(name):
+    """The tasks of a recipe of digits on MNIST, by their names in the plain script, and its settings."""
     module = registry.find(name).load()
-    settings = module.Settings()
-    if hasattr(module, "network"):
-        (only,) = plain_digits.JOBS[name].networks
-        return {only: module.network(settings)}, settings
-    monkeypatch.setattr(comparison, "run", lambda settings, report, networks, *rest: networks)
-    return module.run(settings, train.Report()), settings
+    settings = module.Settings(dataset="mnist")
+    if hasattr(module, "tasks"):
+        return module.tasks(settings), settings
+    (only,) = plain_digits.JOBS[name].networks
+    return {only: module.task(settings)}, settings
 
 
 def assert_same_network(layer, make, inputs):
@@ -43,38 +41,38 @@ def assert_same_network(layer, make, inputs):
 
 
 @pytest.mark.parametrize(("name", "network"), DIGITS, ids=[" ".join(pair) for pair in DIGITS])
-def test_plain_network_of_digits(name, network, monkeypatch):
-    networks, _ = digits_recipe(name, monkeypatch)
+def test_plain_network_of_digits(name, network):
+    tasks, _ = digits_recipe(name)
     images = random.normal(random.key(0), (3, 1, 28, 28))
-    assert_same_network(networks[network].model, plain_digits.JOBS[name].networks[network], images)
+    assert_same_network(tasks[network].model, plain_digits.JOBS[name].networks[network], images)
 
 
 @pytest.mark.parametrize("name", plain_digits.JOBS)
-def test_plain_training_of_digits(name, monkeypatch):
-    networks, settings = digits_recipe(name, monkeypatch)
+def test_plain_training_of_digits(name):
+    tasks, settings = digits_recipe(name)
     job = plain_digits.JOBS[name]
-    assert list(networks) == list(job.networks)
+    assert list(tasks) == list(job.networks)
     assert settings.batch_size == job.batch_size
-    assert hasattr(settings, job.flag.removeprefix("--")) == (len(networks) > 1)
+    assert hasattr(settings, job.flag.removeprefix("--")) == (len(tasks) > 1)
     pixels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
-    mean, deviation = job.normalise
+    mean, deviation = job.normalize
     outputs, labels = torch.tensor([[0.25, 2.0], [1.0, -3.0]]), torch.tensor([1, 1])
-    for network in networks.values():
-        assert network.epochs["mnist"] == job.epochs
-        torch.testing.assert_close(network.normalise(pixels), (pixels / 255 - mean) / deviation)
-        torch.testing.assert_close(network.loss(outputs, labels), job.loss(outputs, labels))
-        testing.assert_matches_optimizer(network.optimizer, job.optimizer, {"w": torch.ones(3, dtype=torch.float64)})
+    for task in tasks.values():
+        assert task.epochs == job.epochs
+        torch.testing.assert_close(task.prepare(pixels), (pixels / 255 - mean) / deviation)
+        torch.testing.assert_close(task.loss(outputs, labels), job.loss(outputs, labels))
+        testing.assert_matches_optimizer(task.optimizer, job.optimizer, {"w": torch.ones(3, dtype=torch.float64)})
 
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_plain_network_data_and_settings_of_sequences(name, monkeypatch):
     begun = []
 
-    def fit(*arguments):
+    def fit(*arguments, **options):
         begun.extend(arguments)
         raise StopIteration
 
-    monkeypatch.setattr(classifier, "fit", fit)
+    monkeypatch.setattr(_classifier, "fit", fit)
     module = registry.find(name).load()
     with pytest.raises(StopIteration):
         module.run(module.Settings(), train.Report())

@@ -2,17 +2,19 @@
 
 from funcdl.train.checkpoint import load, read_info, save
 from funcdl.train.files import CheckpointError, WriteError
-from funcdl.train.loop import Interrupted, NonFiniteLossError, fit
+from funcdl.train.loop import Batches, Interrupted, NonFiniteLossError, Record, fit
 from funcdl.train.minimization import minimize
 from funcdl.train.report import Report
 from funcdl.train.state import TrainState, make_state
 from funcdl.train.step import Precision, make_evaluate, make_step
 
 __all__ = [
+    "Batches",
     "CheckpointError",
     "Interrupted",
     "NonFiniteLossError",
     "Precision",
+    "Record",
     "Report",
     "TrainState",
     "WriteError",

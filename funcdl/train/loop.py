@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,20 +20,18 @@ from torch import Tensor
 from funcdl import random, tree
 from funcdl.data import epoch_indices, length, steps_per_epoch, take
 from funcdl.train import files
+from funcdl.train.best import Direction, make_criterion
 from funcdl.train.files import CheckpointError
-from funcdl.train.report import Report, Row
+from funcdl.train.progress import Progress
+from funcdl.train.report import Report
 from funcdl.train.state import TrainState
-from funcdl.train.step import Step
+from funcdl.train.step import Evaluate, Step
+from funcdl.transforms import jit
 from funcdl.tree import Tree
 
 SAVE_SECONDS = 60.0  # between checkpoints inside an epoch
 BEST = "best"  # the folder beside the checkpoint
 LOOK_STEPS = 50  # between looks at the loss, each of which waits for the device
-
-Direction = Literal["min", "max"]
-LOWER = ("loss", "mae", "mse", "rmse", "mean_absolute_error", "mean_squared_error", "perplexity")
-HIGHER = ("accuracy", "score", "top_k", "r2", "f1", "precision", "recall")
-KNOWN: dict[str, Direction] = {**dict.fromkeys(LOWER, "min"), **dict.fromkeys(HIGHER, "max")}
 
 
 class Interrupted(KeyboardInterrupt):
@@ -45,50 +42,80 @@ class NonFiniteLossError(ArithmeticError):
     """The loss, or a parameter, is not finite any more; the last checkpoint holds a state that is."""
 
 
-def fit(
-    state: TrainState,
-    step: Step,
-    data: tuple[Tree, Tree],
-    *,
-    key: Tensor,
-    epochs: int,
-    batch_size: int,
-    drop_last: bool = True,
-    every: int = 1,
-    order: Callable[[Tensor], Sequence[Tensor]] | None = None,
-    evaluate: Callable[[Tree, Tree], dict[str, Tensor]] | None = None,
-    best: str | tuple[str, Direction] | None = None,
-    report: Report | None = None,
-    resume: bool = False,
-    info: Mapping[str, Any] | None = None,
-) -> TrainState:
-    """Trains for a number of epochs and returns the last state, or the best.
+@dataclass(frozen=True)
+class Batches:
+    """How rows become batches.
 
-    The order of the rows in epoch e follows from `fold_in(key, e)` and nothing else is random outside the steps, so a
-    run that was stopped anywhere and resumed ends with the same bits as one that never was.
-
-    Args:
-        state: the state to begin with. If `step` donates it, it is gone after the call.
-        step: from `make_step`, compiled or not.
-        data: `(inputs, targets)` with a row per sample, on the device of the state.
-        key: what the order of the rows is drawn from.
-        epochs: how many times to go through the data, 1 or more.
+    Attributes:
+        key: the order of the rows in epoch e is drawn from `fold_in(key, e)`.
         batch_size: rows per step.
         drop_last: whether to leave out a last batch that is short; keeping it costs a compiled step a second graph.
-        every: epochs from one row to the next, for those that take a moment; the last epoch always has a row, and a row
-            is about its own epoch only.
         order: `(key) -> row numbers of each batch` for one epoch, as many batches as without it: shuffled by default,
             or for instance `data.bucketed_epoch_indices`.
-        evaluate: `(params, buffers) -> measured`, called for each row.
-        best: a name in the rows and "max" or "min", such as `("val_cost", "min")`; the name alone where it ends in a
-            metric whose better direction is known, such as "val_loss", "val_mae" or "val_accuracy". Then the state of
-            the row with the highest or lowest such value, the first if several, is saved beside the checkpoint, under
-            "best", and returned instead of the last one. NaN is never the best.
+        collate: what to do to a batch before the step, outside of its graph, such as cutting padding.
+    """
+
+    key: Tensor
+    batch_size: int
+    drop_last: bool = True
+    order: Callable[[Tensor], Sequence[Tensor]] | None = None
+    collate: Callable[[Tree], Tree] | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run records, and whether it goes on from what an earlier one has recorded.
+
+    Attributes:
         report: where rows, progress and checkpoints go. A checkpoint is saved at the start, after each row, every
             minute, and when Ctrl-C is pressed.
         resume: whether to go on from the report's checkpoint.
         info: what else decides the bits of the run (precision, threads, ...), in JSON's terms: it is saved in the
-            checkpoints, and a run can be resumed only where it is the same, with the same `key`, `batch_size` and data.
+            checkpoints, and a run can be resumed only where it is the same, with the same batches and data.
+        best: a name in the rows and "max" or "min", such as `("val_cost", "min")`; the name alone where it ends in a
+            metric whose better direction is known, such as "val_loss", "val_mae" or "val_accuracy". Then the state of
+            the row with the highest or lowest such value, the first if several, is saved beside the checkpoint, under
+            "best", and returned instead of the last one. NaN is never the best.
+        every: epochs from one row to the next, for those that take a moment; the last epoch always has a row, and a row
+            is about its own epoch only.
+    """
+
+    report: Report | None = None
+    resume: bool = False
+    info: Mapping[str, Any] | None = None
+    best: str | tuple[str, Direction] | None = None
+    every: int = 1
+
+
+def fit(
+    state: TrainState,
+    step: Step,
+    data: tuple[Tree, Tree],
+    batches: Batches,
+    *,
+    epochs: int,
+    evaluate: Evaluate | None = None,
+    evaluation_data: Tree = (),
+    on_step: Callable[[TrainState, dict[str, Tensor]], None] | None = None,
+    compile: bool = False,
+    record: Record | None = None,
+) -> TrainState:
+    """Trains for a number of epochs and returns the last state, or the best.
+
+    Nothing is random outside the steps but the order of the rows, which follows from the key of the batches, so a
+    run that was stopped anywhere and resumed ends with the same bits as one that never was.
+
+    Args:
+        state: the state to begin with. If `step` donates it, as it does with `compile`, it is gone after the call.
+        step: from `make_step`.
+        data: `(inputs, targets)` with a row per sample, on the device of the state.
+        batches: how the rows are ordered and batched.
+        epochs: how many times to go through the data, 1 or more.
+        evaluate: from `make_evaluate`: `(params, buffers, evaluation_data) -> measured`, called for each row.
+        evaluation_data: the batches that `evaluate` is given.
+        on_step: called after each step with the state and what the step has measured.
+        compile: whether to compile the step, which then writes over the state that it is given.
+        record: what is recorded; by default nothing.
 
     Raises:
         Interrupted: Ctrl-C was pressed; the state is saved. (A second Ctrl-C does not wait for the step to end.)
@@ -103,47 +130,43 @@ def fit(
     >>> model, optimizer = nn.linear(1), optim.sgd(lr=0.1)
     >>> state = train.make_state(model, optimizer, random.key(0), x)
     >>> step = train.make_step(model, losses.mse, optimizer)
-    >>> report = train.Report()
-    >>> state = fit(state, step, (x, 3 * x + 1), key=random.key(1), epochs=20, batch_size=8, report=report)
+    >>> batches, report = train.Batches(random.key(1), batch_size=8), train.Report()
+    >>> state = fit(state, step, (x, 3 * x + 1), batches, epochs=20, record=train.Record(report))
     >>> state.step, report.rows[-1]["loss"] < 1e-3
     (tensor(160), True)
     """
-    for name, number in (("epochs", epochs), ("every", every)):
+    record = record or Record()
+    for name, number in (("epochs", epochs), ("every", record.every)):
         if number < 1:
             raise ValueError(f"{name}={number}: must be 1 or more")
-    sought = _sought(best)
-    report = report or Report()
-    rows = length(data)
+    criterion = None if record.best is None else make_criterion(record.best)
+    report, every = record.report or Report(), record.every
+    rows, batch_size, drop_last = length(data), batches.batch_size, batches.drop_last
     steps = steps_per_epoch(rows, batch_size, drop_last=drop_last)
-    shuffle = order or partial(epoch_indices, n=rows, batch_size=batch_size, drop_last=drop_last)
-    drawn = {"rows": rows, "batch_size": batch_size, "drop_last": drop_last, "key": key.tolist()}
-    run = json.loads(json.dumps({**(info or {}), **drawn}))  # as it will be read back: JSON has no tuples
-    if resume:
-        state, saved = report.load(state)
-        _check_same(saved.get("run"), run)
-        progress = _Progress.at(state, steps, saved)
-        if int(state.step) > steps * epochs:
-            raise CheckpointError(
-                f"{_kept(report)}: holds step {int(state.step)}, and this run ends at step {steps * epochs}; "
-                "resume it as it was made, or start a new one"
-            )
-        _check_loaded(report, state)
-        report.log(f"resuming at step {int(state.step)} of {steps * epochs}")
-        report.restore_rows(progress.epoch - 1, saved["rows"], saved["names"])
-        kept = report.load(state, BEST)[0] if sought and any(_is_number(row, sought) for row in report.rows) else None
+    order = batches.order or partial(epoch_indices, n=rows, batch_size=batch_size, drop_last=drop_last)
+    collate = batches.collate or (lambda batch: batch)
+    step = jit(step, donate_argnums=0) if compile else step
+    drawn = {"rows": rows, "batch_size": batch_size, "drop_last": drop_last, "key": batches.key.tolist()}
+    run = json.loads(json.dumps({**(record.info or {}), **drawn}))  # as it will be read back: JSON has no tuples
+    best_state = None
+    if record.resume:
+        state, progress = _resume(report, state, steps, epochs, run)
+        if criterion and any(map(criterion.is_number, report.rows)):
+            best_state = report.load(state, BEST)[0]
     else:
-        progress = _Progress(epoch=1, step=0)
-        kept = None
+        progress = Progress(epoch=1, step=0)
         _save(report, state, progress, run)
         report.restore_rows(0)
 
     with _deferred_interrupt() as interrupt:
         while progress.epoch <= epochs:
-            batches = shuffle(random.fold_in(key, progress.epoch))
+            indices = order(random.fold_in(batches.key, progress.epoch))
             with report.bar(f"epoch {progress.epoch}/{epochs}", steps, progress.step) as bar:
-                for indices in batches[progress.step :]:
-                    state, measured = step(state, take(data, indices))
-                    progress.add(measured, len(indices))
+                for batch_rows in indices[progress.step :]:
+                    state, measured = step(state, collate(take(data, batch_rows)))
+                    progress.add(measured, len(batch_rows))
+                    if on_step:
+                        on_step(state, measured)
                     bar.update(1)
                     if progress.step % LOOK_STEPS == 0:
                         _check_finite(report, state, progress)
@@ -155,13 +178,15 @@ def fit(
                         raise Interrupted(_where(report, state))
             _check_finite(report, state, progress)
             done = progress
-            progress = _Progress(epoch=done.epoch + 1, step=0)
+            progress = Progress(epoch=done.epoch + 1, step=0)
             if done.epoch % every == 0 or done.epoch == epochs:
-                means = done.means() | (evaluate(state.params, state.buffers) if evaluate else {})
+                means = done.means()
+                if evaluate:
+                    means |= evaluate(state.params, state.buffers, evaluation_data)
                 values = {name: value.item() for name, value in means.items()}
-                if sought and _is_better(sought, values, report.rows):
-                    kept = tree.map(torch.clone, state)  # a step may be given the memory of the state
-                    report.save(kept, {"epoch": done.epoch}, BEST)
+                if criterion and criterion.improves(values, report.rows):
+                    best_state = tree.map(torch.clone, state)  # a step may be given the memory of the state
+                    report.save(best_state, {"epoch": done.epoch}, BEST)
                 report.row({"epoch": done.epoch, **values, "seconds": time.monotonic() - done.started})
                 _save(report, state, progress, run)
                 progress.started = time.monotonic()
@@ -169,89 +194,30 @@ def fit(
                     raise Interrupted(_where(report, state))
             else:
                 progress.started, progress.saved = done.started, done.saved
-    if sought and kept is None:
-        report.log(f"warning: '{sought[0]}' was never a number; the last state is returned, not the best")
-    return state if kept is None else kept
+    if criterion and best_state is None:
+        report.log(f"warning: '{criterion.name}' was never a number; the last state is returned, not the best")
+    return state if best_state is None else best_state
 
 
-def _sought(best: str | tuple[str, Direction] | None) -> tuple[str, Direction] | None:
-    """The name of what decides, and which way."""
-    if best is None:
-        return None
-    if isinstance(best, str):
-        found = re.search(rf"(?:loss|accuracy|(?<![a-z0-9])(?:{'|'.join(KNOWN)}))$", best.lower())
-        if found is None:
-            raise ValueError(f"fit(best={best!r}): is more of it better? pass best=({best!r}, 'max') or 'min'")
-        return best, KNOWN[found[0]]
-    if not (isinstance(best, tuple) and len(best) == 2 and isinstance(best[0], str) and best[1] in ("min", "max")):
-        raise ValueError(f"fit(best={best!r}): must be a name in the rows and 'max' or 'min', as ('val_cost', 'min')")
-    return best
+def _resume(
+    report: Report, state: TrainState, steps: int, epochs: int, run: dict[str, Any]
+) -> tuple[TrainState, Progress]:
+    """The state and the progress of the report's checkpoint; its rows are read back."""
+    state, saved = report.load(state)
+    _check_same(saved.get("run"), run)
+    progress = Progress.at(state, steps, saved)
+    if int(state.step) > steps * epochs:
+        raise CheckpointError(
+            f"{_folder(report)}: holds step {int(state.step)}, and this run ends at step {steps * epochs}; "
+            "resume it as it was made, or start a new one"
+        )
+    _check_loaded(report, state)
+    report.log(f"resuming at step {int(state.step)} of {steps * epochs}")
+    report.restore_rows(progress.epoch - 1, saved["rows"], saved["names"])
+    return state, progress
 
 
-def _is_better(sought: tuple[str, Direction], values: Row, rows: Sequence[Row]) -> bool:
-    name, direction = sought
-    if name not in values:
-        raise ValueError(f"fit(best={name!r}): is not measured; the rows have {', '.join(values)}")
-    sign = -1 if direction == "min" else 1
-    return _is_number(values, sought) and all(
-        sign * values[name] > sign * row[name] for row in rows if _is_number(row, sought)
-    )
-
-
-def _is_number(row: Row, sought: tuple[str, Direction]) -> bool:
-    return not math.isnan(row[sought[0]])
-
-
-@dataclass
-class _Progress:
-    """Where in its epoch a run is, and the sums of what it has measured there."""
-
-    epoch: int
-    step: int
-    totals: dict[str, Tensor] = field(default_factory=dict)  # float64, weighted by rows; "rows" is their number
-    started: float = field(default_factory=time.monotonic)
-    saved: float = field(default_factory=time.monotonic)
-
-    @classmethod
-    def at(cls, state: TrainState, steps: int, saved: dict[str, Any]) -> _Progress:
-        wrong = files.difference(saved, {"totals": {str: float}, "order": [str], "rows": int, "names": [str]})
-        totals = {} if wrong else saved["totals"]
-        epoch, step = divmod(int(state.step), steps)
-        if totals and step == 0:  # all steps of the epoch are done, but not its evaluation
-            epoch, step = epoch - 1, steps
-        if not wrong and (epoch < 0 or bool(totals) != bool(step)):
-            wrong = f"step {int(state.step)} and its totals do not fit together"
-        if not wrong and sorted(saved["order"]) != sorted(totals):
-            wrong = "the names of its totals are not in order"
-        if not wrong and totals and not (totals.keys() >= {"loss", "rows"} and totals["rows"] > 0):
-            wrong = "its totals are not a training run's"
-        if wrong:
-            raise CheckpointError(f"the checkpoint is damaged: {wrong}; start again or use a copy")
-        sums = {
-            name: torch.tensor(totals[name], dtype=torch.float64, device=state.step.device)
-            for name in (saved["order"] if totals else ())
-        }
-        return cls(epoch + 1, step, sums)
-
-    def add(self, measured: dict[str, Tensor], rows: int) -> None:
-        self.step += 1
-        weighted = {
-            name: value.detach().double() * rows
-            for name, value in {**measured, "rows": torch.ones_like(measured["loss"])}.items()
-        }
-        if self.totals and self.totals.keys() != weighted.keys():
-            raise CheckpointError(
-                f"the checkpoint has sums of {', '.join(self.totals)}, and a step measures {', '.join(measured)}; "
-                "resume the run as it was made, or start a new one"
-            )
-        self.totals = {name: self.totals[name] + one if self.totals else one for name, one in weighted.items()}
-
-    def means(self) -> dict[str, Tensor]:
-        rows = self.totals["rows"]
-        return {name: total / rows for name, total in self.totals.items() if name != "rows"}
-
-
-def _save(report: Report, state: TrainState, progress: _Progress, run: Mapping[str, Any]) -> None:
+def _save(report: Report, state: TrainState, progress: Progress, run: Mapping[str, Any]) -> None:
     _check_finite(report, state, progress)
     totals = {name: total.item() for name, total in progress.totals.items()}
     rows = [row for row in report.rows if row["epoch"] < progress.epoch]
@@ -279,21 +245,21 @@ def _check_same(saved: Any, now: dict[str, Any]) -> None:
 def _check_loaded(report: Report, state: TrainState) -> None:
     bad = [p for p, leaf in tree.leaves_with_paths(state.params) if not torch.isfinite(leaf).all()]
     if bad:
-        raise CheckpointError(f"{_kept(report)}: its parameter '{bad[0]}' is not finite; start again or use a copy")
+        raise CheckpointError(f"{_folder(report)}: its parameter '{bad[0]}' is not finite; start again or use a copy")
 
 
-def _kept(report: Report) -> Path | None:
+def _folder(report: Report) -> Path | None:
     return report.directory and report.directory / "checkpoint"
 
 
-def _check_finite(report: Report, state: TrainState, progress: _Progress) -> None:
+def _check_finite(report: Report, state: TrainState, progress: Progress) -> None:
     loss = progress.totals["loss"].item() / progress.totals["rows"].item() if progress.totals else 0.0
     bad = [p for p, leaf in tree.leaves_with_paths(state.params) if not torch.isfinite(leaf).all()]
     if math.isfinite(loss) and not bad:
         return
     what = f"parameter '{bad[0]}' is" if math.isfinite(loss) else f"the mean loss of epoch {progress.epoch} is {loss},"
-    kept = f"; the last finite state is in {report.directory / 'checkpoint'}" if report.directory else ""
-    raise NonFiniteLossError(f"{what} not finite at step {int(state.step)}; try a lower learning rate{kept}")
+    saved = f"; the last finite state is in {report.directory / 'checkpoint'}" if report.directory else ""
+    raise NonFiniteLossError(f"{what} not finite at step {int(state.step)}; try a lower learning rate{saved}")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Small problems: descent on a loss as one scan, its whole history returned."""
+"""Minimization of a loss as one scan, for small problems: the whole history is returned."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def minimize(
     rows: bool = True,
     info: Mapping[str, Any] | None = None,
 ) -> tuple[Tree, dict[str, Tensor]]:
-    """Makes a number of steps and returns the last parameters, and what was measured before each step.
+    """Makes a number of optimizer steps; returns the last parameters and the measurements before each step.
 
     For problems that take seconds, such as a curve through a hundred points: nothing is saved on the way. `fit` is for
     data that does not fit into one step, and for runs that may be interrupted.
@@ -51,7 +51,7 @@ def minimize(
         may_diverge: whether to return a history with infinite and undefined losses instead of refusing it.
         report: receives the last parameters as its checkpoint, and a row for about ten of the epochs.
         rows: whether it receives the rows.
-        info: kept in the checkpoint as `run`.
+        info: saved in the checkpoint as `run`.
 
     Returns:
         The parameters after the last step and a dict of tensors whose first dimension is the steps: `loss` and what
@@ -91,8 +91,10 @@ def minimize(
         if rows:
             _report(report, history, bad[0] if bad else len(losses), steps_per_epoch)
     if bad and not may_diverge:
-        kept = f"; the last finite state is in {report.directory / 'checkpoint'}" if report and report.directory else ""
-        raise NonFiniteLossError(f"the loss is not finite after step {bad[0]}; try a lower learning rate{kept}")
+        saved = (
+            f"; the last finite state is in {report.directory / 'checkpoint'}" if report and report.directory else ""
+        )
+        raise NonFiniteLossError(f"the loss is not finite after step {bad[0]}; try a lower learning rate{saved}")
     return params, history
 
 

@@ -1,4 +1,4 @@
-"""What a run shows while it works and leaves behind: progress, a row per epoch, TensorBoard events, pictures.
+"""The report of a run: progress on the terminal, a row per epoch, TensorBoard events, pictures and checkpoints.
 
 A report without a directory writes nothing, one without progress says nothing: `Report()` is silent.
 """
@@ -51,7 +51,7 @@ class Report:
             files.make_folder(self.directory)
 
     def log(self, text: str) -> None:
-        """Tells the person who waits, on stderr."""
+        """Prints a line of progress on stderr."""
         if self._progress and sys.stderr is not None:
             with contextlib.suppress(OSError):  # the terminal may be gone, which is no reason to stop
                 print(text, file=sys.stderr, flush=True)
@@ -73,7 +73,7 @@ class Report:
         """
         self.rows.append(values)
         names = [name for name in values if name != "epoch"]
-        self.log(f"epoch {values['epoch']:g}  " + "  ".join(f"{name} {written(values[name])}" for name in names))
+        self.log(f"epoch {values['epoch']:g}  " + "  ".join(f"{name} {format_number(values[name])}" for name in names))
         if self.directory is None:
             return
         files.append(self.directory / METRICS, _line(values))
@@ -209,10 +209,10 @@ class Bar(Protocol):
         """Shows a text behind the bar."""
 
 
-def written(value: float) -> str:
-    """A measured number as a person reads it: with four decimals, or as a power of ten when it is huge.
+def format_number(value: float) -> str:
+    """Formats a measured number: with four decimals, or as a power of ten when it is huge.
 
-    >>> written(0.25), written(1.5e91)
+    >>> format_number(0.25), format_number(1.5e91)
     ('0.2500', '1.5000e+91')
     """
     return f"{value:.4f}" if abs(value) < 1e9 else f"{value:.4e}"

@@ -1,4 +1,4 @@
-"""All that a training run carries from step to step, as one tree of tensors."""
+"""The state of a training run, as one tree of tensors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make_state(model: Layer, optimizer: Transformation, key: Tensor, inputs: Tre
     Args:
         model: the layer to train.
         optimizer: its `init` makes the optimizer's state.
-        key: one half of it initialises the parameters, the other is what the steps draw from. Everything lies on the
+        key: one half of it initializes the parameters, the other is what the steps draw from. Everything lies on the
             key's device.
         inputs: an example of what the model is applied to; only shapes and dtypes are read, so it may be on `meta`.
 

@@ -38,7 +38,7 @@ def make_step(
         loss: `loss(outputs, targets)`, a 0-dim tensor.
         optimizer: receives the gradients, and the loss as `value`.
         metrics: more to measure on the batch, by name, from the outputs in training mode.
-        prepare: what to do to the inputs of a batch first, such as turning bytes to normalised floats.
+        prepare: what to do to the inputs of a batch first, such as turning bytes to normalized floats.
         precision: "bf16" computes the model's outputs and gradients in bfloat16, from parameters kept, and updated, in
             float32; the loss is computed in float32.
 

@@ -73,8 +73,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         lesson.show(f"{name}loss", f"{name}loss", losses.cross_entropy(model(params, x), y))
         tutorial = "0.99" if not name else ""
         lesson.show(f"{name}accuracy", f"{name}accuracy", metrics.accuracy(model(params, x), y), tutorial)
-    predicted = model(params, test[0]).argmax(1)
-    scores.show_classes(lesson, report, predicted, test[1], ["0 (upper right)", "1 (lower left)"], "200 fresh points")
+    predicted, names = model(params, test[0]).argmax(1), ["0 (upper right)", "1 (lower left)"]
+    scores.add_class_scores(lesson, report, predicted, test[1], names, "200 fresh points")
     report.picture("regions", picture(lambda x: model(params, x).softmax(-1)[:, 1], points, classes))
     return Outcome(lesson.metrics, settings.epochs, device.type, compiled, lesson)
 

@@ -9,12 +9,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-import funcdl as fd
-from funcdl import data, losses, metrics, models, nn, optim, random, train, tree
+from funcdl import data, losses, metrics, nn, optim, train, tree
 
-from .. import pictures, runtime, scores, settings
+from .. import scores, settings, training
 from ..lesson import Lesson
 from ..settings import Outcome
+from ..training import Task
 
 ACTIVATIONS = {
     "sigmoid": nn.sigmoid(),
@@ -56,40 +56,27 @@ class Settings(settings.BatchSettings):
 
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains on all of the data, as the lecture does, and compares with the prior."""
-    device = runtime.choose_device(settings.device)
     real = settings.dataset == "diabetes"
     table = data.diabetes(settings.data_dir) if real else data.benign_tumors()
-    inputs, labels = tree.map(lambda leaf: leaf.to(device), table)
-    batch_size = min(settings.batch_size, len(inputs))
-    steps = settings.epochs * data.steps_per_epoch(len(inputs), batch_size)
-    compiled = runtime.choose_compile(settings.compile, device, steps, report)
-
-    hidden = ACTIVATIONS[settings.activation]
-    model = nn.serial(models.mlp(6, 4, 1, activation=hidden), nn.sigmoid())
-    loss = partial(losses.binary_cross_entropy, reduction=settings.reduction)
+    a = ACTIVATIONS[settings.activation]
+    network = nn.serial(nn.flatten(), nn.linear(6), a, nn.linear(4), a, nn.linear(1))
     accuracy = metrics.binary_accuracy(threshold=0.5)
-    state_key, order_key = random.split(random.key(settings.seed, device=device)).unbind()
-    optimizer = optim.sgd(lr=settings.lr)
-    state = train.make_state(model, optimizer, state_key, inputs[:1])
-    step = train.make_step(model, loss, optimizer, metrics={"accuracy": accuracy})
-    if compiled:
-        step = fd.jit(step, donate_argnums=0)
-    state = train.fit(
-        state,
-        step,
-        (inputs, labels),
-        key=order_key,
-        epochs=settings.epochs,
-        batch_size=batch_size,
+    task = Task(
+        nn.serial(network, nn.sigmoid()),
+        optim.sgd(lr=settings.lr),
+        settings.epochs,
+        min(settings.batch_size, len(table[1])),
+        loss=partial(losses.binary_cross_entropy, reduction=settings.reduction),
+        metrics={"accuracy": accuracy},
         every=max(1, settings.epochs // ROWS),
-        report=report,
-        resume=settings.resume,
-        info=runtime.environment(device, compiled),
+        title=f"diabetes on {settings.dataset}, {settings.activation}",
     )
+    trained = training.fit(settings, report, task, table)
 
     lesson = Lesson()
-    probabilities = model(state.params, inputs)
-    lesson.show("parameters", "tree.size(params)", tree.size(state.params), "87")
+    inputs, labels = trained.data
+    probabilities = trained.predict(inputs)
+    lesson.show("parameters", "tree.size(params)", tree.size(trained.state.params), "87")
     lesson.show(
         "loss", "mean loss of the data", losses.binary_cross_entropy(probabilities, labels), published("loss", settings)
     )
@@ -98,12 +85,11 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson.show("range", "smallest and largest probability", torch.stack([probabilities.min(), probabilities.max()]))
     predicted, truth = (probabilities > 0.5).long().flatten(), labels.long().flatten()
     names = ["diabetes", "none"] if real else ["malignant", "benign"]
-    scores.show_classes(lesson, report, predicted, truth, names, f"diabetes on {settings.dataset}: training data")
+    scores.add_class_scores(lesson, report, predicted, truth, names, f"diabetes on {settings.dataset}: training data")
     if real:
         lesson.remark("The file's labels are inverted: 1 means no diabetes, in all 759 rows; the slides have it wrong.")
         lesson.remark("A 0 among the measurements may mean that it is missing: the file has 0 for every -1.")
-    report.picture("curves", pictures.curves(report.rows, f"diabetes on {settings.dataset}, {settings.activation}"))
-    return Outcome(lesson.metrics, settings.epochs, device.type, compiled, lesson)
+    return trained.outcome(lesson.metrics, lesson)
 
 
 def prior_loss(labels: Tensor) -> Tensor:

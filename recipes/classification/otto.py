@@ -8,16 +8,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-import funcdl as fd
-from funcdl import data, losses, metrics, models, optim, random, train, tree
+from funcdl import data, nn, optim, random, train, tree
 
-from .. import pictures, runtime, scores, settings
+from .. import scores, settings, training
 from ..lesson import Lesson
 from ..settings import Outcome
+from ..training import Task
 
 EPOCHS = {"sample": 12, "otto": 50}
 HIDDEN = {"wide": (256, 128, 64), "narrow": (64, 32, 16)}
-EVALUATION_BATCH = 1000
 # of a public run of the wide network
 PUBLISHED = {"best_epoch": "5", "val_loss": "0.5071", "val_accuracy": "0.8042 at best"}
 PUBLISHED |= {"last_accuracy": "0.9461", "last_val_accuracy": "0.7915", "parameters": "65,801"}
@@ -51,59 +50,44 @@ class Settings(settings.BatchSettings):
 
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains, keeps the parameters with the lowest validation loss, and scores them class by class."""
-    device = runtime.choose_device(settings.device)
-    rows, targets = data.otto(settings.data_dir) if settings.dataset == "otto" else sample()
-    names = [str(number) for number in range(1, 10)] if settings.dataset == "otto" else list("0123456789")
+    real = settings.dataset == "otto"
+    rows, targets = data.otto(settings.data_dir) if real else sample()
+    names = [str(number) for number in range(1, 10)] if real else list("0123456789")
     split_key, state_key, order_key = random.split(random.key(settings.seed), 3).unbind()
     known, unknown = data.hold_out(split_key, (rows, targets), share=0.2)
-    (inputs, targets), validation = tree.map(
-        lambda leaf: leaf.to(device), [(data.standardize(x, by=known[0]), y) for x, y in (known, unknown)]
-    )
-    epochs = settings.epochs or EPOCHS[settings.dataset]
-    steps = runtime.count_steps(settings.batch_size, epochs, len(inputs))
-    compiled = runtime.choose_compile(settings.compile, device, steps, report)
-
-    model = models.mlp(*HIDDEN[settings.network], len(names))
+    split = [(data.standardize(x, by=known[0]), y) for x, y in (known, unknown)]
     adam = settings.optimizer == "adam"
-    optimizer = optim.adam(lr=settings.lr) if adam else optim.sgd(lr=settings.lr, momentum=0.5)
-    state = train.make_state(model, optimizer, state_key.to(device), inputs[:1])
-    step = train.make_step(model, losses.cross_entropy, optimizer, metrics={"accuracy": metrics.accuracy})
-    if compiled:
-        step = fd.jit(step, donate_argnums=0)
-    evaluate = train.make_evaluate(
-        model, {"val_loss": metrics.mean_loss(losses.cross_entropy), "val_accuracy": metrics.accuracy}
-    )
-    batches = data.stacked_batches(validation, min(EVALUATION_BATCH, len(validation[0])))
-    state = train.fit(
-        state,
-        step,
-        (inputs, targets),
-        key=order_key,
-        epochs=epochs,
-        batch_size=settings.batch_size,
-        evaluate=lambda params, buffers: evaluate(params, buffers, batches),
+    task = Task(
+        network(*HIDDEN[settings.network], len(names)),
+        optim.adam(lr=settings.lr) if adam else optim.sgd(lr=settings.lr, momentum=0.5),
+        settings.epochs or EPOCHS[settings.dataset],
+        settings.batch_size,
+        prefix="val",
         best="val_loss",
-        report=report,
-        resume=settings.resume,
-        info=runtime.environment(device, compiled),
+        title=f"otto on {settings.dataset}",
     )
+    trained = training.fit(settings, report, task, *split, keys=(state_key, order_key))
 
     lesson = Lesson()
-    published = PUBLISHED if settings.dataset == "otto" and settings.network == "wide" else {}
-    best = min(report.rows, key=lambda row: row["val_loss"])
-    last = report.rows[-1]
-    lesson.show("parameters", "tree.size(params)", tree.size(state.params), published.get("parameters", ""))
+    published = PUBLISHED if real and settings.network == "wide" else {}
+    best, last = trained.row, report.rows[-1]
+    lesson.show("parameters", "tree.size(params)", tree.size(trained.state.params), published.get("parameters", ""))
     lesson.show(
         "best_epoch", "epoch with the lowest validation loss", int(best["epoch"]), published.get("best_epoch", "")
     )
     for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
         lesson.show(name, f"{name} of that epoch", best[name], published.get(name, ""))
         lesson.show(f"last_{name}", f"{name} of the last epoch", last[name], published.get(f"last_{name}", ""))
-    predicted = model(state.params, validation[0]).argmax(1)
+    predicted = trained.predict(trained.held_out[0]).argmax(1)
     title = f"otto on {settings.dataset}: {len(predicted)} held out"
-    scores.show_classes(lesson, report, predicted, validation[1], names, title)
-    report.picture("curves", pictures.curves(report.rows, f"otto on {settings.dataset}", "val", best=best["epoch"]))
-    return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)
+    scores.add_class_scores(lesson, report, predicted, trained.held_out[1], names, title)
+    return trained.outcome(lesson.metrics, lesson)
+
+
+def network(*widths: int) -> nn.Layer:
+    """Linear layers with ReLU between them: counts in, logits out."""
+    hidden = [layer for width in widths[:-1] for layer in (nn.linear(width), nn.relu())]
+    return nn.serial(nn.flatten(), *hidden, nn.linear(widths[-1]))
 
 
 def sample() -> tuple[Tensor, Tensor]:

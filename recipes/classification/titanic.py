@@ -8,13 +8,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-import funcdl as fd
-from funcdl import data, losses, metrics, models, optim, random, train, tree
+from funcdl import data, losses, metrics, models, nn, optim, random, train, tree
 from funcdl.data.titanic import COLUMNS
 
-from .. import pictures, runtime, scores, settings
+from .. import scores, settings, training
 from ..lesson import Lesson
 from ..settings import Outcome, at_least
+from ..training import Task
 
 EPOCHS = {"sample": 40, "titanic": 500}
 ROWS = 10
@@ -70,55 +70,41 @@ def split(key: Tensor, passengers: data.Passengers) -> tuple[tuple[Tensor, Tenso
 
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains all members at once and scores them on what each of them has not seen."""
-    device = runtime.choose_device(settings.device)
     split_key, state_key, order_key, data_key = random.split(random.key(settings.seed), 4).unbind()
     real = settings.dataset == "titanic"
     passengers = data.titanic(settings.data_dir) if real else data.synthetic_passengers(data_key)
     parts = [split(key, passengers) for key in random.split(split_key, settings.seeds).unbind()]
     # a row of the training data has one passenger for each member: (rows, members, 7)
-    (inputs, survived), validation, sexes = tree.map(
-        lambda leaf: leaf.transpose(0, 1).contiguous().to(device), tree.stack(parts)
-    )
+    known, unknown, sexes = tree.map(lambda leaf: leaf.transpose(0, 1).contiguous(), tree.stack(parts))
+    member = nn.serial(nn.flatten(), nn.linear(16), nn.relu(), nn.linear(8), nn.relu(), nn.linear(1))
     epochs = settings.epochs or EPOCHS[settings.dataset]
-    steps = runtime.count_steps(settings.batch_size, epochs, len(inputs))
-    compiled = runtime.choose_compile(settings.compile, device, steps, report)
-
-    model = models.ensemble(models.mlp(16, 8, 1), settings.seeds)
-    # The mean over the members divides every gradient by their number, which Adam does not feel.
-    loss, accuracy = losses.binary_cross_entropy_with_logits, metrics.binary_accuracy()
-    optimizer = optim.adam(lr=settings.lr)
-    state = train.make_state(model, optimizer, state_key.to(device), inputs[:1])
-    step = train.make_step(model, loss, optimizer, metrics={"accuracy": accuracy})
-    if compiled:
-        step = fd.jit(step, donate_argnums=0)
-    evaluate = train.make_evaluate(model, {"val_loss": metrics.mean_loss(loss), "val_accuracy": accuracy})
-    batches = data.stacked_batches(validation, len(validation[0]))
-    state = train.fit(
-        state,
-        step,
-        (inputs, survived),
-        key=order_key,
-        epochs=epochs,
-        batch_size=settings.batch_size,
+    task = Task(
+        models.ensemble(member, settings.seeds),
+        optim.adam(lr=settings.lr),
+        epochs,
+        settings.batch_size,
+        # The mean over the members divides every gradient by their number, which Adam does not feel.
+        loss=losses.binary_cross_entropy_with_logits,
+        metrics={"accuracy": metrics.binary_accuracy()},
+        prefix="val",
         every=max(1, epochs // ROWS),
-        evaluate=lambda params, buffers: evaluate(params, buffers, batches),
-        report=report,
-        resume=settings.resume,
-        info=runtime.environment(device, compiled, seeds=settings.seeds),
+        title=f"titanic, mean of {settings.seeds} splits",
+        info={"seeds": settings.seeds},
     )
+    trained = training.fit(settings, report, task, known, unknown, keys=(state_key, order_key))
 
     lesson = Lesson()
-    x, truth = validation
-    right = (model(state.params, x) > 0) == (truth > 0.5)
-    lesson.show("parameters", "tree.size(params) of one member", tree.size(state.params) // settings.seeds)
+    x, truth = trained.held_out
+    survives = trained.predict(x) > 0
+    right = survives == (truth > 0.5)
+    lesson.show("parameters", "tree.size(params) of one member", tree.size(trained.state.params) // settings.seeds)
     for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
-        lesson.show(name, f"{name}, mean over the members", report.rows[-1][name])
+        lesson.show(name, f"{name}, mean over the members", trained.row[name])
     of_each, best_of_one = right.float().mean((0, 2)), "0.8547 at best, of one run" if real else ""
     lesson.show("members", "val_accuracy of each member", of_each, best_of_one)
-    by_sex = (sexes.unsqueeze(-1) == truth).float().mean()
+    by_sex = (sexes.unsqueeze(-1).to(truth.device) == truth).float().mean()
     lesson.show("by_sex", "accuracy of saying that the women survived", by_sex, "0.787 of all" if real else "")
-    predicted, survivors = (model(state.params, x) > 0).long().flatten(), truth.long().flatten()
+    predicted, survivors = survives.long().flatten(), truth.long().flatten()
     names, title = ["lost", "survived"], f"titanic on {settings.dataset}: held out, of {settings.seeds} splits"
-    scores.show_classes(lesson, report, predicted, survivors, names, title)
-    report.picture("curves", pictures.curves(report.rows, f"titanic, mean of {settings.seeds} splits", "val"))
-    return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)
+    scores.add_class_scores(lesson, report, predicted, survivors, names, title)
+    return trained.outcome(lesson.metrics, lesson)

@@ -84,7 +84,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson.remark("The lecture's figures in the rows of the random start are from one of its own random starts.")
 
     report.picture("fit", pictures.fitted({"points": (x, y)}, lines, f"linear regression on {settings.dataset}"))
-    report.picture("losses", pictures.descents(histories, f"linear regression, rate {settings.lr:g}"))
+    report.picture("losses", pictures.loss_curves(histories, f"linear regression, rate {settings.lr:g}"))
     return minimize.outcome(lesson, epochs)
 
 

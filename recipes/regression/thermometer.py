@@ -70,7 +70,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     report.picture(
         "fit", pictures.fitted({"measured": (readings, celsius)}, lines, "thermometer", "reading", "temperature (°C)")
     )
-    report.picture("losses", pictures.descents(curves, f"thermometer by {settings.method}, rate {settings.lr:g}"))
+    report.picture("losses", pictures.loss_curves(curves, f"thermometer by {settings.method}, rate {settings.lr:g}"))
     return minimize.outcome(lesson, epochs)
 
 

@@ -92,5 +92,5 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     title = f"thermometer by a {settings.model}"
     report.picture("fit", pictures.fitted(points, lines, title, "reading", "temperature (°C)"))
     curves = {"training": history["loss"].tolist(), "validation": history["val_loss"].tolist()}
-    report.picture("losses", pictures.descents(curves, title))
+    report.picture("losses", pictures.loss_curves(curves, title))
     return minimize.outcome(lesson, epochs)

@@ -7,11 +7,11 @@ from typing import Literal
 
 from torch import Tensor
 
-import funcdl as fd
-from funcdl import data, losses, metrics, models, optim, random, train, tree
+from funcdl import data, nn, optim, train
 
-from .. import pictures, runtime, settings
+from .. import pictures, settings, training
 from ..settings import Outcome
+from ..training import Task
 
 EPOCHS = {"sample": 6, "mnist": 1}
 EVALUATION_BATCH = 500
@@ -40,46 +40,24 @@ def rows_of(images: Tensor) -> Tensor:
     return images.squeeze(1).float() / 255
 
 
+def network() -> nn.Layer:
+    """Steps in, logits out: an LSTM, and a linear layer of its last output."""
+    return nn.serial(rnn=nn.lstm(64, batch_first=True), last=lambda results: results[0][:, -1], out=nn.linear(10))
+
+
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains, evaluates after each epoch, and draws the curves and a sheet of predictions."""
-    device = runtime.choose_device(settings.device)
     split = data.digits() if settings.dataset == "sample" else data.mnist(settings.data_dir)
-    (images, labels), test = tree.map(lambda leaf: leaf.to(device), split)
-    epochs = settings.epochs or EPOCHS[settings.dataset]
-    steps = runtime.count_steps(settings.batch_size, epochs, len(images))
-    compiled = runtime.choose_compile(settings.compile, device, steps, report)
-
-    model, optimizer = models.row_classifier(), optim.adam(lr=settings.lr)
-    state_key, order_key = random.split(random.key(settings.seed, device=device)).unbind()
-    state = train.make_state(model, optimizer, state_key, rows_of(images[:1]))
-    step = train.make_step(
-        model, losses.cross_entropy, optimizer, metrics={"accuracy": metrics.accuracy}, prepare=rows_of
-    )
-    evaluate = train.make_evaluate(
-        model,
-        {"test_loss": metrics.mean_loss(losses.cross_entropy), "test_accuracy": metrics.accuracy},
+    task = Task(
+        network(),
+        optim.adam(lr=settings.lr),
+        settings.epochs or EPOCHS[settings.dataset],
+        settings.batch_size,
         prepare=rows_of,
+        evaluation_batch=EVALUATION_BATCH,
+        title=f"digits-rows on {settings.dataset}",
     )
-    if compiled:
-        step = fd.jit(step, donate_argnums=0)
-
-    test_batches = data.stacked_batches(test, min(EVALUATION_BATCH, len(test[0])))
-    state = train.fit(
-        state,
-        step,
-        (images, labels),
-        key=order_key,
-        epochs=epochs,
-        batch_size=settings.batch_size,
-        evaluate=lambda params, buffers: evaluate(params, buffers, test_batches),
-        report=report,
-        resume=settings.resume,
-        info=runtime.environment(device, compiled),
-    )
-
-    shown, truth = test[0][:12], test[1][:12]
-    probabilities = model(state.params, rows_of(shown)).softmax(1)
-    report.picture("curves", pictures.curves(report.rows, f"digits-rows on {settings.dataset}"))
-    report.picture("predictions", pictures.digit_sheet(shown, truth, probabilities))
-    measured = {name: value for name, value in report.rows[-1].items() if name not in ("epoch", "seconds")}
-    return Outcome(measured, epochs, device.type, compiled)
+    trained = training.fit(settings, report, task, *split)
+    images, labels = (part[:12] for part in trained.held_out)
+    report.picture("predictions", pictures.digit_sheet(images, labels, trained.predict(images).softmax(1)))
+    return trained.outcome(trained.measurements)

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import funcdl as fd
-from funcdl import losses, models, nn, optim, random, train, tree
+from funcdl import losses, models, nn, optim, train, tree
 
-from .. import pictures, runtime, settings
+from .. import pictures, runtime, settings, training
 from ..settings import Outcome
+from ..training import Task
 
 Variant = Literal["rnn-cell", "rnn", "embedding", "lstm", "gru", "hihell"]
 RATES = {"rnn": 0.05, "embedding": 0.05}  # the others 0.1
@@ -61,46 +61,34 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     inputs, targets = (
         torch.tensor([[letters.index(letter) for letter in text]], device=device) for text in (word, target)
     )
-    epochs = settings.epochs or EPOCHS.get(settings.model, 100)
-    compiled = runtime.choose_compile(settings.compile, device, epochs, report)
-
-    model, optimizer = make_model(settings.model), optim.adam(lr=settings.lr or RATES.get(settings.model, 0.1))
-    state_key, order_key = random.split(random.key(settings.seed, device=device)).unbind()
-    state = train.make_state(model, optimizer, state_key, inputs)
+    model = make_model(settings.model)
     reduction: Literal["sum", "mean"] = "sum" if settings.model == "rnn-cell" else "mean"  # as in the lecture
-    step = train.make_step(
-        model, lambda logits, word: losses.cross_entropy(logits[0], word[0], reduction=reduction), optimizer
-    )
-    if compiled:
-        step = fd.jit(step, donate_argnums=0)
 
     def decode(params: tree.Tree) -> Tensor:
         return model(params, inputs).argmax(-1)
 
-    def evaluate(params: tree.Tree, buffers: tree.Tree) -> dict[str, Tensor]:
+    def evaluate(params: tree.Tree, buffers: tree.Tree, batches: tree.Tree) -> dict[str, Tensor]:
         decoded = decode(params)
         report.log(f"{word} -> {spell(decoded, letters)}")
         return {"accuracy": (decoded == targets).float().mean()}
 
-    state = train.fit(
-        state,
-        step,
-        (inputs, targets),
-        key=order_key,
-        epochs=epochs,
+    task = Task(
+        model,
+        optim.adam(lr=settings.lr or RATES.get(settings.model, 0.1)),
+        settings.epochs or EPOCHS.get(settings.model, 100),
         batch_size=1,
+        loss=lambda logits, word: losses.cross_entropy(logits[0], word[0], reduction=reduction),
+        metrics={},
         evaluate=evaluate,
-        report=report,
-        resume=settings.resume,
-        info=runtime.environment(device, compiled),
     )
+    trained = training.fit(settings, report, task, (inputs, targets))
     history: dict[str, list[float]] = {settings.model: [row["loss"] for row in report.rows]}
-    report.picture("loss", pictures.descents(history, f"{word} to {target}"))
+    report.picture("loss", pictures.loss_curves(history, f"{word} to {target}"))
     solved = [int(row["epoch"]) for row in report.rows if row["accuracy"] == 1]
-    measured = {name: report.rows[-1][name] for name in ("loss", "accuracy")}
-    prediction = spell(decode(state.params), letters)
+    measured = {name: trained.row[name] for name in ("loss", "accuracy")}
+    prediction = spell(decode(trained.state.params), letters)
     found = {"prediction": prediction, "target": target, "first_right_epoch": solved[0] if solved else None}
-    return Outcome(measured | found, epochs, device.type, compiled)
+    return trained.outcome(measured | found)
 
 
 def spell(numbers: Tensor, letters: str) -> str:

@@ -9,20 +9,20 @@ from typing import Any, Literal
 
 import torch
 
-from funcdl import data, metrics, models, random, train, tree
+from funcdl import data, metrics, models, nn, random, train, tree
 from funcdl.data.errors import excerpt
 from funcdl.data.names import MAX_LETTERS
 
-from .. import pictures, runtime
+from .. import pictures
 from ..settings import Outcome, SettingsError
-from . import classifier
+from . import _classifier
 
 EPOCHS = {"sample": 8, "names": 100}
 SHOWN = 5  # likeliest classes in a prediction
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(classifier.Settings):
+class Settings(_classifier.Settings):
     """Tell the country of a surname: letters are embedded, two layers of a GRU read them from both ends, 18 classes.
 
     What the linear layer sees are the last states of the second layer: the backward one at the first letter, the
@@ -55,15 +55,11 @@ class Settings(classifier.Settings):
 
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains, measures each epoch, and looks at the test with and without the names that training has seen."""
-    device = runtime.choose_device(settings.device)
     split = data.synthetic_names() if settings.dataset == "sample" else data.names(settings.data_dir)
     pairs = set(zip(split.train.texts, split.train.labels.tolist(), strict=True))
     new = torch.tensor([pair not in pairs for pair in zip(split.test.texts, split.test.labels.tolist(), strict=True)])
     report.log(f"{1 - new.float().mean():.1%} of the test pairs are in the training data")
-    known, test = tree.map(
-        lambda leaf: leaf.to(device),
-        [(data.encode_letters(part.texts), part.labels) for part in (split.train, split.test)],
-    )
+    known, test = ((data.encode_letters(part.texts), part.labels) for part in (split.train, split.test))
     held_out, prefix = test, "test"
     if settings.validation:
         order = random.permutation(random.fold_in(random.key(settings.seed), 2), len(known[1]))
@@ -73,32 +69,46 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         held_out, known = data.take(known, order[:count]), data.take(known, order[count:])
         prefix = "val"
 
-    epochs = settings.epochs or EPOCHS[settings.dataset]
-    model = models.name_classifier(len(split.classes))
     letters = "".join(sorted(set("".join(split.train.texts))))
-    vocabulary = {"classes": split.classes, "letters": letters}
-    state, compiled = classifier.fit(
-        settings, report, model, known, held_out, prefix, epochs, settings.validation > 0, vocabulary
+    title = f"names on {settings.dataset}"
+    trained = _classifier.fit(
+        settings,
+        report,
+        network(len(split.classes)),
+        known,
+        held_out,
+        {"classes": split.classes, "letters": letters},
+        settings.epochs or EPOCHS[settings.dataset],
+        prefix=prefix,
+        best="val_accuracy" if settings.validation else None,
+        title=title,
     )
-
-    predicted = classifier.logits(model, state.params, test[0]).argmax(1).cpu()
+    inputs = tree.map(lambda leaf: leaf.to(trained.state.step.device), test[0])
+    predicted = trained.predict(inputs).argmax(1).cpu()
     right = (predicted == split.test.labels).float()
     counts = metrics.confusion_matrix(len(split.classes))(predicted, split.test.labels)
-    title = f"names on {settings.dataset}"
-    report.picture("curves", pictures.curves(report.rows, title, prefix))
     report.picture("confusion", pictures.confusion(counts, split.classes, f"{title}: test"))
-    row = max(report.rows, key=lambda row: row["val_accuracy"]) if settings.validation else report.rows[-1]
-    measured = {name: value for name, value in row.items() if name not in ("epoch", "seconds")}
+    measured = trained.measurements
     measured |= {"test_accuracy": right.mean().item(), "test_accuracy_unseen": right[new].mean().item()}
-    measured |= {"test_share_seen": 1 - new.float().mean().item(), "parameters": tree.size(state.params)}
+    measured |= {"test_share_seen": 1 - new.float().mean().item(), "parameters": tree.size(trained.state.params)}
     if settings.validation:
-        measured["best_epoch"] = int(row["epoch"])
-    return Outcome(measured, epochs, device.type, compiled)
+        measured["best_epoch"] = int(trained.row["epoch"])
+    return trained.outcome(measured)
+
+
+def network(classes: int) -> nn.Layer:
+    """Numbers of letters in, logits out: an embedding, a GRU from both ends, and a linear layer of its last states."""
+    return nn.serial(
+        embedding=models.at("input", nn.embedding(128, 100)),
+        gru=nn.gru(100, num_layers=2, batch_first=True, bidirectional=True),
+        last=lambda results: torch.cat([results[1][-1], results[1][-2]], 1),
+        fc=nn.linear(classes),
+    )
 
 
 def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
     """Names the likeliest countries of surnames."""
-    vocabulary = classifier.read_vocabulary(run_dir, {"classes": [str], "letters": str})
+    vocabulary = _classifier.read_vocabulary(run_dir, {"classes": [str], "letters": str})
     for name in inputs:
         if len(name) > MAX_LETTERS:
             raise SettingsError(
@@ -110,13 +120,13 @@ def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[di
             raise SettingsError(f"predict: the name '{name}' is empty; give one letter or more")
         if not plain.isascii():
             strange = next(letter for letter in plain if not letter.isascii())
-            raise SettingsError(f"predict: '{name}' has '{strange}', which no letter of ASCII stands for; romanise it")
+            raise SettingsError(f"predict: '{name}' has '{strange}', which no letter of ASCII stands for; romanize it")
     letters = data.encode_letters(folded)
-    model = models.name_classifier(len(vocabulary["classes"]))
-    params = classifier.load(settings, run_dir / ("best" if settings.validation else "checkpoint"), model, letters)
+    folder = run_dir / ("best" if settings.validation else "checkpoint")
+    probabilities = _classifier.predict(settings, folder, network(len(vocabulary["classes"])), letters)
     return [
         _prediction(name, plain, row.tolist(), vocabulary)
-        for name, plain, row in zip(inputs, folded, model(params, letters).softmax(1), strict=True)
+        for name, plain, row in zip(inputs, folded, probabilities, strict=True)
     ]
 
 

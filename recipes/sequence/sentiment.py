@@ -14,15 +14,15 @@ from funcdl.data.errors import DataError, excerpt
 from funcdl.data.sentiment import CLASSES, MAX_WORDS
 from funcdl.data.text import UNKNOWN
 
-from .. import pictures, runtime
+from .. import pictures
 from ..settings import Outcome, SettingsError
-from . import classifier
+from . import _classifier
 
 EPOCHS = {"sample": 8, "sentiment": 10}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(classifier.Settings):
+class Settings(_classifier.Settings):
     """Judge phrases of film reviews in five classes: the exercise of the lecture on recurrent classifiers.
 
     Words in lower case are embedded, and an LSTM reads them from both ends. A fifth of the *sentences* is held out with
@@ -45,7 +45,6 @@ class Settings(classifier.Settings):
 
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Splits by sentence, trains, and measures the sentences held out after each epoch."""
-    device = runtime.choose_device(settings.device)
     phrases = data.synthetic_phrases() if settings.dataset == "sample" else data.sentiment(settings.data_dir)
     ids = phrases.sentences.unique()
     if len(ids) < 5:
@@ -57,52 +56,60 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     numbers = data.vocabulary(known_texts)
     sequences = data.encode_words(phrases.texts, numbers)
     samples = (sequences, phrases.labels)
-    known, validation = tree.map(
-        lambda leaf: leaf.to(device),
-        [data.take(samples, rows.nonzero().squeeze(1)) for rows in (~held_out, held_out)],
-    )
+    known, validation = (data.take(samples, rows.nonzero().squeeze(1)) for rows in (~held_out, held_out))
     report.log(
         f"{len(ids) - len(unknown_ids)} sentences to train on, {len(unknown_ids)} held out; {len(numbers)} words"
     )
 
-    epochs = settings.epochs or EPOCHS[settings.dataset]
-    model = make_model(settings, len(numbers))
-    state, compiled = classifier.fit(
-        settings, report, model, known, validation, "val", epochs, False, {"words": list(numbers)}
-    )
-
-    predicted = classifier.logits(model, state.params, validation[0]).argmax(1)
-    counts = metrics.confusion_matrix(len(CLASSES))(predicted, validation[1])
     title = f"sentiment on {settings.dataset}"
-    report.picture("curves", pictures.curves(report.rows, title, "val"))
+    trained = _classifier.fit(
+        settings,
+        report,
+        make_model(settings, len(numbers)),
+        known,
+        validation,
+        {"words": list(numbers)},
+        settings.epochs or EPOCHS[settings.dataset],
+        prefix="val",
+        title=title,
+    )
+    inputs, labels = trained.held_out
+    predicted = trained.predict(inputs).argmax(1)
+    counts = metrics.confusion_matrix(len(CLASSES))(predicted, labels)
     report.picture("confusion", pictures.confusion(counts, CLASSES, f"{title}: held out"))
-    measured = {name: value for name, value in report.rows[-1].items() if name not in ("epoch", "seconds")}
+    measured = trained.measurements
     measured["majority"] = (counts.sum(1).max() / counts.sum()).item()
-    measured |= {"words": len(numbers), "parameters": tree.size(state.params)}
-    return Outcome(measured, epochs, device.type, compiled)
+    measured |= {"words": len(numbers), "parameters": tree.size(trained.state.params)}
+    return trained.outcome(measured)
 
 
 def make_model(settings: Settings, words: int) -> nn.Layer:
     """The network for so many words, besides the padding and the unknown one."""
     if settings.model == "lstm":
-        return models.phrase_classifier(len(CLASSES), words + 2)
+        return nn.serial(
+            embedding=models.at("input", nn.embedding(words + 2, 64, padding_idx=0)),
+            lstm=nn.lstm(64, batch_first=True, bidirectional=True),
+            last=lambda results: torch.cat([results[1][0][-2], results[1][0][-1]], 1),
+            dropout=nn.dropout(0.5),
+            fc=nn.linear(len(CLASSES)),
+        )
     transformer = models.transformer_classifier(words + 2, len(CLASSES), max_length=MAX_WORDS)
     return nn.serial(tokens=lambda sequences: sequences["input"], transformer=transformer)
 
 
 def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
     """Judges sentences."""
-    words = classifier.read_vocabulary(run_dir, {"words": [str]})["words"]
+    words = _classifier.read_vocabulary(run_dir, {"words": [str]})["words"]
     for text in inputs:
         count = len(data.split_words(text))
         if not 1 <= count <= MAX_WORDS:
             raise SettingsError(f"predict: '{excerpt(text)}' has {count:,} words, expected 1 to {MAX_WORDS}")
     sequences = data.encode_words(inputs, {word: number for number, word in enumerate(words, UNKNOWN + 1)})
     model = make_model(settings, len(words))
-    params = classifier.load(settings, run_dir / "checkpoint", model, sequences)
+    probabilities = _classifier.predict(settings, run_dir / "checkpoint", model, sequences)
     known = set(words)
     predictions = []
-    for text, row in zip(inputs, model(params, sequences).softmax(1).tolist(), strict=True):
+    for text, row in zip(inputs, probabilities.tolist(), strict=True):
         strange = [word for word in data.split_words(text) if word not in known]
         predictions.append(
             {

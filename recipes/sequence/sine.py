@@ -85,7 +85,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
             report.row({"epoch": epoch, "loss": value})
     report.picture("curves", picture(time.cpu(), predicted.cpu()))
     history = {f"RNN of {settings.hidden}": values.tolist()}
-    report.picture("loss", pictures.descents(history, "sine to cosine", "window"))
+    report.picture("loss", pictures.loss_curves(history, "sine to cosine", "window"))
     first, last = values[0].item(), values[-1].item()
     return Outcome({"first_loss": first, "loss": last}, steps, device.type, compiled)
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from funcdl import losses, models, optim, train
+from funcdl import losses, models, nn, optim, train
 
 from ..settings import Outcome
-from . import digits
+from ..training import Task
+from . import _digits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(digits.Settings):
+class Settings(_digits.Settings):
     """Read digits by two convolutions of 5 x 5, each with a pool, and one linear layer: the lecture on CNNs.
 
     8,490 parameters do better than the 575,050 of digits-softmax, since each weight is used all over the image. Trained
@@ -34,24 +35,41 @@ class Settings(digits.Settings):
     """sgd: with momentum 0.5."""
 
 
-def network(settings: Settings) -> digits.Network:
-    """The network that was asked for, and how it is trained."""
+def network() -> nn.Layer:
+    """The lecture's network: images in, logits out."""
+    return nn.serial(
+        conv1=nn.conv2d(10, 5),
+        pool1=nn.max_pool2d(2),
+        relu1=nn.relu(),
+        conv2=nn.conv2d(20, 5),
+        pool2=nn.max_pool2d(2),
+        relu2=nn.relu(),
+        flatten=nn.flatten(),
+        fc=nn.linear(10),
+    )
+
+
+def task(settings: Settings) -> Task:
+    """The network that the settings name, and how it is trained."""
+    options: dict[str, Any] = {"title": f"digits-cnn on {settings.dataset}"}
+    if settings.network == "handbook":
+        model = models.handbook_cnn()
+        options |= {"loss": losses.nll, "epochs": {"sample": 20, "mnist": 20}}
+    elif settings.network == "beginner":
+        model = models.cnn((16, 32), kernel_size=5, padding=2)
+        options |= {"prepare": _digits.pixels(0, 1), "epochs": {"sample": 20, "mnist": 1}}
+    else:
+        model = network()
     adam = settings.optimizer == "adam"
     optimizer = optim.adam(lr=settings.lr) if adam else optim.sgd(lr=settings.lr, momentum=0.5)
-    match settings.network:
-        case "handbook":
-            return digits.Network(models.handbook_cnn(), optimizer, loss=losses.nll, epochs={"sample": 20, "mnist": 20})
-        case "beginner":
-            model = models.cnn((16, 32), kernel_size=5, padding=2)
-            return digits.Network(model, optimizer, normalise=digits.pixels(0, 1), epochs={"sample": 20, "mnist": 1})
-    return digits.Network(models.lenet(), optimizer)
+    return _digits.make_task(settings, model, optimizer, **options)
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains, evaluates after each epoch, and scores every digit."""
-    return digits.run(settings, report, network(settings), "digits-cnn")
+    return _digits.run(settings, report, task(settings))
 
 
 def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
     """Reads pictures of single digits with the network of a run."""
-    return digits.predict(settings, run_dir, inputs, network(settings))
+    return _digits.predict(run_dir, inputs, task(settings))

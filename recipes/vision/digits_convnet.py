@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from funcdl import losses, models, optim, train
+from funcdl import losses, nn, optim, train
 
+from .. import training
 from ..settings import Outcome
-from . import digits
-
-normalise = digits.pixels(0.1302, 0.3069)
+from ..training import Task
+from . import _digits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(digits.Settings):
+class Settings(_digits.Settings):
     """Train the ConvNet of *Mastering PyTorch*, chapter 1, on handwritten digits, and look at what it predicts.
 
     Two convolutions, a pool and two linear layers with dropout, 300,426 parameters, trained by Adadelta on the negative
     log likelihood. On MNIST the book reports 98.3 and 98.5 % of the test digits right after its two epochs.
 
-    The book normalises pixels by (0.1302, 0.3069), which are the mean and deviation of pixels divided by 256, although
+    The book normalizes pixels by (0.1302, 0.3069), which are the mean and deviation of pixels divided by 256, although
     they are divided by 255; it is harmless and kept here. Its outputs are log-probabilities, not probabilities.
     """
 
@@ -36,25 +36,43 @@ class Settings(digits.Settings):
     """Adadelta's rate."""
 
 
-def network(settings: Settings) -> digits.Network:
-    """The book's network, and how the book trains it."""
-    return digits.Network(
-        models.convnet(),
+def network() -> nn.Layer:
+    """The book's network: images in, log-probabilities out."""
+    return nn.serial(
+        cn1=nn.conv2d(16, 3),
+        relu1=nn.relu(),
+        cn2=nn.conv2d(32, 3),
+        relu2=nn.relu(),
+        pool=nn.max_pool2d(2),
+        dp1=nn.dropout2d(0.10),
+        flatten=nn.flatten(),
+        fc1=nn.linear(64),
+        relu3=nn.relu(),
+        dp2=nn.dropout(0.25),
+        fc2=nn.linear(10),
+        log_softmax=nn.log_softmax(-1),
+    )
+
+
+def task(settings: Settings) -> Task:
+    """The book's network, loss and optimizer."""
+    return _digits.make_task(
+        settings,
+        network(),
         optim.adadelta(lr=settings.lr),
         loss=losses.nll,
-        normalise=normalise,
+        prepare=_digits.pixels(0.1302, 0.3069),
         epochs={"sample": 12, "mnist": 2},
+        title=f"digits-convnet on {settings.dataset}",
     )
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains, evaluates after each epoch, and draws the curves and a sheet of predictions."""
-    book = network(settings)
-    trained = digits.fit(settings, report, book)
-    measured = digits.draw(report, book, trained, f"digits-convnet on {settings.dataset}")
-    return Outcome(measured, trained.epochs, trained.split.test[1].device.type, trained.compiled)
+    trained = training.fit(settings, report, task(settings), *_digits.read_data(settings))
+    return trained.outcome(_digits.draw(report, trained))
 
 
 def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
     """Reads pictures of single digits with the network of a run."""
-    return digits.predict(settings, run_dir, inputs, network(settings))
+    return _digits.predict(run_dir, inputs, task(settings))

@@ -10,11 +10,12 @@ from typing import Any
 from funcdl import models, optim, train
 
 from ..settings import Outcome, at_least
-from . import digits
+from ..training import Task
+from . import _digits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(digits.Settings):
+class Settings(_digits.Settings):
     """Read digits by two dense blocks of three layers: the lecture's exercise on DenseNet.
 
     In a block every layer sees the channels of all layers before it, and adds a few: BN, ReLU, 1 x 1 to four times as
@@ -37,17 +38,22 @@ class Settings(digits.Settings):
         at_least(1, growth=self.growth)
 
 
-def network(settings: Settings) -> digits.Network:
-    """A small DenseNet."""
-    optimizer = optim.sgd(lr=settings.lr, momentum=0.9, nesterov=True)
-    return digits.Network(models.densenet(growth=settings.growth), optimizer, epochs={"sample": 8, "mnist": 10})
+def task(settings: Settings) -> Task:
+    """A small DenseNet, and the paper's optimizer."""
+    return _digits.make_task(
+        settings,
+        models.densenet(depths=(3, 3), growth=settings.growth),
+        optim.sgd(lr=settings.lr, momentum=0.9, nesterov=True),
+        epochs={"sample": 8, "mnist": 10},
+        title=f"digits-densenet on {settings.dataset}",
+    )
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains, evaluates after each epoch, and scores every digit."""
-    return digits.run(settings, report, network(settings), "digits-densenet")
+    return _digits.run(settings, report, task(settings))
 
 
 def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
     """Reads pictures of single digits with the network of a run."""
-    return digits.predict(settings, run_dir, inputs, network(settings))
+    return _digits.predict(run_dir, inputs, task(settings))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from funcdl import models, train
+from funcdl import models, optim, train
 from funcdl.models.residual import VARIANTS, Variant
 
 from ..settings import Outcome
-from . import comparison, digits
+from ..training import Task
+from . import _comparison, _digits
 
 ERRORS = ("6.61", "12.35", "no", "8.70", "6.91", "12.22", "no", "8.17", "7.84", "6.71", "6.37")
 PAPER: dict[str, str] = {
@@ -19,7 +20,7 @@ PAPER: dict[str, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(digits.Settings):
+class Settings(_digits.Settings):
     """Compare all variants of the residual block on the lecture's network of two: its exercise on identity mappings.
 
     The way of x past the convolutions may be scaled, gated, convolved or dropped out, batch norm and ReLU may stand
@@ -34,11 +35,20 @@ class Settings(digits.Settings):
     """Which block to train; `funcdl.models.residual_block` has the formulas."""
 
 
+def tasks(settings: Settings) -> dict[str, Task]:
+    """The lecture's network with each of the blocks that the settings name, all trained as in the lecture."""
+    return {
+        variant: _digits.make_task(
+            settings,
+            models.residual_net(variant=variant),
+            optim.sgd(lr=settings.lr, momentum=0.5),
+            epochs={"sample": 5, "mnist": 10},
+        )
+        for variant in VARIANTS
+        if settings.variant in ("all", variant)
+    }
+
+
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains the variants one after the other and compares accuracy, parameters, multiply-adds and seconds."""
-    chosen = [variant for variant in VARIANTS if settings.variant in ("all", variant)]
-    epochs = {"sample": 5, "mnist": 10}
-    networks: dict[str, digits.Network] = {
-        variant: digits.lecture(models.residual_net(variant=variant), settings.lr, epochs=epochs) for variant in chosen
-    }
-    return comparison.run(settings, report, networks, "digits-identity", PAPER)
+    return _comparison.run(settings, report, tasks(settings), "digits-identity", PAPER)

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from funcdl import models, train
+from funcdl import nn, optim, train
 
 from ..settings import Outcome
-from . import digits
+from ..training import Task
+from . import _digits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(digits.Settings):
+class Settings(_digits.Settings):
     """Read digits by two convolutions with a residual block, relu(x + F(x)), after each: the lecture on ResNet.
 
     Plain networks get worse when they get very deep. That is no over-fitting, as the lecture has it: their error on the
@@ -28,16 +29,44 @@ class Settings(digits.Settings):
     """SGD's rate."""
 
 
-def network(settings: Settings) -> digits.Network:
-    """The lecture's network."""
-    return digits.lecture(models.residual_net(), settings.lr, epochs={"sample": 12, "mnist": 10})
+def network() -> nn.Layer:
+    """The lecture's network: images in, logits out."""
+    return nn.serial(
+        conv1=nn.conv2d(16, 5),
+        relu1=nn.relu(),
+        pool1=nn.max_pool2d(2),
+        rblock1=block(16),
+        conv2=nn.conv2d(32, 5),
+        relu2=nn.relu(),
+        pool2=nn.max_pool2d(2),
+        rblock2=block(32),
+        flatten=nn.flatten(),
+        fc=nn.linear(10),
+    )
+
+
+def block(channels: int) -> nn.Layer:
+    """The residual block: relu(x + F(x)), where F is two convolutions with a ReLU between them."""
+    body = nn.serial(conv1=nn.conv2d(channels, 3, padding=1), relu=nn.relu(), conv2=nn.conv2d(channels, 3, padding=1))
+    return nn.residual(body, combine=nn.serial(nn.add(), nn.relu()))
+
+
+def task(settings: Settings) -> Task:
+    """The network, and the lecture's optimizer."""
+    return _digits.make_task(
+        settings,
+        network(),
+        optim.sgd(lr=settings.lr, momentum=0.5),
+        epochs={"sample": 12, "mnist": 10},
+        title=f"digits-resnet on {settings.dataset}",
+    )
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains, evaluates after each epoch, and scores every digit."""
-    return digits.run(settings, report, network(settings), "digits-resnet")
+    return _digits.run(settings, report, task(settings))
 
 
 def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
     """Reads pictures of single digits with the network of a run."""
-    return digits.predict(settings, run_dir, inputs, network(settings))
+    return _digits.predict(run_dir, inputs, task(settings))

@@ -1,11 +1,11 @@
-"""Fine-tuning: six rules for a network that was trained on something else."""
+"""Fine-tuning: six rules for a network that was trained on other data."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from matplotlib.figure import Figure
@@ -18,9 +18,9 @@ from .. import pictures, runtime, settings
 from ..lesson import Lesson, Line, raised
 from ..settings import Outcome, at_least, chosen, meant_for
 from ..terminal import escaped
-from . import pretrained
-from .pretrained import Task, from_backbone, from_digits, network, read_backbone
-from .tuning import Plan, Way, is_frozen, tune
+from . import _pretrained
+from ._pretrained import Pretrained, from_backbone, from_digits, network, read_backbone
+from ._tuning import Strategy, is_frozen, tune
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Settings(settings.BatchSettings):
     lr: float | None = None
     """Adam's rate, for what is new, or for all; 0.003 for digits, 0.001 for photographs."""
     only: str = ""
-    """Ways to compare, separated by commas; all of them, if not said."""
+    """Strategies to compare, separated by commas; by default all."""
     images: int = 5
     """How many images there are of each digit to tune on."""
     other_size: int | None = None
@@ -62,9 +62,9 @@ class Settings(settings.BatchSettings):
     """Leave out photographs that cannot be read."""
 
     def check(self) -> None:
-        """Also refuses numbers out of range and unknown ways."""
+        """Also refuses numbers out of range and unknown strategies."""
         super().check()
-        chosen("--only", self.only, WAYS)
+        chosen("--only", self.only, STRATEGIES)
         at_least(0, workers=self.workers)
         at_least(1, images=self.images, views=self.views)
         at_least(32, other_size=self.other_size, size=self.size)
@@ -75,67 +75,79 @@ class Settings(settings.BatchSettings):
             meant_for(self, "--dataset hymenoptera", *photographs)
 
 
-WAYS = {
-    "scratch": Way("no pre-training", "all", drawn=True),
-    "head": Way("rule 1: freeze all but a new head", "head", handbook="if the new data is similar"),
-    "middle": Way("rule 2: train from the middle on", "middle", handbook="if it is small and different"),
-    "full": Way("rule 3: train all, from what was learned", "all", handbook="if rule 2 does not do"),
-    "other-size": Way("rules 4 and 5: rule 3 on images of another size", "all", handbook="accuracy drops much"),
-    "tenth": Way("rule 6: train all, the old layers at a tenth of the rate", "head", 0.1, "old layers below 1/10"),
-    "exported": Way("rule 1 on features exported once", "all", handbook="by a hook, to features.npy"),
+class Defaults(NamedTuple):
+    """The numbers that depend on the data set, where the settings have None."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    other_size: int
+
+
+DEFAULTS = dict.fromkeys(("sample", "mnist"), Defaults(10, 5, 0.003, 40)) | {"hymenoptera": Defaults(9, 32, 0.001, 160)}
+STRATEGIES = {
+    "scratch": Strategy("no pre-training", "all", from_random=True),
+    "head": Strategy("rule 1: freeze all but a new head", "head", handbook="if the new data is similar"),
+    "middle": Strategy("rule 2: train from the middle on", "middle", handbook="if it is small and different"),
+    "full": Strategy("rule 3: train all, from what was learned", "all", handbook="if rule 2 does not do"),
+    "other-size": Strategy("rules 4 and 5: rule 3 on images of another size", "all", handbook="accuracy drops much"),
+    "tenth": Strategy("rule 6: train all, the old layers at a tenth of the rate", "head", 0.1, "old layers below 1/10"),
+    "exported": Strategy("rule 1 on features exported once", "all", handbook="by a hook, to features.npy"),
 }
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:
-    """Gets a pre-trained network and tunes it in all ways, each in a part of the run."""
+    """Gets a pretrained network and tunes it by all strategies, each in a part of the run."""
     device = runtime.choose_device(settings.device)
     key, old_key, new_key = random.split(random.key(settings.seed, device=device), 3).unbind()
-    plan = planned(settings)
-    task, lesson = begin(settings, report, old_key, new_key)
-    rows, size = len(task.split.train[0]), settings.other_size or (160 if settings.dataset == "hymenoptera" else 40)
-    steps = runtime.count_steps(plan.batch_size, plan.epochs, rows)
+    epochs, batch_size, lr = hyperparameters(settings)
+    pretrained, lesson = begin(settings, report, old_key, new_key)
+    rows, size = len(pretrained.split.train[0]), settings.other_size or DEFAULTS[settings.dataset].other_size
+    steps = runtime.count_steps(batch_size, epochs, rows)
     compiled = runtime.choose_compile(settings.compile, device, steps, report)
     if not settings.resume:
-        report.save(task.params, {"run": runtime.environment(device, compiled)})  # from here on it can be resumed
+        environment = runtime.environment(device, compiled)
+        report.save(pretrained.params, {"run": environment})  # from here on it can be resumed
 
     lesson.show("refused", f"rule 4: flattened 28 x 28, then {size} x {size}", refusal(size), "an error")
     heads: dict[str, Tensor] = {}
-    courses: dict[str, Sequence[train.report.Row]] = {}
-    for name in chosen("--only", settings.only, WAYS):
-        report.log(f"way: {name}")
-        way, this, part, started = WAYS[name], task, report.part(name), time.perf_counter()
-        if way.drawn:
-            params, buffers = task.model.init(new_key, task.prepare(task.split.train[0][:1]))
-            this = replace(task, params=params, buffers=buffers)
+    history: dict[str, Sequence[train.report.Row]] = {}
+    for name in chosen("--only", settings.only, STRATEGIES):
+        report.log(f"strategy: {name}")
+        strategy, this, part, started = STRATEGIES[name], pretrained, report.part(name), time.perf_counter()
+        if strategy.from_random:
+            params, buffers = pretrained.model.init(new_key, pretrained.prepare(pretrained.split.train[0][:1]))
+            this = replace(pretrained, params=params, buffers=buffers)
         elif name == "other-size":
-            this = pretrained.resized(task, size)
+            this = _pretrained.resized(pretrained, size)
         elif name == "exported":
-            this = pretrained.exported(task)
+            this = _pretrained.exported(pretrained)
             part.save({"train": this.split.train, "test": this.split.test}, {}, "features")
             seconds = time.perf_counter() - started
             lesson.show("export_seconds", "seconds to export the features of all images, once", seconds, digits=2)
-        state = tune(this, way, plan, part, key, compiled)
+        state = tune(settings, this, strategy, (epochs, batch_size, lr), part, key, compiled)
         part.close()
-        courses[name], heads[name] = part.rows, tree.ravel(state.params["fc"])[0]
-        lesson.metrics[name] = measured = told(this, way, part.rows)
+        history[name], heads[name] = part.rows, tree.ravel(state.params["fc"])[0]
+        lesson.metrics[name] = measured = results(this, strategy, part.rows)
         words = f"{measured['test_accuracy']:.2%} of the test data, {measured['parameters']:,} parameters trained"
-        lesson.lines.append(Line(f"{name}: {way.what}", f"{words}, {measured['seconds']:.1f} s", way.handbook))
+        line = Line(f"{name}: {strategy.what}", f"{words}, {measured['seconds']:.1f} s", strategy.handbook)
+        lesson.lines.append(line)
     if {"head", "exported"} <= heads.keys():
-        apart = (heads["head"] - heads["exported"]).abs().max()
-        lesson.show("exported_apart", "largest difference of the heads of 'head' and 'exported'", apart, digits=2)
+        difference = (heads["head"] - heads["exported"]).abs().max()
+        lesson.show("exported_apart", "largest difference of the heads of 'head' and 'exported'", difference, digits=2)
     remark(lesson)
-    report.picture("ways", by_epoch(courses, f"finetune on {settings.dataset}, {rows} images to tune on"))
-    return Outcome(lesson.metrics, plan.epochs, device.type, compiled, lesson)
+    report.picture("ways", by_epoch(history, f"finetune on {settings.dataset}, {rows} images to tune on"))
+    return Outcome(lesson.metrics, epochs, device.type, compiled, lesson)
 
 
-def planned(settings: Settings) -> Plan:
-    """The numbers that depend on the data, where they are not said."""
-    epochs, batch_size, lr = (9, 32, 0.001) if settings.dataset == "hymenoptera" else (10, 5, 0.003)
-    return Plan(settings.epochs or epochs, settings.batch_size or batch_size, settings.lr or lr, settings.resume)
+def hyperparameters(settings: Settings) -> tuple[int, int, float]:
+    """The epochs, the batch size and the rate: those of the settings, or the defaults of the data."""
+    default = DEFAULTS[settings.dataset]
+    return settings.epochs or default.epochs, settings.batch_size or default.batch_size, settings.lr or default.lr
 
 
-def begin(settings: Settings, report: train.Report, old_key: Tensor, new_key: Tensor) -> tuple[Task, Lesson]:
-    """The network as it was trained before, and the new data, on the device; and what there is to tell of them."""
+def begin(settings: Settings, report: train.Report, old_key: Tensor, new_key: Tensor) -> tuple[Pretrained, Lesson]:
+    """The pretrained network and the new data, on the device, and a lesson that describes them."""
     lesson = Lesson()
     if settings.dataset == "hymenoptera":
         read_backbone(settings.backbone, settings.weights, new_key.device)  # before all photographs are read
@@ -152,15 +164,15 @@ def begin(settings: Settings, report: train.Report, old_key: Tensor, new_key: Te
         lesson.show("classes", f"classes of {len(read.split.test[1])} test photographs", " ".join(read.classes))
         lesson.show("skipped", "photographs that cannot be read", len(read.skipped))
         split = Split(*tree.map(lambda leaf: leaf.to(new_key.device), read.split))
-        task = from_backbone(settings.backbone, settings.weights, split, len(read.classes), new_key)
+        pretrained = from_backbone(settings.backbone, settings.weights, split, len(read.classes), new_key)
     else:
         part = report.part("pretrained")
         split = data.digits() if settings.dataset == "sample" else data.mnist(settings.data_dir)
         split = Split(*tree.map(lambda leaf: leaf.to(new_key.device), split))
-        task = from_digits(split, settings.images, old_key, part, settings.resume)
+        pretrained = from_digits(settings, split, settings.images, old_key, part)
         lesson.show("pretrained", "test accuracy on 0 to 4, before", part.rows[-1]["test_accuracy"], digits=4)
         part.close()
-    return task, lesson
+    return pretrained, lesson
 
 
 def refusal(size: int) -> str:
@@ -170,10 +182,10 @@ def refusal(size: int) -> str:
     return raised(flat.apply, params, buffers, torch.empty(1, 1, size, size))
 
 
-def told(task: Task, way: Way, rows: Sequence[train.report.Row]) -> dict[str, float]:
-    """What was measured at the end, and what it took."""
+def results(pretrained: Pretrained, strategy: Strategy, rows: Sequence[train.report.Row]) -> dict[str, float]:
+    """The last measurements, and the parameters and seconds that the training took."""
     last = {name: value for name, value in rows[-1].items() if name not in ("epoch", "seconds")}
-    trained = [tree.size(part) for name, part in task.params.items() if not is_frozen(task, way, name)]
+    trained = [tree.size(part) for name, part in pretrained.params.items() if not is_frozen(pretrained, strategy, name)]
     return last | {"parameters": sum(trained), "seconds": sum(row["seconds"] for row in rows)}
 
 
@@ -185,11 +197,11 @@ def remark(lesson: Lesson) -> None:
     lesson.remark("Rule 6 means about a tenth of the new layers' rate.")
 
 
-def by_epoch(courses: Mapping[str, Sequence[train.report.Row]], title: str) -> Figure:
-    """The accuracy on the test data by epoch, a line for each way."""
+def by_epoch(history: Mapping[str, Sequence[train.report.Row]], title: str) -> Figure:
+    """The accuracy on the test data by epoch, a line for each strategy."""
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    for index, (name, rows) in enumerate(courses.items()):
+    for index, (name, rows) in enumerate(history.items()):
         colour, style = pictures.COLOURS[index], f"{'osD^v<>'[index]}{pictures.STYLES[index % 4]}"
         epochs, accuracies = [row["epoch"] for row in rows], [row["test_accuracy"] for row in rows]
         axes.plot(epochs, accuracies, style, color=colour, label=f"{name} ({accuracies[-1]:.1%})", markersize=4)

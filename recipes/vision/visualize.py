@@ -7,7 +7,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 import funcdl as fd
-from funcdl import data, interop, losses, metrics, models, nn, optim, random, train, tree
-from funcdl.data import Split
+from funcdl import data, interop, losses, metrics, nn, optim, random, train, tree
 from funcdl.train import files
 
-from .. import pictures, runtime, settings
+from .. import runtime, settings, training
 from ..lesson import Lesson
 from ..settings import Outcome
-from . import digits
+from ..training import Task
+from . import _digits
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -54,27 +54,29 @@ class Settings(settings.BatchSettings):
 
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Writes before, in and after the training, then tells what the files of events hold."""
-    device = runtime.choose_device(settings.device)
-    key, order_key = random.split(random.key(settings.seed, device=device)).unbind()
+    split = _digits.read_data(settings)
     on_sample = settings.dataset == "sample"
-    split = data.digits() if on_sample else data.mnist(settings.data_dir)
-    split = Split(*tree.map(lambda leaf: leaf.to(device), split))
-    batch_size = settings.batch_size or (32 if on_sample else 512)
-    epochs = settings.epochs or (4 if on_sample else 1)
-    steps = runtime.count_steps(batch_size, epochs, len(split.train[0]))
-    compiled = runtime.choose_compile(settings.compile, device, steps, report)
-
-    model, optimizer = models.handbook_cnn(), optim.adam(lr=settings.lr)
-    images, labels = split.test[0][:EMBEDDED], split.test[1][:EMBEDDED]
-    inputs = digits.normalise(images)
-    state = train.make_state(model, optimizer, key, inputs)
-    accuracy = {"accuracy": metrics.accuracy}
-    step = train.make_step(model, losses.nll, optimizer, metrics=accuracy, prepare=digits.normalise)
-    step = fd.jit(step) if compiled else step
-    measured = {"test_loss": metrics.mean_loss(losses.nll), "test_accuracy": metrics.accuracy}
-    evaluate = train.make_evaluate(model, measured, prepare=digits.normalise)
-    test = data.stacked_batches(split.test, min(digits.EVALUATION_BATCH, len(split.test[0])))
-    slope = fd.grad(lambda params: losses.nll(model(params, inputs), labels))
+    evaluate = train.make_evaluate(
+        network(),
+        {"test_loss": metrics.mean_loss(losses.nll), "test_accuracy": metrics.accuracy},
+        prepare=_digits.normalize,
+    )
+    task = Task(
+        network(),
+        optim.adam(lr=settings.lr),
+        settings.epochs or (4 if on_sample else 1),
+        settings.batch_size or (32 if on_sample else 512),
+        loss=losses.nll,
+        prepare=_digits.normalize,
+        evaluation_batch=_digits.EVALUATION_BATCH,
+        title=f"visualize on {settings.dataset}",
+    )
+    device = runtime.choose_device(settings.device)
+    state_key, order_key = random.split(random.key(settings.seed, device=device)).unbind()
+    state = training.make_state(task, state_key, split.test[0].to(device))
+    images, labels = (part[:EMBEDDED].to(device) for part in split.test)
+    inputs = _digits.normalize(images)
+    gradient = fd.grad(lambda params: losses.nll(task.model(params, inputs), labels))
 
     with folder_of(report) as folder, writing(folder) as writer:
         if not settings.resume:
@@ -82,41 +84,51 @@ def run(settings: Settings, report: train.Report) -> Outcome:
             writer.add_images("digits", images[:SHEET].cpu())
             with warnings.catch_warnings():  # TensorBoard has the graph from a trace, of which torch warns
                 warnings.simplefilter("ignore")
-                writer.add_graph(interop.to_module(model, state.params), inputs[:1])
+                writer.add_graph(interop.to_module(task.model, state.params), inputs[:1])
             writer.flush()  # it is not written again where the run is resumed
 
-        def recording(state: train.TrainState, batch: tree.Tree) -> tuple[train.TrainState, dict[str, Tensor]]:
-            after, numbers = step(state, batch)
-            writer.add_scalar("training/loss", numbers["loss"].item(), int(after.step))
-            return after, numbers
+        def write_loss(state: train.TrainState, measured: dict[str, Tensor]) -> None:
+            writer.add_scalar("training/loss", measured["loss"].item(), int(state.step))
 
-        def look(params: tree.Tree, buffers: tree.Tree) -> dict[str, Tensor]:
-            for group, values in (("weights", params), ("gradients", slope(params))):
+        def write_histograms(params: tree.Tree, buffers: tree.Tree, batches: tree.Tree) -> dict[str, Tensor]:
+            for group, values in (("weights", params), ("gradients", gradient(params))):
                 for path, leaf in tree.leaves_with_paths(values):
                     writer.add_histogram(f"{group}/{path}", leaf.detach().cpu(), len(report.rows) + 1)
             writer.flush()
-            return evaluate(params, buffers, test)
+            return evaluate(params, buffers, batches)
 
-        state = train.fit(
-            state,
-            recording,
-            split.train,
-            key=order_key,
-            epochs=epochs,
-            batch_size=batch_size,
-            evaluate=look,
-            report=report,
-            resume=settings.resume,
-            info=runtime.environment(device, compiled),
+        trained = training.fit(
+            settings,
+            report,
+            replace(task, evaluate=write_histograms),
+            *split,
+            keys=(state_key, order_key),
+            state=state,
+            on_step=write_loss,
         )
-        features = hidden(state.params, inputs)
+        features = hidden(trained.state.params, inputs)
         sprites = images.float().cpu() / 255
+        steps = task.epochs * data.steps_per_epoch(len(split.train[1]), task.batch_size)
         writer.add_embedding(features.cpu(), labels.tolist(), sprites, steps, "hidden_layer")
         writer.flush()
         lesson = read_back(folder)
-    report.picture("curves", pictures.curves(report.rows, f"visualize on {settings.dataset}"))
-    last = {name: value for name, value in report.rows[-1].items() if name not in ("epoch", "seconds")}
-    return Outcome(last | lesson.metrics, epochs, device.type, compiled, lesson)
+    return trained.outcome(trained.measurements | lesson.metrics, lesson)
+
+
+def network() -> nn.Layer:
+    """The handbook's network: images in, log-probabilities out."""
+    return nn.serial(
+        conv1=nn.conv2d(10, 5),
+        relu1=nn.relu(),
+        pool=nn.max_pool2d(2),
+        conv2=nn.conv2d(20, 3),
+        relu2=nn.relu(),
+        flatten=nn.flatten(),
+        fc1=nn.linear(500),
+        relu3=nn.relu(),
+        fc2=nn.linear(10),
+        log_softmax=nn.log_softmax(-1),
+    )
 
 
 def write_toy_series(writer: SummaryWriter) -> None:

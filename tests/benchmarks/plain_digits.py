@@ -29,7 +29,7 @@ class Job:
     networks: dict
     optimizer: Callable = lecture
     loss: Callable = F.cross_entropy
-    normalise: tuple = (0.1307, 0.3081)
+    normalize: tuple = (0.1307, 0.3081)
     batch_size: int = 64
     test_batch_size: int = 64
     epochs: int = 10
@@ -55,7 +55,7 @@ JOBS = {
         {"convnet": ConvNet},
         optimizer=partial(torch.optim.Adadelta, lr=0.5),
         loss=F.nll_loss,
-        normalise=(0.1302, 0.3069),
+        normalize=(0.1302, 0.3069),
         batch_size=32,
         test_batch_size=500,
         epochs=2,
@@ -71,7 +71,7 @@ def main():
     parser.add_argument("--only")
     arguments = parser.parse_args()
     job = JOBS[arguments.id]
-    mean, deviation = job.normalise
+    mean, deviation = job.normalize
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((mean,), (deviation,))])
     mnist = partial(datasets.MNIST, arguments.data_dir, transform=transform)
     train_loader = DataLoader(mnist(train=True), batch_size=job.batch_size, shuffle=True)

@@ -21,6 +21,7 @@ from PIL import Image
 from funcdl import data, models
 from funcdl.train import loop
 from recipes import cli
+from recipes.sequence import names
 from recipes.vision import digits_cnn_deep
 from tests.recipes.small import sample
 
@@ -44,8 +45,7 @@ def make_small():
     names_sample = names_sample._replace(train=few[0], test=few[1])
     data.digits = lambda: digits_sample
     data.synthetic_names = lambda: names_sample
-    name_classifier = models.name_classifier
-    models.name_classifier = lambda classes: name_classifier(classes, hidden_size=2)
+    names.network = lambda classes: models.name_classifier(classes, hidden_size=2)
     digits_cnn_deep.SIZES = {"S": ((1, 1, 2), (4, 4)), "M": ((1, 2, 2), (4, 4))}
     png = io.BytesIO()
     Image.new("L", (2, 2)).save(png, "PNG")

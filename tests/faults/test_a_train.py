@@ -8,7 +8,8 @@ import torch
 from funcdl import losses, metrics, nn, optim, random, train
 from recipes import runtime
 from recipes.settings import SettingsError
-from recipes.vision import digits
+from recipes.vision import _digits
+from tests.train.problems import fit_flat
 
 X = torch.linspace(-1, 1, 8, dtype=torch.float64).unsqueeze(1)
 MODEL, OPTIMIZER = nn.linear(1), optim.sgd(lr=0.1)
@@ -21,11 +22,11 @@ def fit(values, best, name="val_thing", report=None, **options):
     step = train.make_step(MODEL, losses.mse, OPTIMIZER)
     report = report or train.Report()
 
-    def evaluate(params, buffers):
+    def evaluate(params, buffers, batches):
         return {name: torch.tensor(values[len(report.rows)])}
 
     options = {"epochs": len(values), "batch_size": 8, "key": random.key(1), "evaluate": evaluate, **options}
-    return int(train.fit(state, step, (X, 3 * X), best=best, report=report, **options).step)
+    return int(fit_flat(state, step, (X, 3 * X), best=best, report=report, **options).step)
 
 
 LOWER = [
@@ -124,4 +125,4 @@ def test_a_recipe_takes_no_unknown_word_for_another(name):
     with pytest.raises(SettingsError, match="must be auto, on, off"):
         runtime.choose_compile(name, torch.device("cpu"), 1, train.Report())
     with pytest.raises(SettingsError, match="must be sample or mnist"):
-        digits.read_data(digits.Settings(dataset=name), torch.device("cpu"))
+        _digits.read_data(_digits.Settings(dataset=name))

@@ -23,9 +23,9 @@ from funcdl.train import files
 from recipes import results
 from recipes.classification import titanic
 from recipes.regression import thermometer
-from recipes.sequence import classifier, names, sine
+from recipes.sequence import _classifier, names, sine
 from recipes.settings import Settings
-from recipes.vision import digits_cnn_deep, finetune, pretrained
+from recipes.vision import _pretrained, digits_cnn_deep, finetune
 from tests.recipes.small import call, sample
 
 COMMANDS = {
@@ -40,7 +40,7 @@ DEEP = "[" * 5000 + "]" * 5000
 @pytest.fixture(scope="module", autouse=True)
 def small():
     """Tiny data, networks and pictures."""
-    split, texts, classify = sample(32, 8), data.synthetic_names(), models.name_classifier
+    split, texts = sample(32, 8), data.synthetic_names()
     few = [part._replace(texts=part.texts[::30], labels=part.labels[::30]) for part in texts[:2]]
     texts = texts._replace(train=few[0], test=few[1])
     png = io.BytesIO()
@@ -48,7 +48,7 @@ def small():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "digits", lambda: split)
         patch.setattr(data, "synthetic_names", lambda: texts)
-        patch.setattr(models, "name_classifier", lambda classes: classify(classes, hidden_size=2))
+        patch.setattr(names, "network", lambda classes: models.name_classifier(classes, hidden_size=2))
         patch.setattr(digits_cnn_deep, "SIZES", {"S": ((1, 1, 2), (4, 4)), "M": ((1, 2, 2), (4, 4))})
         patch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(png.getvalue()))
         yield
@@ -374,7 +374,7 @@ def test_words_that_fit_their_checksum_and_are_none(run):
     (folder / "vocabulary.json").write_bytes(content)
     train.save(folder / "checkpoint", {}, {"run": {"vocabulary": hashlib.sha256(content).hexdigest()}})
     with pytest.raises(train.CheckpointError, match="at 'classes' it has 3, expected a list"):
-        classifier.read_vocabulary(folder, {"classes": [str], "letters": str})
+        _classifier.read_vocabulary(folder, {"classes": [str], "letters": str})
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "link", "device", "socket", "sparse"])
@@ -471,5 +471,5 @@ def test_the_settings_of_a_recipe_come_back(tmp_path, module):
 
 
 def test_a_tree_of_a_pretrained_network_is_no_deeper_than_json_may_be():
-    params = pretrained.network(5).init(torch.tensor([0, 0], dtype=torch.uint64), torch.empty(1, 1, 28, 28))[0]
+    params = _pretrained.network(5).init(torch.tensor([0, 0], dtype=torch.uint64), torch.empty(1, 1, 28, 28))[0]
     assert max(path.count(".") for path in tree.paths(params)) * 2 < files.DEPTH / 4

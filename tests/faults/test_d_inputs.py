@@ -18,7 +18,7 @@ from funcdl import data, interop
 from funcdl.data import DataError
 from recipes.sequence import names, sentiment
 from recipes.settings import SettingsError
-from recipes.vision import pretrained
+from recipes.vision import _pretrained
 from tests.faults.test_a_pictures import png
 
 WEIGHTS = {
@@ -118,10 +118,10 @@ def test_what_is_no_file(tmp_path):
 
 
 def test_text_of_100_000_letters(tmp_path, monkeypatch):
-    monkeypatch.setattr(names.classifier, "read_vocabulary", lambda *asked: {"classes": ["A"], "letters": "a"})
+    monkeypatch.setattr(names._classifier, "read_vocabulary", lambda *asked: {"classes": ["A"], "letters": "a"})
     with pytest.raises(SettingsError, match=r"a name of 100,000 letters, 'a{60}\.\.\.', expected at most 100$"):
         names.predict(names.Settings(), tmp_path, ["a" * 100_000])
-    monkeypatch.setattr(sentiment.classifier, "read_vocabulary", lambda *asked: {"words": ["so"]})
+    monkeypatch.setattr(sentiment._classifier, "read_vocabulary", lambda *asked: {"words": ["so"]})
     with pytest.raises(SettingsError) as caught:
         sentiment.predict(sentiment.Settings(), tmp_path, ["so " * 100_000])
     assert "has 100,000 words, expected 1 to 128" in str(caught.value)
@@ -173,7 +173,7 @@ def test_names_of_weights_are_text(tmp_path):
 def test_weights_whose_head_is_none(tmp_path, head):
     torch.save({"fc.weight": head}, tmp_path / "x.pt")
     with pytest.raises(DataError, match=r"--weights .*x\.pt: cannot be used for resnet18: its fc\.weight has shape"):
-        pretrained.read_backbone("resnet18", str(tmp_path / "x.pt"), torch.device("cpu"))
+        _pretrained.read_backbone("resnet18", str(tmp_path / "x.pt"), torch.device("cpu"))
 
 
 # ---------------------------------------------------------------- damaged files

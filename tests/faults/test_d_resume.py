@@ -16,9 +16,9 @@ import torch
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from funcdl import data, train
-from recipes import cli, results
+from recipes import cli, results, runtime, training
 from recipes.settings import SettingsError
-from recipes.vision import comparison, digits, digits_cnn_deep
+from recipes.vision import digits_cnn_deep
 from tests.recipes.small import call, files, left_in, sample
 
 ROOT = Path(__file__).parents[2]
@@ -89,15 +89,15 @@ def refused(*arguments):
 @pytest.mark.usefixtures("small_data", "small_networks")
 def test_a_comparison_that_fails_can_be_resumed(tmp_path, monkeypatch):
     assert call(*NETWORKS, "--out", tmp_path / "whole")[0] == 0
-    fit = digits.fit
+    fit = training.fit
 
-    def failing(settings, report, network):
+    def failing(settings, report, *arguments, **options):
         if report.directory.name == "M":
             raise train.NonFiniteLossError("the loss is not finite")
-        return fit(settings, report, network)
+        return fit(settings, report, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(comparison.digits, "fit", failing)
+        patch.setattr(training, "fit", failing)
         assert "not finite" in refused(*NETWORKS, "--out", tmp_path / "run")
     before = (tmp_path / "run" / "S" / "metrics.jsonl").read_bytes()
     code, _, err = call("run", "digits-cnn-deep", "--resume", "--out", tmp_path / "run")
@@ -131,10 +131,10 @@ def test_a_new_comparison_does_not_go_on_from_what_another_left(tmp_path, flags)
 def test_a_comparison_resumes_with_its_threads_and_what_auto_chose(tmp_path, monkeypatch):
     torch.set_num_threads(1)
     with monkeypatch.context() as patch:
-        patch.setattr(comparison.digits, "fit", lambda *arguments: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(training, "fit", lambda *arguments, **options: os.kill(os.getpid(), signal.SIGINT))
         assert call(*NETWORKS, "--out", tmp_path / "run")[0] == 130
     torch.set_num_threads(2)
-    monkeypatch.setattr(comparison.runtime, "REPAY_STEPS", 1)  # auto would compile now
+    monkeypatch.setattr(runtime, "REPAY_STEPS", 1)  # auto would compile now
     code, out, err = call("run", "digits-cnn-deep", "--resume", "--out", tmp_path / "run", "--json")
     assert code == 0, err
     assert json.loads(out[-1])["compiled"] is False

@@ -8,7 +8,7 @@ from PIL import Image
 
 from funcdl import data, interop, random, train, tree
 from recipes import registry
-from recipes.vision import digits, digits_cnn, digits_densenet, digits_inception, digits_resnet, digits_softmax
+from recipes.vision import _digits, digits_cnn, digits_densenet, digits_inception, digits_resnet, digits_softmax
 from tests.recipes.small import call, sample
 from tests.twins import zoo
 
@@ -45,7 +45,7 @@ def test_an_epoch_equals_the_lectures_in_plain_pytorch(name):
     (images, labels), test = data.digits()
     state_key, order_key = random.split(random.key(5)).unbind()
     init_key, _ = random.split(state_key).unbind()
-    params, _ = recipe.network(recipe.Settings()).model.init(init_key, torch.empty(1, 1, 28, 28, device="meta"))
+    params, _ = recipe.task(recipe.Settings()).model.init(init_key, torch.empty(1, 1, 28, 28, device="meta"))
     with torch.random.fork_rng():
         twin = LECTURES[name]()
     twin.load_state_dict(interop.to_state_dict(params))
@@ -84,28 +84,29 @@ def test_an_epoch_equals_the_lectures_in_plain_pytorch(name):
     ],
 )
 def test_the_networks_have_the_tutorials_numbers_of_parameters(recipe, changed, count):
-    network = recipe.network(recipe.Settings(**changed))
-    params, _ = network.model.init(random.key(0, device="meta"), torch.empty(1, 1, 28, 28, device="meta"))
+    params, _ = recipe.task(recipe.Settings(**changed)).model.init(
+        random.key(0, device="meta"), torch.empty(1, 1, 28, 28, device="meta")
+    )
     assert tree.size(params) == count
 
 
 @pytest.mark.parametrize(
-    ("network", "mean", "deviation"),
+    ("task", "mean", "deviation"),
     [
-        (digits_softmax.network(digits_softmax.Settings()), 0.1307, 0.3081),
-        (digits_softmax.network(digits_softmax.Settings(network="wide")), 0, 1),
-        (digits_cnn.network(digits_cnn.Settings(network="handbook")), 0.1307, 0.3081),
-        (digits_cnn.network(digits_cnn.Settings(network="beginner")), 0, 1),
+        (digits_softmax.task(digits_softmax.Settings()), 0.1307, 0.3081),
+        (digits_softmax.task(digits_softmax.Settings(network="wide")), 0, 1),
+        (digits_cnn.task(digits_cnn.Settings(network="handbook")), 0.1307, 0.3081),
+        (digits_cnn.task(digits_cnn.Settings(network="beginner")), 0, 1),
     ],
 )
-def test_pixels_are_normalised_as_the_tutorial_does(network, mean, deviation):
+def test_pixels_are_normalized_as_the_tutorial_does(task, mean, deviation):
     bytes_ = torch.tensor([[0, 255, 51], [102, 0, 0]], dtype=torch.uint8).view(1, 1, 2, 3)
     expected = ((bytes_.double() / 255 - mean) / deviation).float()
-    torch.testing.assert_close(network.normalise(bytes_), expected)
+    torch.testing.assert_close(task.prepare(bytes_), expected)
 
 
 def test_the_lectures_range_of_pixels():
-    ends = digits.normalise(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)).flatten().tolist()
+    ends = _digits.normalize(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)).flatten().tolist()
     assert ends == pytest.approx([-0.4242, 2.8215], abs=5e-5)
 
 
@@ -152,7 +153,7 @@ def test_read_gives_the_softmax_of_the_trained_network_and_mistakes_are_the_leas
     def keep(images, labels, probabilities, columns=6):
         shown[len(shown)] = (images, labels, probabilities)
 
-    monkeypatch.setattr(digits.pictures, "digit_sheet", keep)
+    monkeypatch.setattr(_digits.pictures, "digit_sheet", keep)
     quick(digits_cnn)
     (first, _, _), (images, labels, probabilities) = shown[0], shown[1]
     assert torch.equal(first, split.test[0][:12])

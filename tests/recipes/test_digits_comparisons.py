@@ -7,7 +7,8 @@ from PIL import Image
 
 from funcdl import train
 from funcdl.models.residual import VARIANTS
-from recipes.vision import comparison, digits, digits_cnn_deep, digits_identity
+from recipes import training
+from recipes.vision import digits_cnn_deep, digits_identity
 from tests.recipes.small import call, left_in
 
 FLAGS = ("--epochs", 1, "--batch-size", 32, "--device", "cpu")
@@ -75,16 +76,16 @@ def test_one_network_alone_is_what_it_is_among_all():
 @pytest.mark.usefixtures("small_data")
 def test_interrupted_between_networks_it_goes_on_with_the_one_it_was_at(tmp_path, monkeypatch):
     assert call("run", "digits-cnn-deep", *FLAGS, "--out", tmp_path / "whole")[0] == 0
-    fit, begun = digits.fit, []
+    fit, begun = training.fit, []
 
-    def stop(settings, report, network):
+    def stop(settings, report, *arguments, **options):
         begun.append(report.directory.name)
         if report.directory.name == "M":
             raise KeyboardInterrupt
-        return fit(settings, report, network)
+        return fit(settings, report, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(comparison.digits, "fit", stop)
+        patch.setattr(training, "fit", stop)
         code, _, err = call("run", "digits-cnn-deep", *FLAGS, "--out", tmp_path / "cut")
     assert code == 130
     assert "--resume" in err[-1]

@@ -121,11 +121,11 @@ def test_the_same_seed_gives_the_same_metrics_and_another_seed_others(precision)
     assert all(first[name] != run(4)[name] for name in ("loss", "test_loss"))
 
 
-def test_pixels_are_normalised_as_the_book_does():
+def test_pixels_are_normalized_as_the_book_does():
     pixels = torch.tensor([[0, 255, 51], [102, 0, 0]], dtype=torch.uint8).view(1, 1, 2, 3)
-    normalised = digits_convnet.normalise(pixels)
-    torch.testing.assert_close(normalised, ((pixels.double() / 255 - 0.1302) / 0.3069).float())
-    assert normalised.shape == (1, 1, 2, 3)
+    normalized = digits_convnet.task(digits_convnet.Settings()).prepare(pixels)
+    torch.testing.assert_close(normalized, ((pixels.double() / 255 - 0.1302) / 0.3069).float())
+    assert normalized.shape == (1, 1, 2, 3)
 
 
 @pytest.mark.usefixtures("small_data")
@@ -137,8 +137,8 @@ def test_compiled_it_makes_one_graph_in_the_first_epoch_and_none_after(monkeypat
     fit = train.fit
 
     def counting_fit(*args, evaluate, **kwargs):
-        def counted(params, buffers):
-            measured = evaluate(params, buffers)
+        def counted(params, buffers, batches):
+            measured = evaluate(params, buffers, batches)
             made.append(graphs() - before)
             return measured
 

@@ -118,7 +118,7 @@ def quick(monkeypatch):
     split = data.digits()
     few = data.Split(*(tuple(leaf[:n] for leaf in part) for part, n in zip(split, (160, 60), strict=True)))
     monkeypatch.setattr(data, "digits", lambda: few)
-    monkeypatch.setattr(finetune.pretrained, "SEEN", 160)
+    monkeypatch.setattr(finetune._pretrained, "SEEN", 160)
 
 
 @pytest.mark.usefixtures("quick")
@@ -127,11 +127,11 @@ def test_interrupted_it_goes_on_with_the_way_it_was_at(tmp_path, monkeypatch):
     assert call("run", "finetune", *flags, "--out", tmp_path / "whole")[0] == 0
     fit, made = train.fit, []
 
-    def stop(*arguments, report, **named):
-        made.append(report.directory.name)
-        if report.directory.name == "tenth":
+    def stop(*arguments, record, **named):
+        made.append(record.report.directory.name)
+        if record.report.directory.name == "tenth":
             raise KeyboardInterrupt
-        return fit(*arguments, report=report, **named)
+        return fit(*arguments, record=record, **named)
 
     with monkeypatch.context() as patch:
         patch.setattr(train, "fit", stop)
@@ -153,7 +153,7 @@ def test_stopped_before_the_tuning_it_begins_again(tmp_path, monkeypatch):
     flags = ("--epochs", 1, "--only", "head", "--device", "cpu")
     assert call("run", "finetune", *flags, "--out", tmp_path / "whole")[0] == 0
     with monkeypatch.context() as patch:
-        patch.setattr(finetune, "planned", lambda settings: finetune.Plan(1, 26, 0.003, False))
+        patch.setattr(finetune, "hyperparameters", lambda settings: (1, 26, 0.003))
         code, _, err = call("run", "finetune", *flags, "--out", tmp_path / "run")
     assert code == 2
     assert err[-1] == "funcdl: --batch-size 26: must be at most 25, the samples to train on"

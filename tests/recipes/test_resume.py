@@ -134,7 +134,7 @@ def test_it_resumes_with_the_threads_and_the_compile_choice_that_it_began_with(t
 def test_what_auto_chose_is_restored_from_the_checkpoint(tmp_path):
     made = {"device": "cpu", "compiled": True, "threads": 3}
     train.save(tmp_path / "checkpoint", {}, {"run": made})
-    settings = runtime.restore(digits_convnet.Settings(seed=7), tmp_path)
+    settings = runtime.restore_settings(digits_convnet.Settings(seed=7), tmp_path)
     assert (settings.compile, settings.device, settings.seed) == ("on", "cpu", 7)
     assert torch.get_num_threads() == 3
 

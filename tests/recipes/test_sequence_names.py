@@ -5,7 +5,8 @@ import torch
 from PIL import Image
 
 from funcdl import data, models, train
-from recipes.sequence import classifier, names
+from recipes import training
+from recipes.sequence import _classifier, names
 from tests.recipes.small import call
 
 
@@ -90,8 +91,7 @@ def small_names(monkeypatch):
         for part, count in zip(split[:2], (200, 60), strict=True)
     ]
     monkeypatch.setattr(data, "synthetic_names", lambda: data.TextSplit(*parts, split.classes))
-    classifier_of = models.name_classifier
-    monkeypatch.setattr(models, "name_classifier", lambda classes: classifier_of(classes, hidden_size=8))
+    monkeypatch.setattr(names, "network", lambda classes: models.name_classifier(classes, hidden_size=8))
 
 
 @pytest.mark.usefixtures("small_names")
@@ -104,10 +104,10 @@ def test_validation_keeps_the_best_epoch_and_never_looks_at_the_test(tmp_path):
     best = max(report.rows, key=lambda row: row["val_accuracy"])
     assert found["best_epoch"] == best["epoch"]
     assert found["val_accuracy"] == best["val_accuracy"]
-    model = models.name_classifier(6)
+    model = names.network(6)
     test = data.synthetic_names().test
     letters = data.encode_letters(test.texts)
-    params = classifier.load(settings, tmp_path / "best", model, letters)
+    params = training.load(_classifier.make_task(settings, model), tmp_path / "best", letters).params
     right = (model(params, letters).argmax(1) == test.labels).float().mean().item()
     assert right == pytest.approx(found["test_accuracy"])
     (one,) = names.predict(settings, tmp_path, ["Aanen"])
@@ -125,21 +125,21 @@ def test_impossible_validation(tmp_path, validation):
 
 @pytest.mark.usefixtures("small_names")
 def test_compiled_it_makes_a_graph_for_each_width_in_the_first_epochs_and_none_after(monkeypatch):
-    monkeypatch.setattr(classifier, "WIDTHS", 2)
-    split = data.invented_names()
+    monkeypatch.setattr(_classifier, "WIDTHS", 2)
+    split = data.synthetic_names()
     short = [  # graphs of fewer letters compile faster
         part._replace(texts=[text[: 1 + number % 2] for number, text in enumerate(part.texts)]) for part in split[:2]
     ]
-    monkeypatch.setattr(data, "invented_names", lambda: split._replace(train=short[0], test=short[1]))
+    monkeypatch.setattr(data, "synthetic_names", lambda: split._replace(train=short[0], test=short[1]))
     made, fit = [], train.fit
 
     def graphs():
         return torch._dynamo.utils.counters["stats"]["unique_graphs"]
 
     def counting_fit(*arguments, evaluate, **options):
-        def counted(params, buffers):
+        def counted(params, buffers, batches):
             made.append(graphs() - before)
-            return evaluate(params, buffers)
+            return evaluate(params, buffers, batches)
 
         return fit(*arguments, evaluate=counted, **options)
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from funcdl import data, random, train
 from funcdl.data.sentiment import CLASSES
-from recipes.sequence import classifier, sentiment
+from recipes.sequence import _classifier, sentiment
 from tests.recipes.small import call
 
 
@@ -52,15 +52,15 @@ def test_the_split_is_by_sentence_and_the_vocabulary_is_the_training_parts(tmp_p
     given = {}
     fit = train.fit
 
-    def watching_fit(state, step, known, **options):
+    def watching_fit(state, step, known, *arguments, **options):
         given["known"] = known
-        return fit(state, step, known, **options)
+        return fit(state, step, known, *arguments, **options)
 
     monkeypatch.setattr(train, "fit", watching_fit)
     report = train.Report(tmp_path)
     sentiment.run(sentiment.Settings(epochs=1, model=model, device="cpu"), report)
     report.close()
-    words = classifier.read_vocabulary(tmp_path)["words"]
+    words = _classifier.read_vocabulary(tmp_path)["words"]
     ids = torch.arange(1, 41)
     held_out = ids[random.permutation(random.fold_in(random.key(0), 2), 40)[:8]]
     expected = {f"w{sentence}" for sentence in ids.tolist() if sentence not in held_out}

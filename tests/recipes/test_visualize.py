@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from funcdl import data, models, optim, random, train
-from recipes.vision import digits, visualize
+from recipes.vision import _digits, visualize
 from tests.recipes.small import call, left_in, real_data, sample
 
 EVERYTHING = {"scalars": 0, "histograms": 0, "images": 0, "graph": 0}
@@ -101,7 +101,7 @@ def test_the_embedding_is_the_last_hidden_layer(run):
     with Image.open(place.with_name("sprite.png")) as sprite:
         assert sprite.size == (15 * 28, 15 * 28)
     assert "hidden_layer" in (folder / "tensorboard" / "projector_config.pbtxt").read_text()
-    model, inputs = models.handbook_cnn(), digits.normalise(images)
+    model, inputs = models.handbook_cnn(), _digits.normalize(images)
     like = train.make_state(model, optim.adam(lr=0.001), random.key(0), inputs)
     state, _ = train.load(folder / "checkpoint", like)
     last = state.params["fc2"]

@@ -1,5 +1,7 @@
 """A small problem of classification, with dropout so that the keys of the steps matter."""
 
+import dataclasses
+
 import torch
 
 from funcdl import losses, metrics, nn, optim, random, train
@@ -23,3 +25,13 @@ def problem(optimizer=None, seed=0, dtype=torch.float32, **options):
 
 def evaluation():
     return train.make_evaluate(MODEL, {"val_loss": metrics.mean_loss(losses.nll), "val_accuracy": metrics.accuracy})
+
+
+def fit_flat(state, step, rows, **options):
+    """`train.fit` whose groups of options are passed one by one."""
+    groups = [
+        {field.name: options.pop(field.name) for field in dataclasses.fields(group) if field.name in options}
+        for group in (train.Batches, train.Record)
+    ]
+    batches, record = train.Batches(**groups[0]), train.Record(**groups[1])
+    return train.fit(state, step, rows, batches, record=record, **options)

@@ -5,6 +5,7 @@ import torch
 
 from funcdl import data, losses, metrics, nn, optim, random, train, tree
 from tests.recipes.small import left_in
+from tests.train.problems import fit_flat
 
 X = torch.linspace(-1, 1, 24).unsqueeze(1)
 Y = 3 * X + 1
@@ -24,12 +25,12 @@ def start(report, scores=SCORES, donated=False, **options):
             leaf.view(torch.uint8 if leaf.ndim else leaf.dtype).zero_()  # as a compiled step may
         return new, measured
 
-    def evaluate(params, buffers):
+    def evaluate(params, buffers, batches):
         seen.append(tree.map(torch.clone, params))
         return {"score": torch.tensor(scores[len(report.rows)])}
 
     options = {"epochs": len(scores), "batch_size": 8, "evaluate": evaluate, "key": random.key(1), **options}
-    return train.fit(state, step, (X, Y), report=report, **options), seen
+    return fit_flat(state, step, (X, Y), report=report, **options), seen
 
 
 def equal(a, b):

@@ -10,7 +10,7 @@ import torch
 
 from funcdl import data, losses, nn, optim, random, train, tree
 from funcdl.train import loop
-from tests.train.problems import clusters, evaluation, problem
+from tests.train.problems import clusters, evaluation, fit_flat, problem
 
 EPOCHS, STEPS = 3, 5  # of 8 rows each
 
@@ -33,16 +33,17 @@ def fit(folder, *, seed=0, at=0, disturb=None, wrap=None, report=None, **options
             disturb()
         return result
 
-    def evaluate(params, buffers):
+    def evaluate(params, buffers, batches):
         calls["evaluate"] += 1
         if disturb and at == "evaluate" and calls["evaluate"] == 2:
             disturb()
-        return measure(params, buffers, test)
+        return measure(params, buffers, batches)
 
     arguments = {"key": random.key(seed + 100), "epochs": EPOCHS, "batch_size": 8, **options}
     report = report or train.Report(folder)
     try:
-        return train.fit(state, disturbed_step, clusters(), evaluate=evaluate, report=report, **arguments), report
+        arguments |= {"evaluate": evaluate, "evaluation_data": test, "report": report}
+        return fit_flat(state, disturbed_step, clusters(), **arguments), report
     finally:
         report.close()
 
@@ -190,7 +191,8 @@ def test_a_kept_short_batch_counts_by_its_rows(tmp_path):
         return new, measured
 
     report = train.Report()
-    train.fit(state, counting, clusters(20), key=random.key(1), epochs=2, batch_size=8, drop_last=False, report=report)
+    batches = train.Batches(random.key(1), 8, drop_last=False)
+    train.fit(state, counting, clusters(20), batches, epochs=2, record=train.Record(report))
     assert [rows for rows, _ in seen] == [8, 8, 4, 8, 8, 4]
     expected = sum(rows * loss for rows, loss in seen[3:]) / 20
     assert report.rows[1]["loss"] == pytest.approx(expected, rel=1e-12)
@@ -210,9 +212,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_the_last_finite_state_is_ke
     x = torch.ones(8, 1)
     state = train.make_state(model, optimizer, random.key(0), x)
     step = train.make_step(model, losses.mse, optimizer)
-    arguments = {"key": random.key(1), "epochs": 9, "batch_size": 4, "report": train.Report(tmp_path)}
+    record = train.Record(train.Report(tmp_path))
     with pytest.raises(train.NonFiniteLossError, match=rf"not finite at step \d+; try a lower .* in {tmp_path}"):
-        train.fit(state, step, (x, 3 * x), **arguments)
+        train.fit(state, step, (x, 3 * x), train.Batches(random.key(1), 4), epochs=9, record=record)
     kept, _ = train.load(tmp_path / "checkpoint", state)
     assert all(leaf.isfinite().all() for leaf in tree.leaves(kept.params))
     assert kept.step > 0
@@ -234,7 +236,7 @@ def test_either_a_loss_or_a_parameter_that_is_nan_is_found_within_the_epoch(tmp_
 
     pattern = "mean loss of epoch 1 is nan" if spoilt == "loss" else "parameter '0.bias' is not finite"
     with pytest.raises(train.NonFiniteLossError, match=pattern):
-        train.fit(state, spoiling, clusters(), key=random.key(1), epochs=1, batch_size=8)
+        train.fit(state, spoiling, clusters(), train.Batches(random.key(1), 8), epochs=1)
     assert len(taken) == 1
 
 

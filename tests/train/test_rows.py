@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from funcdl import losses, nn, optim, random, train
+from tests.train.problems import fit_flat
 
 X = torch.linspace(-1, 1, 24).unsqueeze(1)
 DATA = (X, 3 * X + 1)
@@ -21,7 +22,7 @@ def start():
 
 def fit(report, step=None, **flags):
     step = step or train.make_step(MODEL, losses.mse, OPTIMIZER)
-    return train.fit(start(), step, DATA, key=random.key(1), batch_size=8, report=report, **flags)
+    return fit_flat(start(), step, DATA, key=random.key(1), batch_size=8, report=report, **flags)
 
 
 @pytest.mark.parametrize(
@@ -30,11 +31,11 @@ def fit(report, step=None, **flags):
 def test_where_rows_stand_and_what_they_measure(epochs, every, rows):
     full, sparse, called = train.Report(), train.Report(), []
 
-    def evaluate(params, buffers):
+    def evaluate(params, buffers, batches):
         called.append(1)
         return {"w": params["weight"].squeeze()}
 
-    last = fit(full, epochs=epochs, evaluate=lambda params, buffers: {"w": params["weight"].squeeze()})
+    last = fit(full, epochs=epochs, evaluate=lambda params, buffers, batches: {"w": params["weight"].squeeze()})
     state = fit(sparse, epochs=epochs, every=every, evaluate=evaluate)
     assert [row["epoch"] for row in sparse.rows] == rows
     assert len(called) == len(rows)
@@ -74,7 +75,7 @@ def test_the_best_loss_is_the_lowest(tmp_path):
     values = iter([3.0, 1.0, 2.0, 1.0])
     report, seen = train.Report(tmp_path), []
 
-    def evaluate(params, buffers):
+    def evaluate(params, buffers, batches):
         seen.append(params["weight"].clone())
         return {"val_loss": torch.tensor(next(values))}
 
@@ -108,6 +109,6 @@ def test_the_seconds_of_a_row_are_those_since_the_one_before(monkeypatch, every)
 
     report = train.Report()
     step = taking(1, train.make_step(MODEL, losses.mse, OPTIMIZER))
-    fit(report, step, epochs=4, every=every, evaluate=taking(10, lambda params, buffers: {}))
+    fit(report, step, epochs=4, every=every, evaluate=taking(10, lambda params, buffers, batches: {}))
     since_the_first = [row["seconds"] for row in report.rows[1:]]
     assert since_the_first == [3 * every + 10] * (4 // every - 1)

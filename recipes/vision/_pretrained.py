@@ -1,4 +1,4 @@
-"""What `finetune` begins with: a network that was trained on something else, and new data for it."""
+"""For `finetune`: pretrained networks, and the new data to tune them on."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from funcdl import data, interop, losses, metrics, models, nn, optim, random, train, tree
+from funcdl import interop, metrics, models, nn, optim, random, train, tree
 from funcdl.data import DataError, Split
 
-from ..settings import SettingsError
-from . import digits
+from .. import training
+from ..settings import SettingsError, TrainingSettings
+from ..training import Task
+from . import _digits
 
 BACKBONES = {"resnet18": models.resnet18, "resnet34": models.resnet34, "resnet50": models.resnet50}
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels
@@ -26,7 +28,7 @@ SEEN = 6000  # old digits that are looked at, at least, some of them several tim
 
 
 @dataclass(frozen=True)
-class Task:
+class Pretrained:
     """A network to tune, and the data for it.
 
     Attributes:
@@ -43,7 +45,7 @@ class Task:
     buffers: tree.Tree
     split: Split
     middle: tuple[str, ...] = ()
-    prepare: Callable[[Tensor], Tensor] = digits.normalise
+    prepare: Callable[[Tensor], Tensor] = _digits.normalize
 
 
 def network(classes: int, pool: nn.Layer | None = None) -> nn.Layer:
@@ -63,39 +65,36 @@ def network(classes: int, pool: nn.Layer | None = None) -> nn.Layer:
     )
 
 
-def from_digits(split: Split, each: int, key: Tensor, report: train.Report, resume: bool) -> Task:
+def from_digits(settings: TrainingSettings, split: Split, each: int, key: Tensor, report: train.Report) -> Pretrained:
     """Trains on all digits from 0 to 4; the new data has those from 5 to 9, `each` of them to train on."""
     old, new = (Split(*(_of_digits(part, first) for part in split)) for first in (0, 5))
     order_key, state_key, head_key = random.split(key, 3).unbind()
-    model, optimizer = network(5), optim.adam(lr=0.001)
-    state = train.make_state(model, optimizer, state_key, digits.normalise(old.train[0][:1]))
-    step = train.make_step(model, losses.cross_entropy, optimizer, prepare=digits.normalise)
-    evaluate = train.make_evaluate(model, {"test_accuracy": metrics.accuracy}, prepare=digits.normalise)
-    test = data.stacked_batches(old.test, EVALUATION_BATCH)
-    state = train.fit(
-        state,
-        step,
-        old.train,
-        key=order_key,
+    model = network(5)
+    evaluate = train.make_evaluate(model, {"test_accuracy": metrics.accuracy}, prepare=_digits.normalize)
+    task = Task(
+        model,
+        optim.adam(lr=0.001),
         epochs=-(-SEEN // len(old.train[0])),
         batch_size=32,
-        evaluate=lambda params, buffers: evaluate(params, buffers, test),
-        report=report,
-        resume=resume,
+        metrics={},
+        prepare=_digits.normalize,
+        evaluation_batch=EVALUATION_BATCH,
+        evaluate=evaluate,
     )
-    fresh, _ = model.init(head_key, digits.normalise(old.train[0][:1]))
+    trained = training.fit(settings, report, task, *old, keys=(state_key, order_key), compiled=False)
+    fresh, _ = model.init(head_key, _digits.normalize(old.train[0][:1]))
     images, labels = new.train
     few = torch.cat([(labels == digit).nonzero().flatten()[:each] for digit in range(5)])
-    return Task(
+    return Pretrained(
         model,
-        {**state.params, "fc": fresh["fc"]},
-        state.buffers,
+        {**trained.state.params, "fc": fresh["fc"]},
+        trained.state.buffers,
         Split((images[few], labels[few]), new.test),
         middle=("conv3",),
     )
 
 
-def from_backbone(name: str, path: str, split: Split, classes: int, key: Tensor) -> Task:
+def from_backbone(name: str, path: str, split: Split, classes: int, key: Tensor) -> Pretrained:
     """One of torchvision's networks, with the weights in a file and a new head.
 
     Raises:
@@ -106,7 +105,7 @@ def from_backbone(name: str, path: str, split: Split, classes: int, key: Tensor)
     width = params["fc"]["weight"].shape[1]
     head, _ = nn.linear(classes).init(key, torch.empty(1, width, device="meta"))
     model = BACKBONES[name](classes)
-    return Task(model, {**params, "fc": head}, buffers, split, middle=("layer4",), prepare=photograph_pixels)
+    return Pretrained(model, {**params, "fc": head}, buffers, split, middle=("layer4",), prepare=photograph_pixels)
 
 
 def read_backbone(name: str, path: str, device: torch.device) -> tuple[tree.Tree, tree.Tree]:
@@ -138,30 +137,32 @@ def photograph_pixels(images: Tensor) -> Tensor:
     return (images.float() / 255 - mean) / deviation
 
 
-def resized(task: Task, size: int) -> Task:
-    """The same with images of `size` pixels each way."""
+def resized(pretrained: Pretrained, size: int) -> Pretrained:
+    """The same with images of `size` x `size` pixels."""
 
     def prepare(images: Tensor) -> Tensor:
-        return F.interpolate(task.prepare(images), (size, size), mode="bilinear", antialias=True)
+        return F.interpolate(pretrained.prepare(images), (size, size), mode="bilinear", antialias=True)
 
-    return replace(task, prepare=prepare)
+    return replace(pretrained, prepare=prepare)
 
 
-def exported(task: Task) -> Task:
+def exported(pretrained: Pretrained) -> Pretrained:
     """The head alone, and as its data what the network makes of all images before it.
 
     A head that is the identity lets through what comes to it, as a hook would in a module.
     """
-    width = task.params["fc"]["weight"].shape[1]
+    width = pretrained.params["fc"]["weight"].shape[1]
     identity = {"weight": torch.eye(width), "bias": torch.zeros(width)}
-    params = {**task.params, "fc": tree.map(lambda leaf: leaf.to(task.split.train[1].device), identity)}
+    params = {**pretrained.params, "fc": tree.map(lambda leaf: leaf.to(pretrained.split.train[1].device), identity)}
 
     def features(images: Tensor) -> Tensor:
         batches = images.split(EVALUATION_BATCH)
-        return torch.cat([task.model.apply(params, task.buffers, task.prepare(batch))[0] for batch in batches])
+        return torch.cat(
+            [pretrained.model.apply(params, pretrained.buffers, pretrained.prepare(batch))[0] for batch in batches]
+        )
 
-    split = Split(*((features(images), labels) for images, labels in task.split))
-    return Task(nn.serial(fc=nn.linear(1)), {"fc": task.params["fc"]}, {}, split, prepare=lambda x: x)
+    split = Split(*((features(images), labels) for images, labels in pretrained.split))
+    return Pretrained(nn.serial(fc=nn.linear(1)), {"fc": pretrained.params["fc"]}, {}, split, prepare=lambda x: x)
 
 
 def _of_digits(part: tuple[Tensor, Tensor], first: int) -> tuple[Tensor, Tensor]:

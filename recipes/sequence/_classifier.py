@@ -1,0 +1,127 @@
+"""Shared by names and sentiment: training a classifier of sequences of unequal length, and saving its vocabulary."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from funcdl import data, nn, optim, train
+from funcdl.data import Sequences
+from funcdl.train import CheckpointError, files
+
+from .. import settings, training
+from ..training import Task, Trained
+
+Part = tuple[Sequences, Tensor]  # sequences and the number of the class of each
+
+WIDTHS = 4  # each is a graph of its own
+EVALUATION_BATCH = 256
+VOCABULARY = "vocabulary.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(settings.BatchSettings):
+    """The settings of a classifier of sequences, trained by Adam."""
+
+    batch_size: int = 64
+    """Sequences per step."""
+    lr: float = 1e-3
+    """Adam's rate."""
+
+
+def fit(
+    settings: Settings,
+    report: train.Report,
+    model: nn.Layer,
+    known: Part,
+    held_out: Part,
+    vocabulary: dict[str, Any],
+    epochs: int,
+    **options: Any,
+) -> Trained:
+    """Trains by Adam on the cross entropy, in batches of similar length, and measures the data held out by epoch.
+
+    Args:
+        settings: of the recipe.
+        report: gets what `training.fit` gives it, and the vocabulary.
+        model: what to train.
+        known: the data to train on.
+        held_out: the data to measure.
+        vocabulary: what the numbers in the data stand for.
+        epochs: passes through the data.
+        **options: others of the task.
+    """
+    lengths = known[0]["lengths"]
+    widths = data.choose_bucket_widths(torch.cat([lengths, held_out[0]["lengths"]]), WIDTHS)
+    report.log(f"{len(lengths)} sequences to train on, cut to {', '.join(map(str, widths))} steps: a graph for each")
+    text = json.dumps(vocabulary)
+    if not settings.resume:
+        report.text(VOCABULARY, text)
+    batch_size = settings.batch_size
+    trained = training.fit(
+        settings,
+        report,
+        make_task(
+            settings,
+            model,
+            epochs,
+            collate=lambda batch: (data.trim_padding(batch[0], widths), batch[1]),
+            order=partial(data.bucketed_epoch_indices, lengths=lengths, widths=widths, batch_size=batch_size),
+            stack=partial(data.bucketed_stacked_batches, batch_size=EVALUATION_BATCH, widths=widths),
+            info={"vocabulary": hashlib.sha256(text.encode()).hexdigest()},
+            **options,
+        ),
+        known,
+        held_out,
+    )
+    if settings.resume:  # now that it is known to be the run's
+        report.text(VOCABULARY, text)
+    return trained
+
+
+def make_task(settings: Settings, model: nn.Layer, epochs: int = 1, **options: Any) -> Task:
+    """Returns the task of training a classifier; `epochs` and the options do not matter where it only predicts."""
+    optimizer = optim.adam(lr=settings.lr)
+    return Task(model, optimizer, epochs, settings.batch_size, evaluation_batch=EVALUATION_BATCH, **options)
+
+
+def predict(settings: Settings, folder: Path, model: nn.Layer, sequences: Sequences) -> Tensor:
+    """Returns the probabilities (n, classes) of the classes by the model of a checkpoint.
+
+    Raises:
+        CheckpointError: there is none, or of another model.
+    """
+    task = make_task(settings, model)
+    return training.predict(task, training.load(task, folder, sequences), sequences).softmax(1)
+
+
+def read_vocabulary(run_dir: Path, description: Any = dict) -> dict[str, Any]:
+    """Reads the vocabulary that `fit` saved in a run's folder, which is as described (`funcdl.train.files.difference`).
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    path = run_dir / VOCABULARY
+    again = "resume the run, which writes it again"
+    try:
+        text = files.read(path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {again}") from None
+    try:
+        vocabulary = files.parse(text)
+    except ValueError:
+        raise CheckpointError(f"{path}: is not JSON; {again}") from None
+    run = train.read_info(run_dir / "checkpoint").get("run")
+    if not isinstance(run, dict) or run.get("vocabulary") != hashlib.sha256(text).hexdigest():
+        raise CheckpointError(f"{path}: is damaged (its checksum does not match the checkpoint's); {again}")
+    wrong = files.difference(vocabulary, description)
+    if wrong:
+        raise CheckpointError(f"{path}: is not this recipe's ({wrong}); {again}")
+    return vocabulary

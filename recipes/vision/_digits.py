@@ -1,0 +1,126 @@
+"""Shared by the recipes of digits: the data, the task of training one network, its pictures and its predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from funcdl import data, nn, optim, train
+from funcdl.data import Split
+
+from .. import pictures, scores, settings, training
+from ..lesson import Lesson
+from ..settings import Outcome, SettingsError
+from ..training import Task, Trained
+
+EVALUATION_BATCH = 100  # the activations of more images do not stay in the cache
+SHOWN = 12
+EPOCHS = {"sample": 20, "mnist": 10}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(settings.BatchSettings):
+    """The settings of every recipe of digits."""
+
+    dataset: Literal["sample", "mnist"] = "sample"
+    """sample: scikit-learn's 1,797 digits, scaled to 28 x 28, a fifth held out; mnist: 60,000 and 10,000."""
+    epochs: int | None = None
+    """Passes through the training data; by default the tutorial's on MNIST, and on the sample what it needs."""
+    batch_size: int = 64
+    """Samples per step."""
+    precision: train.Precision = "fp32"
+    """bf16 computes the network in bfloat16, faster where the processor has instructions for it."""
+
+
+def pixels(mean: float, deviation: float) -> Callable[[Tensor], Tensor]:
+    """Makes the function that turns bytes to the floats for a network: `(x / 255 - mean) / deviation`."""
+
+    def normalize(images: Tensor) -> Tensor:
+        floats = (images.float() / 255 - mean) / deviation
+        return floats.squeeze(1).unsqueeze(-1).movedim(-1, 1)  # the strides of channels-last convolve faster
+
+    return normalize
+
+
+normalize = pixels(0.1307, 0.3081)  # the mean and deviation of MNIST's training pixels
+
+
+def read_data(settings: settings.DataSettings) -> Split:
+    """Returns the digits.
+
+    Raises:
+        SettingsError: the data set is neither of the two.
+    """
+    if settings.dataset not in ("sample", "mnist"):
+        raise SettingsError(f"--dataset {settings.dataset}: must be sample or mnist")
+    return data.digits() if settings.dataset == "sample" else data.mnist(settings.data_dir)
+
+
+def make_task(
+    settings: Settings,
+    model: nn.Layer,
+    optimizer: optim.Transformation,
+    *,
+    epochs: Mapping[str, int] = EPOCHS,
+    prepare: Callable[[Tensor], Tensor] = normalize,
+    **options: Any,
+) -> Task:
+    """Returns the task of training a network to read digits.
+
+    Args:
+        settings: of the recipe.
+        model: images in; logits out, or log-probabilities, of which the softmax is the probabilities again.
+        optimizer: makes the updates.
+        epochs: how many by default, on each data set.
+        prepare: turns the bytes of the images to floats; by default with MNIST's mean and deviation.
+        **options: others of the task.
+    """
+    return Task(
+        model,
+        optimizer,
+        settings.epochs or epochs[settings.dataset],
+        settings.batch_size,
+        prepare=prepare,
+        precision=settings.precision,
+        evaluation_batch=EVALUATION_BATCH,
+        **options,
+    )
+
+
+def run(settings: Settings, report: train.Report, task: Task) -> Outcome:
+    """Trains a network, draws predictions, and scores it digit by digit; the pictures have the title of the task."""
+    trained = training.fit(settings, report, task, *read_data(settings))
+    measurements = draw(report, trained)
+    images, labels = trained.held_out
+    probabilities = trained.predict(images).softmax(-1)
+    lesson = Lesson()
+    names = list("0123456789")
+    scores.add_class_scores(lesson, report, probabilities.argmax(1), labels, names, f"{len(labels)} test digits")
+    of_truth = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)
+    worst = of_truth.argsort()[:SHOWN]
+    report.picture("mistakes", pictures.digit_sheet(images[worst], labels[worst], probabilities[worst]))
+    return trained.outcome(measurements | lesson.metrics, lesson)
+
+
+def draw(report: train.Report, trained: Trained) -> dict[str, Any]:
+    """Draws predictions of the first test digits; returns the measurements, and what is predicted for the first."""
+    images, labels = (part[:SHOWN] for part in trained.held_out)
+    probabilities = trained.predict(images).softmax(-1)
+    report.picture("predictions", pictures.digit_sheet(images, labels, probabilities))
+    return trained.measurements | {"prediction": probabilities[0].argmax().item(), "truth": labels[0].item()}
+
+
+def predict(run_dir: Path, inputs: Sequence[str], task: Task) -> list[dict[str, Any]]:
+    """Reads pictures of single digits with the network of a run."""
+    images = torch.stack([data.load_digit(path) for path in inputs])
+    state = training.load(task, run_dir / "checkpoint", images)
+    probabilities = training.predict(task, state, images).softmax(-1)
+    return [
+        {"input": str(path), "prediction": row.argmax().item(), "probabilities": row.tolist()}
+        for path, row in zip(inputs, probabilities, strict=True)
+    ]
