@@ -3,6 +3,7 @@ from collections import OrderedDict
 import torch
 
 from funcdl import nn, random
+from funcdl.nn.validation import entry
 from tests.nn.cases.case import Case, image
 from tests.twins.blocks import Again, Function, Parallel, Residual
 
@@ -18,7 +19,7 @@ def init_matrix(key, x):
 
 
 def times_matrix(params, x):
-    return torch.nn.functional.linear(x, params["weight"])
+    return torch.nn.functional.linear(x, entry("times_matrix", params, "weight"))
 
 
 def once_or_twice(x, key, train):
