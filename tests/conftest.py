@@ -12,7 +12,7 @@ torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ.get("PYTE
 
 
 def pytest_collection_finish():
-    """Spares the garbage collector what stays to the end, which it would look through at each of thousands of graphs."""
+    """Keeps the garbage collector from looking, at each of hundreds of graphs, through all that was imported."""
     gc.collect()
     gc.freeze()
 

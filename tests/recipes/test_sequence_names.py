@@ -128,8 +128,7 @@ def test_compiled_it_makes_a_graph_for_each_width_in_the_first_epochs_and_none_a
     monkeypatch.setattr(classifier, "WIDTHS", 2)
     split = data.invented_names()
     short = [  # graphs of fewer letters compile faster
-        part._replace(texts=[text[: 1 + number % 2] for number, text in enumerate(part.texts)])
-        for part in split[:2]
+        part._replace(texts=[text[: 1 + number % 2] for number, text in enumerate(part.texts)]) for part in split[:2]
     ]
     monkeypatch.setattr(data, "invented_names", lambda: split._replace(train=short[0], test=short[1]))
     made, fit = [], train.fit
