@@ -280,3 +280,24 @@ def test_numbers_out_of_range_are_refused_before_anything_is_written(tmp_path, o
     with pytest.raises(ValueError, match=message):
         fit(tmp_path, **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_batch_is_collated_before_its_step_and_on_step_follows_each_step():
+    state, step = problem()
+    given, seen = [], []
+
+    def collate(batch):
+        given.append(len(batch[1]))
+        return tree.map(lambda leaf: leaf[:4], batch)
+
+    def on_step(state, measured):
+        seen.append((int(state.step), measured["loss"].item()))
+
+    def half(state, batch):
+        assert len(batch[1]) == 4
+        return step(state, batch)
+
+    batches = train.Batches(random.key(1), 8, collate=collate)
+    train.fit(state, half, clusters(20), batches, epochs=2, on_step=on_step)
+    assert given == [8] * 4
+    assert [number for number, _ in seen] == [1, 2, 3, 4]
