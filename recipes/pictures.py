@@ -13,8 +13,8 @@ from funcdl.train.report import Row
 
 from .terminal import escaped
 
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"  # Okabe and Ito's colours, told apart by the colour-blind
-COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", GREY)  # for lines, with their styles
+BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#999999"  # Okabe and Ito's colors, told apart by the color-blind
+COLORS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", GRAY)  # for lines, with their styles
 STYLES = ("-", "--", "-.", ":")
 LONGEST = 24  # of a name in a picture
 HELD_OUT = {"test": "test", "val": "validation"}
@@ -40,11 +40,11 @@ def curves(rows: Sequence[Row], title: str, held_out: str = "test", best: float 
     epochs = [row["epoch"] for row in rows]
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         measured = (name, "training", BLUE, "o-"), (f"{held_out}_{name}", HELD_OUT[held_out], ORANGE, "s--")
-        for key, label, colour, style in measured:
+        for key, label, color, style in measured:
             if key in rows[0]:
-                axes.plot(epochs, [row[key] for row in rows], style, color=colour, label=label, markersize=4)
+                axes.plot(epochs, [row[key] for row in rows], style, color=color, label=label, markersize=4)
         if best is not None:
-            axes.axvline(best, color=GREY, linestyle=":", label=f"kept: epoch {best:g}")
+            axes.axvline(best, color=GRAY, linestyle=":", label=f"kept: epoch {best:g}")
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
@@ -68,13 +68,13 @@ def digit_sheet(
     for index in range(count):
         picture, bars = grid[2 * (index // columns) : 2 * (index // columns) + 2, index % columns]
         predicted, truth = int(probabilities[index].argmax()), int(labels[index])
-        colour = BLUE if predicted == truth else ORANGE
+        color = BLUE if predicted == truth else ORANGE
         picture.imshow(images[index, 0].numpy(force=True), cmap="gray", vmin=0, vmax=255)
         percent = 100 * probabilities[index, predicted].item()
-        picture.set_title(f"predicted {predicted} ({percent:.0f} %)\ntrue {truth}", color=colour, fontsize=9)
+        picture.set_title(f"predicted {predicted} ({percent:.0f} %)\ntrue {truth}", color=color, fontsize=9)
         bars.set_axis_on()
-        colours = [colour if digit == predicted else GREY for digit in range(10)]
-        bars.bar(range(10), probabilities[index].tolist(), color=colours)
+        colors = [color if digit == predicted else GRAY for digit in range(10)]
+        bars.bar(range(10), probabilities[index].tolist(), color=colors)
         bars.set(ylim=(0, 1), yticks=[], xticks=range(10))
         bars.tick_params(labelsize=6, length=0)
         bars.spines[["top", "left", "right"]].set_visible(False)
@@ -90,8 +90,8 @@ def confusion(counts: Float[Tensor, "classes classes"], names: Sequence[str], ti
     image = axes.imshow(shares.numpy(force=True), cmap="Blues", vmin=0, vmax=1)
     for row in range(size):
         for column in range(size):
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=9)
+            color = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=color, fontsize=9)
     axes.set(xlabel="predicted class", ylabel="true class", title=title, xticks=range(size), yticks=range(size))
     axes.set_xticklabels(list(map(label, names)))
     axes.set_yticklabels(list(map(label, names)))
@@ -135,7 +135,7 @@ def loss_curves(history: Mapping[str, Sequence[float]], title: str, xlabel: str 
     figure = Figure(figsize=(6.4, 4), layout="constrained")
     axes = figure.subplots()
     for index, (name, losses) in enumerate(history.items()):
-        axes.plot(range(1, len(losses) + 1), losses, color=COLOURS[index % 8], ls=STYLES[index % 4], label=name)
+        axes.plot(range(1, len(losses) + 1), losses, color=COLORS[index % 8], ls=STYLES[index % 4], label=name)
     axes.set(xlabel=xlabel, ylabel="loss", yscale="log", title=title)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
@@ -175,11 +175,11 @@ def fitted(
     figure = Figure(figsize=(6.4, 4), layout="constrained")
     axes = figure.subplots()
     for index, (name, (x, y)) in enumerate(points.items()):
-        marker, colour = "osD^"[index % 4], (GREY, COLOURS[6], COLOURS[4])[index % 3]
-        axes.scatter(x.numpy(force=True), y.numpy(force=True), s=18, color=colour, marker=marker, label=name)
+        marker, color = "osD^"[index % 4], (GRAY, COLORS[6], COLORS[4])[index % 3]
+        axes.scatter(x.numpy(force=True), y.numpy(force=True), s=18, color=color, marker=marker, label=name)
     for index, (name, (x, y)) in enumerate(lines.items()):
         style = STYLES[index % 4]
-        axes.plot(x.numpy(force=True), y.numpy(force=True), color=COLOURS[index % 8], ls=style, label=name)
+        axes.plot(x.numpy(force=True), y.numpy(force=True), color=COLORS[index % 8], ls=style, label=name)
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)

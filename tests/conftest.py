@@ -17,6 +17,10 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+def pytest_unconfigure():
+    gc.unfreeze()  # extension modules report what is never collected as leaked
+
+
 @pytest.fixture(params=["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])  # thousands of skips take a while
 def device(request):
     return torch.device(request.param)

@@ -11,7 +11,7 @@ import pytest
 import funcdl
 
 # Their files are named for their one optimizer, and for their one source of data.
-EXEMPT = {"funcdl.optim", "funcdl.data", "funcdl.transforms"}
+EXEMPT = {"funcdl.optim", "funcdl.data"}
 PACKAGES = ["funcdl", *(m.name for m in pkgutil.walk_packages(funcdl.__path__, "funcdl.") if m.ispkg)]
 
 

@@ -14,7 +14,7 @@ DOOR = ROOT / "funcdl" / "_torch.py"
 FILES = sorted({*(ROOT / "funcdl").rglob("*.py"), *(ROOT / "recipes").rglob("*.py")})
 PUBLIC = {"_replace", "_fields", "_asdict", "_make"}  # of every NamedTuple
 OF_PYTHON = {"os._exit", "atexit._run_exitfuncs"}  # how a command ends without dismantling what a compiler leaves
-ENVIRONMENT_READERS = {ROOT / "funcdl" / "data" / "source.py"}  # $FUNCDL_DATA, where data lie
+ENVIRONMENT_READERS = {ROOT / "funcdl" / "data" / "files.py"}  # $FUNCDL_DATA, where data lie
 
 
 def is_private(dotted):

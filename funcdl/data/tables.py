@@ -77,10 +77,10 @@ def read_table(
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "wine.csv"
-    >>> _ = path.write_text('"colour";"alcohol"\\nwhite;9.5\\nred;12\\n')
-    >>> read_table(path, delimiter=";", convert={"colour": {"white": 0, "red": 1}})
+    >>> _ = path.write_text('"color";"alcohol"\\nwhite;9.5\\nred;12\\n')
+    >>> read_table(path, delimiter=";", convert={"color": {"white": 0, "red": 1}})
     Table(values=tensor([[ 0.0000,  9.5000],
-            [ 1.0000, 12.0000]]), names=('colour', 'alcohol'))
+            [ 1.0000, 12.0000]]), names=('color', 'alcohol'))
     """
     path, convert = Path(path), convert or {}
     text = read_text_table(path, delimiter=delimiter, header=header, columns=columns)

@@ -234,7 +234,7 @@ def categorical(
 
     Args:
         key: a key not used before.
-        logits: unnormalised log-probabilities, a tensor or a list; -inf excludes an index. They are looked at where
+        logits: unnormalized log-probabilities, a tensor or a list; -inf excludes an index. They are looked at where
             they can be: in a graph, or where `vmap` maps over them, NaN or inf is what is drawn, and the first index
             where all are excluded.
         dim: the axis of the categories.

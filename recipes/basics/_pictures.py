@@ -10,7 +10,7 @@ from torch import Tensor
 
 from funcdl import data, losses
 
-from ..pictures import BLUE, COLOURS, ORANGE, label
+from ..pictures import BLUE, COLORS, ORANGE, label
 
 
 def losses_of_two_classes() -> Figure:
@@ -40,7 +40,7 @@ def maps(maps: dict[str, Float[Tensor, "n size"]], labels: Int[Tensor, " n"], co
         x, y, z = values[:count, :3].T.numpy(force=True)
         for digit in range(10):
             mine = (labels[:count] == digit).numpy()
-            color = COLOURS[digit % len(COLOURS)]
+            color = COLORS[digit % len(COLORS)]
             axes.scatter(x[mine], y[mine], z[mine], marker=f"${digit}$", color=color, s=30, label=str(digit))
         axes.set(title=name, xlabel="first", ylabel="second", zlabel="third")
     figure.suptitle(f"{count} digits of 64 pixels, each as three numbers")

@@ -88,10 +88,10 @@ def picture(probability: Callable[[Tensor], Tensor], points: Tensor, classes: Te
     shade = probability(plane).view(121, 121).T.numpy(force=True)
     contours = axes.contourf(line.tolist(), line.tolist(), shade, levels=20, cmap="cividis", vmin=0, vmax=1)
     axes.contour(line.tolist(), line.tolist(), shade, levels=[0.5], colors="white")
-    for label, colour, marker in ((0, pictures.BLUE, "o"), (1, pictures.ORANGE, "^")):
+    for label, color, marker in ((0, pictures.BLUE, "o"), (1, pictures.ORANGE, "^")):
         x, y = points[classes == label].unbind(1)
-        axes.scatter(x.tolist(), y.tolist(), s=14, c=colour, marker=marker, edgecolors="white", linewidths=0.4)
-        axes.scatter([], [], c=colour, marker=marker, label=f"class {label}")
+        axes.scatter(x.tolist(), y.tolist(), s=14, c=color, marker=marker, edgecolors="white", linewidths=0.4)
+        axes.scatter([], [], c=color, marker=marker, label=f"class {label}")
     axes.set(xlabel="x", ylabel="y", title="blobs: two clouds and the boundary learned", aspect="equal")
     axes.legend(loc="upper left")
     figure.colorbar(contours, ax=axes, label="probability of class 1")

@@ -30,7 +30,7 @@ class Settings(settings.BatchSettings):
     """
 
     dataset: Literal["sample", "credit"] = "sample"
-    """sample: 569 breast tumours of scikit-learn, 30 measurements; credit: the 1,000 debtors, 24 numbers."""
+    """sample: 569 breast tumors of scikit-learn, 30 measurements; credit: the 1,000 debtors, 24 numbers."""
     epochs: int = 1000
     """Steps, each on all rows."""
     batch_size: int = 900

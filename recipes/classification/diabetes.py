@@ -41,7 +41,7 @@ class Settings(settings.BatchSettings):
     """
 
     dataset: Literal["sample", "diabetes"] = "sample"
-    """sample: 569 breast tumours of scikit-learn, their first eight measurements; diabetes: the lecture's 759 rows."""
+    """sample: 569 breast tumors of scikit-learn, their first eight measurements; diabetes: the lecture's 759 rows."""
     epochs: int = 100
     """Passes through the data."""
     batch_size: int = 759

@@ -91,9 +91,9 @@ def picture(hours: Tensor, passed: Tensor, model: Callable[[Tensor], Tensor], bo
         line.flatten().tolist(), model(line).flatten().tolist(), color=pictures.BLUE, label="sigmoid(w hours + b)"
     )
     axes.plot(hours.flatten().tolist(), passed.flatten().tolist(), "o", color=pictures.ORANGE, label="students")
-    axes.axhline(0.5, color=pictures.GREY, linestyle=":")
+    axes.axhline(0.5, color=pictures.GRAY, linestyle=":")
     if boundary is not None:
-        axes.axvline(boundary, color=pictures.GREY, linestyle="--", label=f"one half at {boundary:.2f} h")
+        axes.axvline(boundary, color=pictures.GRAY, linestyle="--", label=f"one half at {boundary:.2f} h")
     axes.set(xlabel="study (hours a week)", ylabel="probability to pass", title="logistic: pass or fail")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import funcdl as fd
 
-from ..pictures import BLUE, GREY, ORANGE
+from ..pictures import BLUE, GRAY, ORANGE
 
 FARTHEST = 100.0  # w from its optimum, in the picture of a descent
 
@@ -41,7 +41,7 @@ def surface(*drawn: Tensor) -> Figure:
     above = figure.add_subplot(1, 2, 2)
     filled = above.contourf(w, b, costs, levels=[0, 0.1, 0.3, 1, 3, 10, 30, 100], norm="symlog", cmap="cividis")
     above.plot(path[:, 0], path[:, 1], ".-", color=ORANGE, markersize=5, label=f"descent, {len(path) - 1} updates")
-    above.plot(2, 0, "D", color="white", markeredgecolor=GREY, label="lowest point")
+    above.plot(2, 0, "D", color="white", markeredgecolor=GRAY, label="lowest point")
     above.set(xlabel="w", ylabel="b", xlim=(w.min(), w.max()), ylim=(b.min(), b.max()))
     above.legend(fontsize=8)
     figure.colorbar(filled, ax=above, label="mean squared error")
@@ -58,7 +58,7 @@ def descent(cost: Callable[[Tensor], Tensor], path: Float[Tensor, " steps"], tit
     reach = max(2.0, 1.1 * (first - 2).abs().max().item())
     w = torch.linspace(2 - reach, 2 + reach, 201, dtype=path.dtype, device=path.device)
     costs = fd.vmap(cost)
-    curve_axes.plot(w.tolist(), costs(w).tolist(), color=GREY, label="cost")
+    curve_axes.plot(w.tolist(), costs(w).tolist(), color=GRAY, label="cost")
     curve_axes.plot(first.tolist(), costs(first).tolist(), "o-", color=ORANGE, markersize=4, label="descent")
     curve_axes.set(
         xlabel="w",

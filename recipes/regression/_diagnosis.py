@@ -52,7 +52,7 @@ def training_and_test(histories: Mapping[str, Mapping[str, Tensor]]) -> Figure:
         axes.plot(steps, history["training"].tolist(), color=pictures.BLUE, label="training")
         axes.plot(steps, test, color=pictures.ORANGE, ls="--", label="test")
         least = min(steps, key=lambda step: test[step - 1])
-        axes.axvline(least, color=pictures.GREY, ls=":")
+        axes.axvline(least, color=pictures.GRAY, ls=":")
         axes.plot(least, test[least - 1], "o", color=pictures.ORANGE)
         axes.set(title=f"{remedy}: least at {least}", xlabel="step", yscale="log")
         axes.grid(alpha=0.3)

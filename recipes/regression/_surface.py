@@ -12,7 +12,7 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import optim, random, train
 
-from ..pictures import COLOURS, GREY, STYLES
+from ..pictures import COLORS, GRAY, STYLES
 
 BEGIN, STEPS = torch.tensor([-5.0, -2.0], dtype=torch.float64), 40
 # our optimizer, torch's, and the arguments of both, with rates that make the paths easy to see
@@ -72,9 +72,9 @@ def picture(paths: dict[str, Tensor]) -> Figure:
     axes = figure.subplots()
     x, y = torch.meshgrid(torch.linspace(-5.6, 2, 120), torch.linspace(-3, 3, 120), indexing="xy")
     heights = height(torch.stack([x, y]))
-    axes.contour(x.numpy(), y.numpy(), heights.numpy(), levels=14, colors=GREY, linewidths=0.6)
+    axes.contour(x.numpy(), y.numpy(), heights.numpy(), levels=14, colors=GRAY, linewidths=0.6)
     for index, (name, path) in enumerate(paths.items()):
-        color, style = COLOURS[index], STYLES[index % 4]
+        color, style = COLORS[index], STYLES[index % 4]
         axes.plot(*path.T.tolist(), style, color=color, marker="o", markersize=2.5, lw=1.3, label=name)
     axes.plot(0, 0, "k*", markersize=11)
     title = f"{STEPS} steps down 0.1 x² + 2 y² (least at the star)"

@@ -108,7 +108,7 @@ def picture(time: Tensor, predicted: Tensor, shown: int = 4) -> Figure:
     ):
         points, given = time[rows].flatten(), predicted[rows].flatten()
         along = torch.arange(len(points))
-        axes.plot(along, points.sin(), "--", color=pictures.GREY, label="sine (input)")
+        axes.plot(along, points.sin(), "--", color=pictures.GRAY, label="sine (input)")
         axes.plot(along, points.cos(), "-", color=pictures.BLUE, label="cosine (target)")
         axes.plot(along, given, "o", color=pictures.ORANGE, label="network", markersize=4)
         axes.set(xlabel="point (10 in each half wave)", title=title)

@@ -202,9 +202,9 @@ def by_epoch(history: Mapping[str, Sequence[train.report.Row]], title: str) -> F
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
     for index, (name, rows) in enumerate(history.items()):
-        colour, style = pictures.COLOURS[index], f"{'osD^v<>'[index]}{pictures.STYLES[index % 4]}"
+        color, style = pictures.COLORS[index], f"{'osD^v<>'[index]}{pictures.STYLES[index % 4]}"
         epochs, accuracies = [row["epoch"] for row in rows], [row["test_accuracy"] for row in rows]
-        axes.plot(epochs, accuracies, style, color=colour, label=f"{name} ({accuracies[-1]:.1%})", markersize=4)
+        axes.plot(epochs, accuracies, style, color=color, label=f"{name} ({accuracies[-1]:.1%})", markersize=4)
     axes.set(xlabel="epoch", ylabel="test accuracy", title=title)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=8)

@@ -20,8 +20,8 @@ def enlarged(image, side):
     return Image.fromarray(image.numpy()).resize((side, side), Image.Resampling.BICUBIC)
 
 
-def transparent(picture, colour):
-    drawn = Image.new("RGBA", picture.size, colour)
+def transparent(picture, color):
+    drawn = Image.new("RGBA", picture.size, color)
     drawn.putalpha(picture)
     return drawn
 
@@ -52,15 +52,15 @@ VARIANTS = {
     "off centre, not square": lambda image: ImageOps.expand(enlarged(image, 200), (90, 10, 10, 55)),
     "red on yellow": lambda image: ImageOps.colorize(enlarged(image, 140), (250, 240, 120), (180, 20, 20)),
     "faint": lambda image: ImageOps.colorize(enlarged(image, 140), (120, 120, 120), (160, 160, 160)),
-    "on dark grey at 28": lambda image: ImageOps.colorize(Image.fromarray(image.numpy()), (60,) * 3, (200,) * 3),
+    "on dark gray at 28": lambda image: ImageOps.colorize(Image.fromarray(image.numpy()), (60,) * 3, (200,) * 3),
     "16 bits": lambda image: sixteen_bits(enlarged(image, 99)),
     "16 bits, dark on light": lambda image: sixteen_bits(ImageOps.invert(enlarged(image, 99))),
     "black ink, no paper": lambda image: transparent(enlarged(image, 120), "black"),
     "white ink, no paper": lambda image: transparent(enlarged(image, 120), "white"),
     "round paper": lambda image: paper_with_clear_corners(enlarged(image, 120)),
-    "grey with alpha": lambda image: transparent(enlarged(image, 120), "blue").convert("LA"),
+    "gray with alpha": lambda image: transparent(enlarged(image, 120), "blue").convert("LA"),
     "palette": lambda image: ImageOps.invert(enlarged(image, 112)).convert("P"),
-    "palette with a clear colour": lambda image: palette_with_transparency(enlarged(image, 112)),
+    "palette with a clear color": lambda image: palette_with_transparency(enlarged(image, 112)),
     "black and white": lambda image: enlarged(image, 112).point(lambda v: 255 * (v > 127)).convert("1"),
 }
 
@@ -159,7 +159,7 @@ def test_a_digit_that_fills_the_picture(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("size", "mode", "colour"),
+    ("size", "mode", "color"),
     [
         ((40, 30), "L", 255),
         ((40, 30), "RGB", "teal"),
@@ -170,8 +170,8 @@ def test_a_digit_that_fills_the_picture(tmp_path):
         ((40, 30), "RGBA", (200, 0, 0, 255)),
     ],
 )
-def test_blank_pictures_are_refused(size, mode, colour, tmp_path):
-    Image.new(mode, size, colour).save(tmp_path / "blank.png")
+def test_blank_pictures_are_refused(size, mode, color, tmp_path):
+    Image.new(mode, size, color).save(tmp_path / "blank.png")
     message = rf"blank\.png shows one even surface of {size[0]} x {size[1]} pixels, expected a digit on a plain"
     with pytest.raises(DataError, match=message):
         load_digit(tmp_path / "blank.png")

@@ -1,4 +1,4 @@
-"""Pictures of every kind that Pillow knows are read with their own brightness, colour and opacity, or refused."""
+"""Pictures of every kind that Pillow knows are read with their own brightness, color and opacity, or refused."""
 
 import struct
 import zlib
@@ -11,23 +11,23 @@ from PIL import Image, ImageCms
 from funcdl.data import DataError, load_digit, load_image, photographs
 
 LEVELS = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)  # what 8 bits of each picture below show
-GREY = torch.from_numpy(LEVELS)[None]
+GRAY = torch.from_numpy(LEVELS)[None]
 DEEP = LEVELS.astype(np.uint16) * 257
 
 
-def png(width, height, bits, colour, rows, transparent=b""):
+def png(width, height, bits, color, rows, transparent=b""):
     """A PNG file of these rows of bytes, which Pillow does not write in every form."""
 
     def chunk(name, content):
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)
     data = zlib.compress(b"".join(b"\0" + row for row in rows))
     clear = chunk(b"tRNS", transparent) if transparent else b""
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + clear + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
-GREYS = {  # how it is saved, and the end of the file's name
+GRAYS = {  # how it is saved, and the end of the file's name
     "16 bits": (lambda: Image.fromarray(DEEP), "png"),
     "16 bits, TIFF": (lambda: Image.fromarray(DEEP), "tiff"),
     "16 bits, big end first": (lambda: Image.fromarray(DEEP.astype(">u2")), "tiff"),
@@ -42,20 +42,20 @@ GREYS = {  # how it is saved, and the end of the file's name
 }
 
 
-@pytest.mark.parametrize("kind", GREYS)
-def test_grey_of_any_depth_keeps_its_brightness(kind, tmp_path):
-    make, ending = GREYS[kind]
-    path = tmp_path / f"grey.{ending}"
+@pytest.mark.parametrize("kind", GRAYS)
+def test_gray_of_any_depth_keeps_its_brightness(kind, tmp_path):
+    make, ending = GRAYS[kind]
+    path = tmp_path / f"gray.{ending}"
     make().save(path)
     image = load_image(path)
     assert image.dtype == torch.uint8
-    assert torch.equal(image, GREY)
+    assert torch.equal(image, GRAY)
 
 
-def test_grey_of_16_bits_is_rounded_to_the_nearest_of_8(tmp_path):
+def test_gray_of_16_bits_is_rounded_to_the_nearest_of_8(tmp_path):
     values = np.array([[0, 128, 129, 255, 256, 300, 32767, 32768, 65406, 65407, 65535]], dtype=np.uint16)
-    Image.fromarray(values).save(tmp_path / "grey.png")
-    assert load_image(tmp_path / "grey.png").tolist() == [(values / 257).round().astype(int).tolist()]
+    Image.fromarray(values).save(tmp_path / "gray.png")
+    assert load_image(tmp_path / "gray.png").tolist() == [(values / 257).round().astype(int).tolist()]
 
 
 @pytest.mark.parametrize(
@@ -69,17 +69,17 @@ def test_grey_of_16_bits_is_rounded_to_the_nearest_of_8(tmp_path):
     ids=["12 bits", "white is zero", "signed 16 bits", "unsigned 32 bits"],
 )
 def test_tiff_says_what_its_numbers_mean(values, tags, tmp_path):
-    path = tmp_path / "grey.tiff"
+    path = tmp_path / "gray.tiff"
     content = values.tobytes()
     if tags.get(258) == 12:
         first, second = values.reshape(-1, 2).T
         content = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], 1).astype(np.uint8).tobytes()
     path.write_bytes(tiff(6, 4, {258: 8 * values.itemsize} | tags, content))
-    assert (load_image(path).int() - GREY.int()).abs().max() <= (tags.get(258) == 12)
+    assert (load_image(path).int() - GRAY.int()).abs().max() <= (tags.get(258) == 12)
 
 
 def tiff(width, height, tags, content):
-    """A TIFF file of one strip of grey."""
+    """A TIFF file of one strip of gray."""
     tags = {256: width, 257: height, 259: 1, 262: 1, 273: 0, 277: 1, 278: height, 279: len(content), 339: 1} | tags
     tags[273] = 8 + 2 + 12 * len(tags) + 4
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in sorted(tags))
@@ -98,10 +98,10 @@ def tiff(width, height, tags, content):
     ],
 )
 def test_numbers_of_no_brightness_are_refused(values, message, tmp_path):
-    path = tmp_path / "grey.tiff"
+    path = tmp_path / "gray.tiff"
     Image.fromarray(values).save(path)
     for load in (load_image, load_digit):
-        with pytest.raises(DataError, match=rf"grey\.tiff {message}"):
+        with pytest.raises(DataError, match=rf"gray\.tiff {message}"):
             load(path)
 
 
@@ -110,7 +110,7 @@ def shown(picture, path, **options):
     return load_image(path).movedim(0, -1).tolist()
 
 
-def test_colours_and_opacity_of_every_mode(tmp_path):
+def test_colors_and_opacity_of_every_mode(tmp_path):
     red, green = (200, 90, 80), (90, 200, 120)
     pair = Image.new("RGB", (2, 1), red)
     pair.putpixel((1, 0), green)
@@ -122,8 +122,8 @@ def test_colours_and_opacity_of_every_mode(tmp_path):
     assert shown(half, png_file) == [[[*red, 255], [*green, 100]]]
     assert shown(pair.convert("RGBX"), tiff_file) == [[[*red], [*green]]]
     assert shown(pair.convert("CMYK"), tiff_file) == [[[*red], [*green]]]
-    grey = Image.fromarray(np.array([[[70, 255], [90, 8]]], dtype=np.uint8), "LA")
-    assert shown(grey, png_file) == [[[70, 70, 70, 255], [90, 90, 90, 8]]]
+    gray = Image.fromarray(np.array([[[70, 255], [90, 8]]], dtype=np.uint8), "LA")
+    assert shown(gray, png_file) == [[[70, 70, 70, 255], [90, 90, 90, 8]]]
     palette = pair.quantize(2)
     first = palette.getpixel((0, 0))
     assert shown(palette, png_file) == [[[*red], [*green]]]
@@ -142,7 +142,7 @@ def test_colours_and_opacity_of_every_mode(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("bits", "colour", "rows", "clear", "expected"),
+    ("bits", "color", "rows", "clear", "expected"),
     [
         (8, 0, [bytes([7, 9])], (7,), [[7, 7, 7, 0], [9, 9, 9, 255]]),
         (4, 0, [bytes([0x79])], (7,), [[119] * 3 + [0], [153] * 3 + [255]]),
@@ -156,9 +156,9 @@ def test_colours_and_opacity_of_every_mode(tmp_path):
         (16, 6, [struct.pack(">8H", *(257 * i for i in range(8)))], (), [[0, 1, 2, 3], [4, 5, 6, 7]]),
     ],
 )
-def test_a_png_of_any_depth_with_and_without_a_clear_colour(bits, colour, rows, clear, expected, tmp_path):
+def test_a_png_of_any_depth_with_and_without_a_clear_color(bits, color, rows, clear, expected, tmp_path):
     path = tmp_path / "x.png"
-    path.write_bytes(png(2, 1, bits, colour, rows, b"".join(struct.pack(">H", value) for value in clear)))
+    path.write_bytes(png(2, 1, bits, color, rows, b"".join(struct.pack(">H", value) for value in clear)))
     assert load_image(path).movedim(0, -1).tolist() == [expected]
 
 

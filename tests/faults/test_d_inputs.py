@@ -182,10 +182,10 @@ def test_weights_whose_head_is_none(tmp_path, head):
 def picture(form, **options):
     pixels = (np.add.outer(np.arange(24), np.arange(20)) * 5).astype(np.uint8)
     file = io.BytesIO()
-    grey = Image.fromarray(pixels)
-    grey = Image.fromarray(pixels.astype(np.uint16) * 257) if options.pop("deep", False) else grey
-    options.pop("colour", False) and (grey := Image.merge("RGB", [grey] * 3))
-    grey.save(file, form, **options)
+    gray = Image.fromarray(pixels)
+    gray = Image.fromarray(pixels.astype(np.uint16) * 257) if options.pop("deep", False) else gray
+    options.pop("color", False) and (gray := Image.merge("RGB", [gray] * 3))
+    gray.save(file, form, **options)
     return file.getvalue()
 
 
@@ -215,14 +215,14 @@ IDX = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, *range(24)])
 PICTURES = {
     "png": lambda _: picture("PNG"),
     "deep.png": lambda _: picture("PNG", deep=True),
-    "colour.png": lambda _: picture("PNG", colour=True),
-    "jpg": lambda _: picture("JPEG", colour=True, exif=camera()),
+    "color.png": lambda _: picture("PNG", color=True),
+    "jpg": lambda _: picture("JPEG", color=True, exif=camera()),
     "gif": lambda _: picture("GIF", transparency=3),
     "bmp": lambda _: picture("BMP"),
     "tiff": lambda _: picture("TIFF"),
     "lzw.tiff": lambda _: picture("TIFF", compression="tiff_lzw", deep=True),
-    "webp": lambda _: picture("WEBP", colour=True),
-    "ppm": lambda _: picture("PPM", colour=True),
+    "webp": lambda _: picture("WEBP", color=True),
+    "ppm": lambda _: picture("PPM", color=True),
 }
 READERS = {name: (make, load, DataError) for name, make in PICTURES.items() for load in (data.load_digit,)}
 READERS |= {f"{name}, plain": (make, data.load_image, DataError) for name, make in PICTURES.items()}

@@ -55,15 +55,15 @@ def test_everything_a_run_leaves_is_there_and_agrees(runs):
 
 
 def pictures_of(image, folder):
-    """One digit as people have it: as it is, large, dark on light, in colour, on a transparent sheet, as JPEG."""
-    grey = Image.fromarray(image.numpy(), mode="L")
-    large = grey.resize((211, 190), Image.Resampling.BICUBIC)
+    """One digit as people have it: as it is, large, dark on light, in color, on a transparent sheet, as JPEG."""
+    gray = Image.fromarray(image.numpy(), mode="L")
+    large = gray.resize((211, 190), Image.Resampling.BICUBIC)
     inverted = Image.eval(large, lambda value: 255 - value)
     navy = Image.composite(Image.new("RGB", large.size, "navy"), Image.new("RGB", large.size, "ivory"), large)
     transparent = Image.new("RGBA", large.size, "black")
     transparent.putalpha(large)
     for name, picture in {
-        "plain.png": grey,
+        "plain.png": gray,
         "large.png": large,
         "inverted.png": inverted,
         "navy.png": navy,

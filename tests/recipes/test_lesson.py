@@ -1,12 +1,9 @@
 """The table of a lesson: the source that it shows is what was run."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
-from recipes import registry
 from recipes.lesson import Lesson
 
 
@@ -77,10 +74,3 @@ def test_a_name_is_shown_once_and_arrays_are_lists():
     assert lesson.metrics["array"] == [[1.0, 1.0], 0.5]
     with pytest.raises(ValueError, match="'array' is shown twice"):
         lesson.show("array", "again", 1)
-
-
-@pytest.mark.parametrize("folder", ["basics", "regression"])
-def test_a_folder_lists_its_recipes_and_helpers_begin_with_an_underscore(folder):
-    files = (Path(registry.__file__).parent / folder).glob("*.py")
-    modules = {path.stem for path in files if not path.stem.startswith("_")}
-    assert modules == {recipe.id.replace("-", "_") for recipe in registry.RECIPES.values() if recipe.folder == folder}

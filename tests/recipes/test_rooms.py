@@ -20,7 +20,7 @@ from recipes.vision import (
     visualize,
 )
 
-FOLDERS = ("classification", "vision", "sequence")
+FOLDERS = ("basics", "regression", "classification", "vision", "sequence")
 IMAGES = torch.empty(2, 1, 28, 28)
 WORDS = {"input": torch.tensor([[5, 2, 0], [3, 4, 1]]), "lengths": torch.tensor([2, 3])}
 
