@@ -6,6 +6,8 @@ import os
 import pytest
 import torch
 
+from funcdl.transforms.engine import backend
+from tests.compile_with import counted
 from tests.one_file import one_file_for_the_kernels_of_a_graph  # noqa: F401 (a fixture)
 
 torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
@@ -24,6 +26,14 @@ def pytest_unconfigure():
 @pytest.fixture(params=["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])  # thousands of skips take a while
 def device(request):
     return torch.device(request.param)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def traced_graphs_count_as_dynamos():
+    """Adds the graphs that `jit` compiles without Dynamo to Dynamo's counter, which tests look at."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(backend, "compile_graph", counted(backend.compile_graph))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 DOOR = ROOT / "funcdl" / "_torch.py"
 FILES = sorted({*(ROOT / "funcdl").rglob("*.py"), *(ROOT / "recipes").rglob("*.py")})
 PUBLIC = {"_replace", "_fields", "_asdict", "_make"}  # of every NamedTuple
-OF_PYTHON = {"os._exit", "atexit._run_exitfuncs"}  # how a command ends without dismantling what a compiler leaves
+OF_PYTHON = {"sys._getframe", "os._exit", "atexit._run_exitfuncs"}  # documented by Python
 ENVIRONMENT_READERS = {ROOT / "funcdl" / "data" / "files.py"}  # $FUNCDL_DATA, where data lie
 
 

@@ -71,6 +71,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         evaluation_batch=_digits.EVALUATION_BATCH,
         title=f"visualize on {settings.dataset}",
     )
+    runtime.count_steps(task.batch_size, task.epochs, len(split.train[1]))  # refuses a batch before anything is written
     device = runtime.choose_device(settings.device)
     state_key, order_key = random.split(random.key(settings.seed, device=device)).unbind()
     state = training.make_state(task, state_key, split.test[0].to(device))

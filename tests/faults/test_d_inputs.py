@@ -131,7 +131,7 @@ def test_text_of_100_000_letters(tmp_path, monkeypatch):
 def test_a_row_that_is_not_there():
     rows = torch.arange(10.0)
     for indices in ([-1], [0, 10], [3, -11]):
-        with pytest.raises(IndexError, match=r"take: expected row numbers from 0 to 9, got"):
+        with pytest.raises(IndexError, match=r"take: expected row indices from 0 to 9, got"):
             data.take({"x": rows}, torch.tensor(indices))
         with pytest.raises(IndexError):
             data.take({"x": rows}, indices)

@@ -69,7 +69,7 @@ def test_more_padding_does_not_change_the_result(layer, compiled):
     run = fd.value_and_grad(f, has_aux=True)
     words, further = WORDS, ((1, 0), (9, 0), (9, 77))
     if compiled:  # a graph for each width, the smaller the faster to compile
-        run, words, further = fd.jit(run), data.letter_numbers(["Mac", "Va", "Li", "Ant", "A"]), ((3, 0), (3, 77))
+        run, words, further = fd.jit(run), data.encode_letters(["Mac", "Va", "Li", "Ant", "A"]), ((3, 0), (3, 77))
     (loss, logits), gradients = run(params, words)
     for extra, filling in further:
         wider = torch.nn.functional.pad(words["input"], (0, extra), value=filling)

@@ -143,7 +143,7 @@ def test_all_ways_start_alike_and_keep_the_training_loss_up():
     for way in ("dropout", "l1", "l2", "noise"):
         assert found[f"loss_{way}"] > found["loss_plain"]
     first = fit(epochs=1)
-    assert len({first[f"loss_{way}"] for way in overfitting.WAYS}) == 1
+    assert len({first[f"loss_{way}"] for way in overfitting.REMEDIES}) == 1
 
 
 def test_a_network_that_does_not_learn_is_told_so():

@@ -27,11 +27,16 @@ def compiled_together(sources):
     """One function for many kernels, called with a kernel's number first: what all include takes a compiler longest."""
     begin = 'extern "C" void kernel('
     arguments = "int64_t updates, const int64_t* sizes, const int64_t* places, int threads, void* const* values"
-    head, count = sources[0].partition(begin)[0], len(sources)
-    parts = [head]
+    count, headers, rests = len(sources), {}, {}
+    parts = []
     for number, source in enumerate(sources):
-        assert source.startswith(head + begin + arguments)
-        parts.append(source.removeprefix(head).replace(begin, f"static void kernel{number}("))
+        head, _, body = source.partition(begin + arguments)
+        included = [line for line in head.splitlines() if line.startswith("#include")]
+        headers.update(dict.fromkeys(included))
+        rests["\n".join(line for line in head.splitlines() if line and line not in included)] = None
+        parts.append(f"static void kernel{number}({arguments}{body}")
+    (rest,) = rests  # what follows the headers is the same for all
+    parts = [*(f"{header}\n" for header in headers), f"{rest}\n", *parts]
     calls = [
         f"case {number}: kernel{number}(updates / {count}, sizes, places, threads, values);" for number in range(count)
     ]

@@ -26,6 +26,12 @@ _TYPES = {
     torch.int64: "int64_t",
     torch.bool: "bool",
 }
+_HEADERS = {  # each takes a compiler a second
+    torch.bfloat16: "c10/util/BFloat16.h",
+    torch.float16: "c10/util/Half.h",
+    torch.complex64: "c10/util/complex.h",
+    torch.complex128: "c10/util/complex.h",
+}
 _EXACT = 2**53  # whole numbers up to it are floats, as which numbers are written out
 _COMPUTED_IN = {torch.bfloat16: torch.float32, torch.float16: torch.float32}  # as in torch's own kernels
 
@@ -126,7 +132,9 @@ def kernel_source(nodes: list[Node], leaves: list[Node], scalars: list[Node]) ->
         for i, t in enumerate(map(_type, scalars))
     ]
     fetches = [f"FETCH(leaf{index} + i);" for index in range(len(leaves))]
+    headers = {_HEADERS[dtype] for dtype in map(_dtype, [*nodes, *leaves, *scalars]) if dtype in _HEADERS}
     return _LOOP.substitute(
+        headers="\n".join(f"#include <{header}>" for header in sorted(headers)),
         arguments=len(leaves) + len(scalars),
         pointers="\n            ".join(pointers),
         line=64 // max(_dtype(leaf).itemsize for leaf in leaves),
@@ -140,9 +148,7 @@ _LOOP = Template("""\
 #include <cmath>
 #include <cstdint>
 #include <omp.h>
-#include <c10/util/BFloat16.h>
-#include <c10/util/Half.h>
-#include <c10/util/complex.h>
+$headers
 
 #ifdef __GNUC__
 #define FETCH(address) __builtin_prefetch(address)
