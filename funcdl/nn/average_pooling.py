@@ -207,8 +207,8 @@ def _lp_pool(
     def norm(
         x: Tensor, kernel: tuple[int, ...], strides: tuple[int, ...], pads: tuple[int, ...], ceil_mode: bool
     ) -> Tensor:
-        mean = pool(x**norm_type, kernel, strides, pads, ceil_mode, False)  # False: see _average
-        total = torch.sign(mean) * torch.relu(mean.abs()) * math.prod(kernel)  # 0 has gradient 0
+        mean = pool(x**norm_type, kernel, strides, pads, ceil_mode, False)  # False: see _average_pool
+        total = torch.sign(mean) * torch.relu(mean.abs()) * math.prod(kernel)  # so that the gradient at 0 is 0
         return total.sqrt() if norm_type == 2 else total ** (1 / norm_type)  # compiled, sqrt is three times as fast
 
     description = f"{norm_type}, {kernel_size}"

@@ -27,7 +27,7 @@ def safe_sqrt(x: Tensor) -> Tensor:
     >>> torch.func.grad(safe_sqrt)(torch.tensor(0.0))
     tensor(0.)
     """
-    if not (x.requires_grad or is_transformed()):  # `recorded`, for each leaf
+    if not (x.requires_grad or is_transformed()):  # as `under_transform`, of one leaf
         return x.sqrt()
     zero = x == 0
     return torch.where(zero, 0.0, torch.where(zero, 1.0, x).sqrt())

@@ -15,7 +15,7 @@ _numbers = itertools.count()
 
 
 class Events:
-    """A file of events in a folder, a new one for each sitting.
+    """A file of events in a folder, a new one for each process.
 
     Raises:
         WriteError: from each of its methods.

@@ -25,7 +25,7 @@ class Settings(settings.BatchSettings):
     """Predict who survived from class, sex, age, relatives, fare and port: the exercise of the lecture on data sets.
 
     A network 7-16-8-1 learns from four fifths of the passengers. On 179 passengers an accuracy is uncertain by three
-    per cent, so one split and one start say little: five members, each with a split and a start of its own, are trained
+    percent, so one split and one start say little: five members, each with a split and a start of its own, are trained
     as one model, and the mean over them is reported beside two rules that need no training.
 
     Missing ages become the median and missing ports the most frequent one, and every column is brought to mean 0 and

@@ -1,4 +1,4 @@
-"""Whether a compiled graph serves for the arguments of a call: their structure, their tensors, torch's settings."""
+"""Whether a compiled graph is valid for the arguments of a call: their structure, their tensors, torch's settings."""
 
 from __future__ import annotations
 
