@@ -48,7 +48,7 @@ class Settings(settings.BatchSettings):
     """Learning rate."""
     network: Literal["wide", "narrow"] = "wide"
     """wide: hidden layers of 256, 128, 64; narrow: of 64, 32, 16."""
-    optimizer: Literal["adam", "momentum"] = "adam"
+    optimizer: Literal["adam", "momentum"] = "adam"  # type: ignore[assignment]
     """momentum: SGD with momentum 0.5, which the narrow network was published with, at --lr 0.1 --batch-size 32."""
 
 
