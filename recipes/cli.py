@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import funcdl
 
-from . import flags, registry, terminal
+from . import flags, predicting, registry, terminal
 from .settings import SESSION_ONLY, DeviceSettings, Settings, SettingsError, flag
 from .terminal import escaped, sentence
 
 if TYPE_CHECKING:
     from .lesson import Lesson
 
+OPTIONS = {"list": ["--json"], "predict": ["--json", "--csv", "--sheet"]}
 DONE, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -81,10 +82,17 @@ def _command(arguments: Sequence[str]) -> None:
     listing.add_argument("--json", action="store_true", help="print one line of JSON")
     running = commands.add_parser("run", help="run a recipe; run ID --help shows its flags", add_help=False)
     running.add_argument("id", nargs="?", metavar="ID", help="the recipe's name, before its flags")
-    predicting = commands.add_parser("predict", help="apply the model of a run to files")
-    predicting.add_argument("run_dir", metavar="RUN_DIR")
-    predicting.add_argument("inputs", nargs="+", metavar="INPUT")
-    predicting.add_argument("--json", action="store_true", help="print one line of JSON")
+    predict = commands.add_parser(
+        "predict", help="apply the model of a run to new inputs", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    predict.add_argument("run_dir", metavar="RUN_DIR", help="the folder of a run")
+    predict.add_argument("inputs", nargs="+", metavar="INPUT", help="what the recipe of that run takes; see below")
+    predict.add_argument("--csv", metavar="FILE", help="write the predictions as a table to this file")
+    predict.add_argument("--sheet", metavar="FILE", help="draw the inputs and how sure the network is, as a PNG file")
+    predict.add_argument("--json", action="store_true", help="print one line of JSON")
+    if arguments[:1] == ["predict"]:
+        arguments = ["predict", *map(predicting.shielded, arguments[1:])]
+        predict.epilog = predicting.inputs_of_recipes() if {"-h", "--help"} & set(arguments) else None
     known, unknown = parser.parse_known_args(arguments)
     if known.command == "run":
         if known.id is None and {"-h", "--help"} & set(unknown):
@@ -96,11 +104,18 @@ def _command(arguments: Sequence[str]) -> None:
     elif known.command == "predict" and unknown and not unknown[0].startswith("-"):
         parser.error(f"{unknown[0]}: stands apart from the other inputs; name them side by side")
     elif unknown:
-        parser.error(f"{unknown[0]}: '{known.command}' takes no such argument; {flags.nearest(unknown[0], ['--json'])}")
+        near = flags.nearest(unknown[0], OPTIONS[known.command])
+        parser.error(f"{unknown[0]}: '{known.command}' takes no such argument; {near}")
     elif known.command == "list":
         _list(known.json)
     else:
-        _predict(flags.folder("predict RUN_DIR", known.run_dir), known.inputs, known.json)
+        table, sheet = (
+            None if text is None else flags.folder(name, text, "file")
+            for name, text in (("--csv", known.csv), ("--sheet", known.sheet))
+        )
+        run_dir = flags.folder("predict RUN_DIR", known.run_dir)
+        inputs = [text.removeprefix(" ") for text in known.inputs]
+        predicting.run(run_dir, inputs, as_json=known.json, table=table, sheet=sheet)
 
 
 def _list(as_json: bool) -> None:
@@ -186,29 +201,6 @@ def _run(name: str, words: Sequence[str]) -> None:
         print(json.dumps(result))
     else:
         _print_tables(report.rows, lesson, result)
-
-
-def _predict(run_dir: Path, inputs: list[str], as_json: bool) -> None:
-    from . import results
-
-    config = results.read_config(run_dir)
-    recipe = registry.find(config["recipe"])
-    module = recipe.load()
-    if not hasattr(module, "predict"):
-        raise SettingsError(f"{run_dir}: is a run of '{recipe.id}', which has nothing to predict")
-    predictions = module.predict(results.read_settings(module.Settings, config, run_dir), run_dir, inputs)
-    if as_json:
-        print(json.dumps(predictions))
-        return
-    for one in predictions:
-        notes = "".join(f" ({note})" for note in one.get("notes", []))
-        print(escaped(f"{one['input']}: {one['prediction']}{notes}"))
-        probabilities = one["probabilities"]
-        by_label = probabilities.items() if isinstance(probabilities, dict) else enumerate(probabilities)
-        labels = [(escaped(str(label)), probability) for label, probability in by_label]
-        width = max(len(label) for label, _ in labels)
-        for label, probability in labels:
-            print(f"  {label:<{width}}  {probability:7.2%}  {'#' * round(40 * probability)}")
 
 
 def _resumed(settings_class: type[Settings], name: str, words: Sequence[str], run_dir: Path) -> Settings:
