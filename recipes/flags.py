@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
+from . import helptext
 from .settings import SESSION_ONLY, BatchSettings, Settings, SettingsError, flag
 
 S = TypeVar("S", bound=Settings)
@@ -24,9 +25,8 @@ def parse(settings_class: type[S], name: str, words: Sequence[str], default: S |
     """
     prog = f"funcdl run {name}"
     if {"-h", "--help"} & set(words):
-        import tyro  # imported here as it takes a moment
-
-        tyro.cli(settings_class, args=["--help"], prog=prog, default=default or settings_class())
+        print(helptext.run_page(name, default or settings_class()))
+        raise SystemExit(0)
     try:
         values = dict(_values(settings_class, name, words))
     except SettingsError as error:
