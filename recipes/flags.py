@@ -87,7 +87,7 @@ def _refuse(name: str, given: str, kinds: dict[str, Any]) -> NoReturn:
 
 
 def _converted(given: str, kind: Any, text: str) -> Any:
-    if isinstance(kind, types.UnionType):
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):  # the latter where a Literal is in it
         if text == "None":
             return None
         (kind,) = (one for one in typing.get_args(kind) if one is not types.NoneType)

@@ -16,7 +16,7 @@ from funcdl.data import length, stacked_batches, take
 from funcdl.metrics import Metric
 from funcdl.train import TrainState
 from funcdl.train.best import make_criterion
-from funcdl.train.report import Row
+from funcdl.train.report import Row, format_number
 from funcdl.train.step import Evaluate
 from funcdl.tree import Tree
 
@@ -159,7 +159,7 @@ def fit(
         epochs=task.epochs,
         evaluate=evaluate,
         evaluation_data=_stack(task, held_out) if held_out else (),
-        on_step=on_step,
+        on_step=_log_batches(settings, report, task, len(data[1]), on_step),
         compile=compiled,
         record=train.Record(
             report,
@@ -203,6 +203,32 @@ def load(task: Task, folder: Path, inputs: Tree) -> TrainState:
         CheckpointError: there is none, it is of another model, or its parameters are not numbers.
     """
     return runtime.load(folder, make_state(task, random.key(0), inputs))
+
+
+OnStep = Callable[[TrainState, dict[str, Tensor]], None]
+
+
+def _log_batches(
+    settings: TrainingSettings, report: train.Report, task: Task, rows: int, on_step: OnStep | None
+) -> OnStep | None:
+    """What to call after each step: `on_step`, and a line after every so many batches, if the settings ask for it."""
+    every = getattr(settings, "log_every", None)
+    if every is None:
+        return on_step
+    steps = runtime.count_steps(task.batch_size, 1, rows)
+
+    def log(state: TrainState, measured: dict[str, Tensor]) -> None:
+        if on_step:
+            on_step(state, measured)
+        epoch, batch = divmod(int(state.step) - 1, steps)
+        if (batch + 1) % every == 0:
+            seen = (batch + 1) * task.batch_size
+            report.log(
+                f"epoch {epoch + 1}, batch {batch + 1} of {steps} ({seen} of {rows} samples, {seen / rows:.0%}): "
+                f"training loss {format_number(measured['loss'].item())}"
+            )
+
+    return log
 
 
 def _prepared(task: Task, inputs: Tree) -> Tree:

@@ -107,3 +107,18 @@ def test_without_a_cpp_compiler_it_warns_and_runs_uncompiled(tmp_path):
     result = json.loads(run.stdout.splitlines()[-1])
     assert result["compiled"] is False
     assert result["metrics"]["test_accuracy"] > 0.3
+
+
+@pytest.mark.usefixtures("small_data")
+def test_log_every_prints_the_loss_within_an_epoch(tmp_path):
+    flags = ("--epochs", 2, "--batch-size", 16, "--log-every", 2)
+    code, _, err = call("run", "digits-convnet", *flags, "--out", tmp_path / "run")
+    assert code == 0
+    lines = [line for line in err if "batch" in line]
+    assert [line.split(" (")[0] for line in lines] == [
+        f"epoch {epoch}, batch {batch} of 6" for epoch in (1, 2) for batch in (2, 4, 6)
+    ]
+    assert "(32 of 96 samples, 33%): training loss 2." in lines[0]
+    code, _, err = call("run", "digits-convnet", *flags[:-1], 0)
+    assert code == 2
+    assert err[-1].startswith("funcdl: --log-every 0: must be 1 or more")
