@@ -6,9 +6,10 @@ import dataclasses
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from . import registry
+from .helptext import choices, without_none
 from .settings import flag
 
 SHELLS = {
@@ -38,9 +39,7 @@ def _flags(settings_class: type) -> Flags:
 
 
 def _values(hint: Any) -> list[str]:
-    if typing.get_origin(hint) is Literal:
-        return [str(value) for value in typing.get_args(hint)]
-    return [FOLDER] if Path in typing.get_args(hint) else []
+    return [FOLDER] if without_none(hint) is Path else choices(hint)
 
 
 FOLDER = "<folder>"

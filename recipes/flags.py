@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import types
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from . import helptext
 from .settings import SESSION_ONLY, BatchSettings, Settings, SettingsError, flag
@@ -87,14 +86,11 @@ def _refuse(name: str, given: str, kinds: dict[str, Any]) -> NoReturn:
 
 
 def _converted(given: str, kind: Any, text: str) -> Any:
-    if typing.get_origin(kind) in (types.UnionType, typing.Union):  # the latter where a Literal is in it
-        if text == "None":
-            return None
-        (kind,) = (one for one in typing.get_args(kind) if one is not types.NoneType)
-    if typing.get_origin(kind) is Literal:
-        choices = typing.get_args(kind)
-        if text not in choices:
-            raise SettingsError(f"{given}: invalid choice '{text}'; it is one of {', '.join(choices)}")
+    if kind is not (kind := helptext.without_none(kind)) and text == "None":
+        return None
+    if words := helptext.choices(kind):
+        if text not in words:
+            raise SettingsError(f"{given}: invalid choice '{text}'; it is one of {', '.join(words)}")
         return text
     if kind is Path:
         return folder(given, text)

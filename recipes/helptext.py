@@ -45,17 +45,26 @@ def width() -> int:
     return max(NARROWEST, min(shutil.get_terminal_size().columns, WIDEST))
 
 
-def kind_of(hint: Any) -> str:
-    """Returns what a flag of such a type takes, in words, or "" for a switch.
+def without_none(hint: Any) -> Any:
+    """Returns the type of a setting without the None that stands for a default.
 
-    >>> kind_of(int | None), kind_of(bool), kind_of(Literal["sgd", "adam"])
-    ('WHOLE NUMBER', '', 'sgd, adam')
+    >>> without_none(int | None)
+    <class 'int'>
     """
-    if isinstance(hint, types.UnionType):
-        (hint,) = (one for one in typing.get_args(hint) if one is not types.NoneType)
-    if typing.get_origin(hint) is Literal:
-        return ", ".join(map(str, typing.get_args(hint)))
-    return "" if hint is bool else KINDS[hint]
+    if typing.get_origin(hint) not in (types.UnionType, typing.Union):  # the latter where a Literal is in it
+        return hint
+    (kind,) = (one for one in typing.get_args(hint) if one is not types.NoneType)
+    return kind
+
+
+def choices(hint: Any) -> list[str]:
+    """Returns the words that a flag of such a type takes, where it takes only certain ones.
+
+    >>> choices(Literal["sgd", "adam"] | None)
+    ['sgd', 'adam']
+    """
+    kind = without_none(hint)
+    return [str(word) for word in typing.get_args(kind)] if typing.get_origin(kind) is Literal else []
 
 
 def describe(settings_class: type[Settings], name: str) -> str:
@@ -68,11 +77,11 @@ def describe(settings_class: type[Settings], name: str) -> str:
 
 def _entry(defaults: Settings, name: str) -> str:
     hint = typing.get_type_hints(type(defaults))[name]
-    value, kind = getattr(defaults, name), kind_of(hint)
+    value, words = getattr(defaults, name), choices(hint)
     text = describe(type(defaults), name)
-    head = f"{flag(name)} {'|'.join(kind.split(', '))}".rstrip()
-    if typing.get_origin(hint) is Literal and len(head) > NARROWEST:
-        head, text = f"{flag(name)} NAME", f"{text} One of {kind}."
+    head = f"{flag(name)} {'|'.join(words) or KINDS.get(without_none(hint), '')}".rstrip()
+    if words and len(head) > NARROWEST:
+        head, text = f"{flag(name)} NAME", f"{text} One of {', '.join(words)}."
     known = "" if hint is bool or value is None or value == "" else f" By default {value}."
     return f"  {head}\n{_filled(f'{text}{known}', INDENT)}"
 
