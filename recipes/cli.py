@@ -143,7 +143,7 @@ def _run(name: str, words: Sequence[str]) -> None:
 
     from funcdl import train
 
-    from . import results, runtime
+    from . import results, runtime, summary
 
     started = time.perf_counter()
     again = f"go on with: funcdl run {recipe.id} --resume --out {run_dir}"
@@ -185,21 +185,23 @@ def _run(name: str, words: Sequence[str]) -> None:
             raise
         finally:
             report.close()
-    result = {
-        "recipe": recipe.id,
-        "dataset": settings.dataset,
-        "seed": settings.seed,
-        "device": outcome.device,
-        "compiled": outcome.compiled,
-        "epochs": outcome.epochs,
-        "seconds": round(time.perf_counter() - started, 2),
-        "metrics": outcome.metrics,
-        "run_dir": str(run_dir),
-    }
+        result = {
+            "recipe": recipe.id,
+            "dataset": settings.dataset,
+            "seed": settings.seed,
+            "device": outcome.device,
+            "compiled": outcome.compiled,
+            "epochs": outcome.epochs,
+            "seconds": round(time.perf_counter() - started, 2),
+            "metrics": outcome.metrics,
+            "run_dir": str(run_dir),
+        }
+        lesson = summary.lesson_of(outcome)
+        summary.write(run_dir, result, results.settings_of_run(settings), report.rows, lesson)
     if settings.json:
         print(json.dumps(result))
     else:
-        _print_tables(report.rows, outcome.lesson, result)
+        _print_tables(report.rows, lesson, result)
 
 
 def _predict(run_dir: Path, inputs: list[str], as_json: bool) -> None:
@@ -255,33 +257,32 @@ def _latest(name: str) -> Path:
     return runs[-1]
 
 
-def _print_tables(rows: Sequence[dict[str, float]], lesson: Lesson | None, result: dict[str, Any]) -> None:
+def _print_tables(rows: Sequence[dict[str, float]], lesson: Lesson, result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from funcdl.train.report import format_number
+    from . import summary
 
-    console = Console()
-    title = f"{result['recipe']} on {result['dataset']}, seed {result['seed']}"
+    console, title = Console(), summary.title(result)
     if rows:
         table = Table(title=title)
         names = dict.fromkeys(name for row in rows for name in row)
         for name in names:
             table.add_column(Text(escaped(name)), justify="right", overflow="fold")
         for row in rows:
-            texts = {name: f"{value:g}" if name == "epoch" else format_number(value) for name, value in row.items()}
+            texts = summary.measured(row)
             table.add_row(*[texts.get(name, "") for name in names])
         console.print(table)
-    if lesson:
+    if lesson.lines:
         table = Table(title=title, show_lines=any("\n" in line.result for line in lesson.lines))
         for name in ("expression", "result", "tutorial"):
             table.add_column(name, overflow="fold")
         for line in lesson.lines:
             table.add_row(*[Text(_in_lines(cell)) for cell in (line.expression, line.result, line.tutorial)])
         console.print(table)
-        for remark in lesson.remarks:
-            console.print(Text(f"- {_in_lines(remark)}"))
+    for remark in lesson.remarks:
+        console.print(Text(f"- {_in_lines(remark)}"))
     print(f"{result['seconds']} s on {result['device']}, {'compiled' if result['compiled'] else 'not compiled'}")
     print(f"what the run leaves behind is in {escaped(result['run_dir'])}")
 
