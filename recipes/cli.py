@@ -1,4 +1,4 @@
-"""The command line: `list`, `run ID [flags]`, `predict RUN_DIR INPUT...`."""
+"""The command line: it reads a command, and calls what does it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import funcdl
 
-from . import flags, predicting, registry, terminal
+from . import completion, flags, overview, predicting, registry, terminal
 from .settings import SESSION_ONLY, DeviceSettings, Settings, SettingsError, flag
 from .terminal import escaped, sentence
 
 if TYPE_CHECKING:
     from .lesson import Lesson
 
-OPTIONS = {"list": ["--json"], "predict": ["--json", "--csv", "--sheet"]}
 DONE, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+COMMANDS = {
+    "list": "show all recipes",
+    "run": "run a recipe; run ID --help shows what it teaches, and its flags",
+    "predict": "ask the network of a run about data of your own",
+    "completion": "print the script that completes commands, recipes and flags on Tab",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -75,28 +80,29 @@ def _stop(number: int, frame: Any) -> None:
 
 
 def _command(arguments: Sequence[str]) -> None:
-    parser = _Parser(prog="funcdl", description="Every task of five PyTorch tutorials, in functional form.")
-    parser.add_argument("--version", action="version", version=f"funcdl {funcdl.__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{list,run,predict}")
-    listing = commands.add_parser("list", help="show all recipes")
-    listing.add_argument("--json", action="store_true", help="print one line of JSON")
-    running = commands.add_parser("run", help="run a recipe; run ID --help shows its flags", add_help=False)
-    running.add_argument("id", nargs="?", metavar="ID", help="the recipe's name, before its flags")
-    predict = commands.add_parser(
-        "predict", help="apply the model of a run to new inputs", formatter_class=argparse.RawDescriptionHelpFormatter
+    if not arguments:
+        print(overview.welcome())
+        return
+    parser = _Parser(
+        prog="funcdl",
+        description="Recipes that train and explain, one for every task of five PyTorch tutorials.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="funcdl alone says what to do first.",
     )
-    predict.add_argument("run_dir", metavar="RUN_DIR", help="the folder of a run")
-    predict.add_argument("inputs", nargs="+", metavar="INPUT", help="what the recipe of that run takes; see below")
-    predict.add_argument("--csv", metavar="FILE", help="write the predictions as a table to this file")
-    predict.add_argument("--sheet", metavar="FILE", help="draw the inputs and how sure the network is, as a PNG file")
-    predict.add_argument("--json", action="store_true", help="print one line of JSON")
-    if arguments[:1] == ["predict"]:
-        arguments = ["predict", *map(predicting.shielded, arguments[1:])]
-        predict.epilog = predicting.inputs_of_recipes() if {"-h", "--help"} & set(arguments) else None
+    parser.add_argument("--version", action="version", version=f"funcdl {funcdl.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    made = {name: commands.add_parser(name, help=text, add_help=name != "run") for name, text in COMMANDS.items()}
+    made["run"].add_argument("id", nargs="?", metavar="ID", help="the recipe's name, before its flags")
+    arguments = predicting.add_arguments(made["predict"], arguments)
+    made["completion"].add_argument("shell", choices=completion.SHELLS, metavar="|".join(completion.SHELLS))
+    made["completion"].formatter_class = argparse.RawDescriptionHelpFormatter
+    made["completion"].epilog = "\n".join(["Where the script goes:", *overview.pairs(list(completion.SHELLS.items()))])
+    for name in ("list", "predict"):
+        made[name].add_argument("--json", action="store_true", help="print one line of JSON")
     known, unknown = parser.parse_known_args(arguments)
     if known.command == "run":
         if known.id is None and {"-h", "--help"} & set(unknown):
-            running.print_help()
+            made["run"].print_help()
         elif known.id is None or known.id != arguments[1]:
             raise SettingsError("run: name a recipe, before its flags; see them with: funcdl list")
         else:
@@ -104,27 +110,21 @@ def _command(arguments: Sequence[str]) -> None:
     elif known.command == "predict" and unknown and not unknown[0].startswith("-"):
         parser.error(f"{unknown[0]}: stands apart from the other inputs; name them side by side")
     elif unknown:
-        near = flags.nearest(unknown[0], OPTIONS[known.command])
-        parser.error(f"{unknown[0]}: '{known.command}' takes no such argument; {near}")
+        has = [option for action in made[known.command]._actions for option in action.option_strings if option != "-h"]
+        parser.error(f"{unknown[0]}: '{known.command}' takes no such argument; {flags.nearest(unknown[0], has)}")
     elif known.command == "list":
         _list(known.json)
+    elif known.command == "completion":
+        print(completion.script(known.shell, list(COMMANDS)), end="")
     else:
-        table, sheet = (
-            None if text is None else flags.folder(name, text, "file")
-            for name, text in (("--csv", known.csv), ("--sheet", known.sheet))
-        )
-        run_dir = flags.folder("predict RUN_DIR", known.run_dir)
-        inputs = [text.removeprefix(" ") for text in known.inputs]
-        predicting.run(run_dir, inputs, as_json=known.json, table=table, sheet=sheet)
+        predicting.run(known)
 
 
 def _list(as_json: bool) -> None:
     if as_json:
         print(json.dumps([dataclasses.asdict(recipe) for recipe in registry.RECIPES.values()]))
-        return
-    width = max(len(name) for name in registry.RECIPES)
-    for recipe in registry.RECIPES.values():
-        print(f"{recipe.id:{width}}  {recipe.folder:14}  {recipe.summary}")
+    else:
+        print(overview.listing())
 
 
 def _run(name: str, words: Sequence[str]) -> None:

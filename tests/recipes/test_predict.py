@@ -94,7 +94,7 @@ def test_a_sheet_shows_each_input_and_how_sure_it_is():
     figure = sheets.predictions(found, "digits")
     assert figure.get_suptitle() == "digits (the first 24 of 26)"
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert titles == [f"{n}.png\nread as 3" for n in range(24)]
+    assert titles == [f"{n}.png\nprediction: 3" for n in range(24)]
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert texts == ["75.0%", "25.0%"] * 24
 
