@@ -41,7 +41,8 @@ HTML = """<!doctype html>
 <style>
 body {{ font: 16px/1.55 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222 }}
 pre {{ background: #f5f7fa; padding: .8em; overflow-x: auto }} code {{ font-size: .92em }}
-table {{ border-collapse: collapse; display: block; overflow-x: auto }} td, th {{ border: 1px solid #ccc; padding: .3em .6em }}
+table {{ border-collapse: collapse; display: block; overflow-x: auto }}
+td, th {{ border: 1px solid #ccc; padding: .3em .6em }}
 nav {{ margin-bottom: 1.5em }} a {{ color: #0072B2 }}
 </style></head>
 <body><nav><a href="index.html">Reference</a></nav>
@@ -84,7 +85,7 @@ def _linked(body: str) -> Markup:
 
 
 def _index(notebooks: list[Path]) -> str:
-    lines = ["# funcdl", "", "Deep learning in pure functions, on PyTorch: [what it is and how to begin](README.html).", ""]
+    lines = ["# funcdl", "", "Deep learning in pure functions, on PyTorch: [how to begin](README.html).", ""]
     lines += ["## Reference", "", *map(_module_line, MODULES), "", "## Notebooks", ""]
     lines += [f"- [{_heading(path)}]({path.stem}.html)" for path in notebooks]
     lines += ["", "## About the project", "", *(f"- [{name.title()}]({name}.html)" for name in PAGES[1:])]
