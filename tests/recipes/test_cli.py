@@ -98,7 +98,7 @@ def test_without_a_cpp_compiler_it_warns_and_runs_uncompiled(tmp_path):
         [sys.executable, "-m", "recipes", "run", "digits-convnet", *flags, "--out", str(tmp_path / "run")],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         env=environment,
     )
     assert run.returncode == 0, run.stderr
