@@ -24,6 +24,7 @@ from . import pictures, runtime
 from .lesson import Lesson
 from .settings import Outcome, TrainingSettings
 
+WORDS = {"loss": "mean loss over the {} samples", "accuracy": "share of the {} samples predicted right"}
 Part = tuple[Any, Tensor]  # inputs and targets, a row per sample
 
 
@@ -102,9 +103,25 @@ class Trained:
         return predict(self.task, self.state, inputs)
 
     def outcome(self, metrics: Mapping[str, Any], lesson: Lesson | None = None) -> Outcome:
-        """The outcome of the recipe, with these metrics."""
-        device = self.state.step.device.type
-        return Outcome(dict(metrics), self.task.epochs, device, self.compiled, lesson)
+        """The outcome of the recipe, with these metrics; its lesson begins with what was measured, in words."""
+        device, shown = self.state.step.device.type, Lesson()
+        for name in (name for name in metrics if name in self.measurements and name not in (lesson or shown).metrics):
+            shown.show(name, self.in_words(name), metrics[name])
+        if lesson:
+            shown.lines += lesson.lines
+            shown.remarks += lesson.remarks
+            shown.metrics |= lesson.metrics
+        return Outcome(dict(metrics), self.task.epochs, device, self.compiled, shown)
+
+    def in_words(self, name: str) -> str:
+        """What a measurement is: when it was taken, and of which samples."""
+        part = self.task.prefix if name.startswith(f"{self.task.prefix}_") else ""
+        what = name.removeprefix(f"{part}_") if part else name
+        samples = {"test": "test", "val": "validation", "": "training"}.get(part, part)
+        when = f"{'after' if part else 'during'} epoch {self.row['epoch']:g}"
+        best = f", the one with the best {self.task.best}" if self.task.best else ""
+        words = WORDS.get(what, f"{what.replace('_', ' ')} of the {{}} samples")
+        return f"{words.format(samples)}, {when}{best}"
 
 
 def fit(

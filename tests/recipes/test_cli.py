@@ -11,16 +11,6 @@ from tests.recipes.small import call
 KEYS = ["recipe", "dataset", "seed", "device", "compiled", "epochs", "seconds", "metrics", "run_dir"]
 
 
-def test_the_list_names_every_recipe():
-    code, out, err = call("list")
-    assert (code, err) == (0, [])
-    assert [line.split()[0] for line in out] == list(registry.RECIPES)
-    code, out, _ = call("list", "--json")
-    assert code == 0
-    assert len(out) == 1
-    assert [recipe["id"] for recipe in json.loads(out[0])] == list(registry.RECIPES)
-
-
 @pytest.mark.parametrize("recipe", registry.RECIPES.values(), ids=lambda recipe: recipe.id)
 def test_every_recipe_has_what_the_command_line_needs(recipe):
     module = recipe.load()
