@@ -51,7 +51,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains all networks at once, and says after each step what they make of the word."""
     seeds, summed = settings.seeds, settings.model == "rnn-cell"  # as in the lecture
     word, target, letters = ("hello", "ohlol", "ehlo") if settings.model != "hihell" else ("hihell", "ihello", "hielo")
-    data = tuple(torch.tensor([[[letters.index(letter) for letter in text]] * seeds]) for text in (word, target))
+    inputs, targets = (torch.tensor([[[letters.index(letter) for letter in text]] * seeds]) for text in (word, target))
     model = models.ensemble(make_model(settings.model), seeds)  # of data (1, networks, time)
 
     def loss_of_each(logits: Tensor, words: Tensor) -> Tensor:
@@ -79,8 +79,9 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         evaluate=evaluate,
         info={"seeds": seeds},
     )
-    trained = training.fit(settings, report, task, data, data)
-    band = {settings.model: [(row["lowest_loss"], row["loss"], row["highest_loss"]) for row in report.rows]}
+    trained = training.fit(settings, report, task, (inputs, targets), (inputs, targets))
+    band: dict[str, list[tuple[float, float, float]]] = {}
+    band[settings.model] = [(row["lowest_loss"], row["loss"], row["highest_loss"]) for row in report.rows]
     title = f"{seeds} networks learn to turn {word} into {target}"
     report.picture("loss", pictures.bands(band, title, "lowest to highest"))
 
