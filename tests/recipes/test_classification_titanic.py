@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from funcdl import data, random, train
-from recipes.classification import titanic
+from recipes.classification import _passengers, titanic
 from tests.recipes.small import call, real_data
 
 
@@ -37,7 +37,7 @@ def test_the_number_of_seeds_is_a_setting(tmp_path):
 def test_what_is_held_out_leaves_no_trace_in_the_training_part():
     passengers = data.synthetic_passengers(random.key(0))
     key = random.key(1)
-    (inputs, _), (held_out, _), _ = titanic.split(key, passengers)
+    _, (inputs, _), (held_out, _), _ = _passengers.split(key, passengers)
     assert not inputs.isnan().any()
     assert not held_out.isnan().any()
     torch.testing.assert_close(inputs.mean(0), torch.zeros(7), atol=1e-5, rtol=0)
@@ -46,7 +46,7 @@ def test_what_is_held_out_leaves_no_trace_in_the_training_part():
     _, unknown = data.hold_out(key, rows, 0.2)
     other = passengers.values.clone()
     other[unknown] = 1e3
-    (same, _), (changed, _), _ = titanic.split(key, data.Passengers(other, passengers.survived))
+    _, (same, _), (changed, _), _ = _passengers.split(key, data.Passengers(other, passengers.survived))
     assert torch.equal(inputs, same)
     assert not torch.equal(held_out, changed)
 
