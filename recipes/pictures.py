@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 import funcdl as fd
@@ -161,7 +162,7 @@ def bands(
         axes.fill_between(epochs, low, high, color=color, alpha=0.2, linewidth=0, label=f"{name}: {band}")
         axes.plot(epochs, mean, color=color, ls=STYLES[index % 4], label=f"{name}: mean")
     axes.set(xlabel=xlabel, ylabel="loss", yscale="log", title=title)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure

@@ -83,7 +83,7 @@ def test_tumors_are_predicted_as_the_run_scored_them(runs):
 
 
 def test_passengers_by_all_members(runs, tmp_path):
-    folder, found = runs("titanic")
+    folder, _ = runs("titanic")
     split_key, _, _, data_key = random.split(random.key(0), 4).unbind()
     passengers = data.synthetic_passengers(data_key)
     scalings, _, (inputs, _), _ = _passengers.members(split_key, passengers, 5)
