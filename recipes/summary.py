@@ -49,8 +49,10 @@ class Summary:
     pictures: list[str] = field(default_factory=list)
 
 
-def write(run_dir: Path, result: dict[str, Any], settings: dict[str, Any], rows: Sequence[Row], lesson: Lesson) -> None:
-    """Writes the summary of a run into its folder.
+def write(
+    run_dir: Path, result: dict[str, Any], settings: dict[str, Any], rows: Sequence[Row], lesson: Lesson
+) -> Summary:
+    """Writes the summary of a run into its folder, and returns it.
 
     Raises:
         WriteError: it cannot be written.
@@ -59,6 +61,7 @@ def write(run_dir: Path, result: dict[str, Any], settings: dict[str, Any], rows:
     summary = Summary(result, settings, [dict(row) for row in rows], lesson.lines, lesson.remarks, pictures)
     files.write_atomically(run_dir / RESULT, (json.dumps(asdict(summary), indent=1) + "\n").encode())
     files.write_atomically(run_dir / LESSON, page(summary).encode())
+    return summary
 
 
 def read(run_dir: Path) -> Summary:
