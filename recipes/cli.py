@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import funcdl
 
-from . import completion, flags, overview, registry, terminal
+from . import completion, flags, overview, predicting, registry, terminal
 from .settings import SESSION_ONLY, DeviceSettings, Settings, SettingsError, flag
 from .terminal import escaped, sentence
 
@@ -95,8 +95,7 @@ def _command(arguments: Sequence[str]) -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     made = {name: commands.add_parser(name, help=text, add_help=name != "run") for name, text in COMMANDS.items()}
     made["run"].add_argument("id", nargs="?", metavar="ID", help="the recipe's name, before its flags")
-    made["predict"].add_argument("run_dir", metavar="RUN_DIR")
-    made["predict"].add_argument("inputs", nargs="+", metavar="INPUT")
+    arguments = predicting.add_arguments(made["predict"], arguments)
     made["completion"].add_argument("shell", choices=completion.SHELLS, metavar="|".join(completion.SHELLS))
     made["completion"].formatter_class = argparse.RawDescriptionHelpFormatter
     made["completion"].epilog = "\n".join(["Where the script goes:", *overview.pairs(list(completion.SHELLS.items()))])
@@ -132,7 +131,7 @@ def _command(arguments: Sequence[str]) -> None:
         picture = None if known.picture is None else flags.folder("--picture", known.picture)
         compare([flags.folder("compare RUN_DIR", path) for path in known.run_dirs], picture, known.json)
     else:
-        _predict(flags.folder("predict RUN_DIR", known.run_dir), known.inputs, known.json)
+        predicting.run(known)
 
 
 def _list(as_json: bool) -> None:
@@ -174,6 +173,7 @@ def _run(name: str, words: Sequence[str]) -> None:
         except train.WriteError as error:
             results.clear(run_dir)
             raise SettingsError(f"--out {run_dir}: cannot be written ({error.strerror}); {error.advice}") from None
+        asked = settings
         if not new:  # one that was stopped before its first checkpoint begins again
             if results.is_begun(run_dir):
                 settings = runtime.restore_settings(settings, run_dir)
@@ -182,7 +182,8 @@ def _run(name: str, words: Sequence[str]) -> None:
         try:
             if isinstance(settings, DeviceSettings):
                 runtime.choose_device(settings.device)  # a device that is missing is refused before data is read
-            outcome = module.run(settings, report)
+            with contextlib.nullcontext() if new else results.changed(run_dir, recipe.id, asked):
+                outcome = module.run(settings, report)
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(f"{str(interrupt) or 'interrupted'}; {again}") from None
         except FileNotFoundError as error:  # a file of the user's
@@ -219,31 +220,8 @@ def _run(name: str, words: Sequence[str]) -> None:
         print(f"what the run leaves behind is in {escaped(str(run_dir))}")
 
 
-def _predict(run_dir: Path, inputs: list[str], as_json: bool) -> None:
-    from . import results
-
-    config = results.read_config(run_dir)
-    recipe = registry.find(config["recipe"])
-    module = recipe.load()
-    if not hasattr(module, "predict"):
-        raise SettingsError(f"{run_dir}: is a run of '{recipe.id}', which has nothing to predict")
-    predictions = module.predict(results.read_settings(module.Settings, config, run_dir), run_dir, inputs)
-    if as_json:
-        print(json.dumps(predictions))
-        return
-    for one in predictions:
-        notes = "".join(f" ({note})" for note in one.get("notes", []))
-        print(escaped(f"{one['input']}: {one['prediction']}{notes}"))
-        probabilities = one["probabilities"]
-        by_label = probabilities.items() if isinstance(probabilities, dict) else enumerate(probabilities)
-        labels = [(escaped(str(label)), probability) for label, probability in by_label]
-        width = max(len(label) for label, _ in labels)
-        for label, probability in labels:
-            print(f"  {label:<{width}}  {probability:7.2%}  {'#' * round(40 * probability)}")
-
-
 def _resumed(settings_class: type[Settings], name: str, words: Sequence[str], run_dir: Path) -> Settings:
-    """The settings of the run in `run_dir`, which flags may repeat but not change."""
+    """The settings of the run in `run_dir`, which flags may repeat but not change, except for its number of epochs."""
     from . import results
 
     config = results.read_config(run_dir)
@@ -253,7 +231,7 @@ def _resumed(settings_class: type[Settings], name: str, words: Sequence[str], ru
     asked = flags.parse(settings_class, name, words, default=saved)
     for field in dataclasses.fields(saved):
         was, now = getattr(saved, field.name), getattr(asked, field.name)
-        if was != now and field.name not in SESSION_ONLY:
+        if was != now and field.name not in (*SESSION_ONLY, "epochs"):
             given = flag(field.name)
             raise SettingsError(
                 f"--resume: the run in {run_dir} has {given} {was}, not {now}; leave {given} out, or start a new run"
