@@ -23,10 +23,8 @@ def show(run_dir: Path, as_json: bool) -> None:
     tables.print_summary(found)
     if found.settings:
         print("\nSettings:")
-        settings = [
-            (flag(name), "by default" if value is None else str(value)) for name, value in found.settings.items()
-        ]
-        print("\n".join(overview.pairs([(escaped(name), escaped(value)) for name, value in settings])))
+        values = {flag(name): "by default" if value is None else str(value) for name, value in found.settings.items()}
+        print("\n".join(overview.pairs([(escaped(name), escaped(value) or "none") for name, value in values.items()])))
     if found.pictures:
         print("\nPictures:")
         print("\n".join(f"  {escaped(str(run_dir / name))}" for name in found.pictures))
