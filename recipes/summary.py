@@ -60,7 +60,7 @@ def write(
     pictures = sorted(path.relative_to(run_dir).as_posix() for path in run_dir.rglob("*.png"))
     summary = Summary(result, settings, [dict(row) for row in rows], lesson.lines, lesson.remarks, pictures)
     files.write_atomically(run_dir / RESULT, (json.dumps(asdict(summary), indent=1) + "\n").encode())
-    files.write_atomically(run_dir / LESSON, page(summary).encode())
+    files.write_atomically(run_dir / LESSON, page(summary).encode(errors="backslashreplace"))
     return summary
 
 
