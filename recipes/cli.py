@@ -13,16 +13,13 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import funcdl
 
 from . import completion, flags, overview, predicting, registry, terminal
 from .settings import SESSION_ONLY, DeviceSettings, Settings, SettingsError, flag
 from .terminal import escaped, sentence
-
-if TYPE_CHECKING:
-    pass
 
 DONE, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 COMMANDS = {
