@@ -1,4 +1,5 @@
 import pytest
+from matplotlib.figure import Figure
 
 from funcdl import data, train
 from tests.recipes import figures
@@ -17,10 +18,10 @@ def every_picture_is_legible(monkeypatch):
     faults, picture = [], train.Report.picture
 
     def look(self, name, figure):
-        faults.extend(f"{name}: {fault}" for fault in figures.faults(figure))
+        if isinstance(figure, Figure):  # and not what a test puts in its place
+            faults.extend(f"{name}: {fault}" for fault in figures.faults(figure))
         picture(self, name, figure)
 
     monkeypatch.setattr(train.Report, "picture", look)
     yield
-
     assert faults == []

@@ -33,7 +33,6 @@ def drawn_texts(figure):
             found[self] = self.get_window_extent(renderer)
         return draw(self, renderer, *args, **kwargs)
 
-    canvas.draw()  # lays it out
     with mock.patch.object(Text, "draw", record):
         canvas.draw()
     return found
