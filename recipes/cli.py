@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import funcdl
 
-from . import completion, flags, overview, registry, terminal
+from . import completion, flags, overview, predicting, registry, terminal
 from .settings import SESSION_ONLY, DeviceSettings, Settings, SettingsError, flag
 from .terminal import escaped, sentence
 
@@ -93,8 +93,7 @@ def _command(arguments: Sequence[str]) -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     made = {name: commands.add_parser(name, help=text, add_help=name != "run") for name, text in COMMANDS.items()}
     made["run"].add_argument("id", nargs="?", metavar="ID", help="the recipe's name, before its flags")
-    made["predict"].add_argument("run_dir", metavar="RUN_DIR")
-    made["predict"].add_argument("inputs", nargs="+", metavar="INPUT")
+    arguments = predicting.add_arguments(made["predict"], arguments)
     made["completion"].add_argument("shell", choices=completion.SHELLS, metavar="|".join(completion.SHELLS))
     made["completion"].formatter_class = argparse.RawDescriptionHelpFormatter
     made["completion"].epilog = "\n".join(["Where the script goes:", *overview.pairs(list(completion.SHELLS.items()))])
@@ -118,7 +117,7 @@ def _command(arguments: Sequence[str]) -> None:
     elif known.command == "completion":
         print(completion.script(known.shell, list(COMMANDS)), end="")
     else:
-        _predict(flags.folder("predict RUN_DIR", known.run_dir), known.inputs, known.json)
+        predicting.run(known)
 
 
 def _list(as_json: bool) -> None:
@@ -202,29 +201,6 @@ def _run(name: str, words: Sequence[str]) -> None:
         print(json.dumps(result))
     else:
         _print_tables(report.rows, lesson, result)
-
-
-def _predict(run_dir: Path, inputs: list[str], as_json: bool) -> None:
-    from . import results
-
-    config = results.read_config(run_dir)
-    recipe = registry.find(config["recipe"])
-    module = recipe.load()
-    if not hasattr(module, "predict"):
-        raise SettingsError(f"{run_dir}: is a run of '{recipe.id}', which has nothing to predict")
-    predictions = module.predict(results.read_settings(module.Settings, config, run_dir), run_dir, inputs)
-    if as_json:
-        print(json.dumps(predictions))
-        return
-    for one in predictions:
-        notes = "".join(f" ({note})" for note in one.get("notes", []))
-        print(escaped(f"{one['input']}: {one['prediction']}{notes}"))
-        probabilities = one["probabilities"]
-        by_label = probabilities.items() if isinstance(probabilities, dict) else enumerate(probabilities)
-        labels = [(escaped(str(label)), probability) for label, probability in by_label]
-        width = max(len(label) for label, _ in labels)
-        for label, probability in labels:
-            print(f"  {label:<{width}}  {probability:7.2%}  {'#' * round(40 * probability)}")
 
 
 def _resumed(settings_class: type[Settings], name: str, words: Sequence[str], run_dir: Path) -> Settings:

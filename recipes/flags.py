@@ -33,14 +33,14 @@ def parse(settings_class: type[S], name: str, words: Sequence[str], default: S |
     return dataclasses.replace(default or settings_class(), **values)
 
 
-def folder(flag: str, text: str) -> Path:
-    """Returns the folder that the value of a flag names; a leading ~ is the home folder.
+def folder(flag: str, text: str, what: str = "folder") -> Path:
+    """Returns the folder, or file, that the value of a flag names; a leading ~ is the home folder.
 
     Raises:
         SettingsError: it names none.
     """
     if not text.strip() or "\0" in text:
-        raise SettingsError(f"{flag} '{text}': names no folder")
+        raise SettingsError(f"{flag} '{text}': names no {what}")
     try:
         return Path(text).expanduser()
     except RuntimeError:
