@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import textwrap
+from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator
 
+LETTER = 0.1  # inches of width, at most, in a heading
 CHARACTER = 0.085  # inches of width, at most, in a legend
 KEY = 0.6  # inches of the line beside a name, and the gap after it
 
@@ -21,11 +23,11 @@ class PlainLogarithm(LogFormatterSciNotation):
         return f"{x:g}" if super().__call__(x, pos) else ""
 
 
-def logarithmic(axis: Axis) -> None:
-    """Makes an axis logarithmic, with numbers that are written in full."""
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    axis.set_major_formatter(PlainLogarithm())
-    axis.set_minor_formatter(PlainLogarithm(minor_thresholds=(1, 0.5)))
+def logarithmic(axes: Axes) -> None:
+    """Makes the vertical axis logarithmic, with numbers that are written in full."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(PlainLogarithm())
+    axes.yaxis.set_minor_formatter(PlainLogarithm(minor_thresholds=(1, 0.5)))
 
 
 def whole_numbers(axes: Axes, name: str, count: int) -> None:
@@ -36,9 +38,14 @@ def whole_numbers(axes: Axes, name: str, count: int) -> None:
         axes.set_xlim(0.5, 1.5)
 
 
+def heading(figure: Figure, text: str) -> None:
+    """Writes what to see in a picture above it, in as many lines as its width needs."""
+    figure.suptitle(textwrap.fill(text, int(figure.get_figwidth() / LETTER)))
+
+
 def legend_below(figure: Figure) -> None:
     """Explains all that is drawn and has a name, each name once, below the axes."""
-    named = {}
+    named: dict[str, Any] = {}
     for axes in figure.axes:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             named.setdefault(name, handle)
@@ -46,4 +53,4 @@ def legend_below(figure: Figure) -> None:
         width = KEY + CHARACTER * max(map(len, named))
         columns = max(1, min(len(named), int(figure.get_figwidth() / width)))
         columns = math.ceil(len(named) / math.ceil(len(named) / columns))  # rows of the same length
-        figure.legend(named.values(), named, loc="outside lower center", ncols=columns, fontsize=9)
+        figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=columns, fontsize=9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -12,7 +13,7 @@ from torch import Tensor
 import funcdl as fd
 from funcdl.train.report import Row
 
-from .axes import legend_below, logarithmic, whole_numbers
+from .axes import heading, legend_below, logarithmic, whole_numbers
 from .terminal import escaped
 
 BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#999999"  # Okabe and Ito's colors, told apart by the color-blind
@@ -41,7 +42,7 @@ def curves(rows: Sequence[Row], title: str, held_out: str = "test", best: float 
     """
     names = [name for name in ("loss", "accuracy") if name in rows[0] or f"{held_out}_{name}" in rows[0]]
     figure = Figure(figsize=(1 + 4 * len(names), 3.8), layout="constrained")
-    figure.suptitle(f"{title}: {' and '.join(names)} after each epoch")
+    heading(figure, f"{title}: {' and '.join(names)} after each epoch")
     epochs = [row["epoch"] for row in rows]
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         measured = (name, "training", BLUE, "o-"), (f"{held_out}_{name}", HELD_OUT[held_out], ORANGE, "s--")
@@ -69,7 +70,7 @@ def digit_sheet(
     count = len(images)
     rows = -(-count // columns)
     figure = Figure(figsize=(1.7 * columns, 0.5 + 2.3 * rows), layout="constrained")
-    figure.suptitle(title)
+    heading(figure, title)
     grid = figure.subplots(2 * rows, columns, height_ratios=[3, 1] * rows, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -97,7 +98,7 @@ def confusion(counts: Float[Tensor, "classes classes"], names: Sequence[str], ti
     name = 0.09 * longest  # inches
     width, height = (0.55 if upright else max(0.55, name + 0.2)) * size, max(1.8, 0.5 * size)
     figure = Figure(figsize=(max(6.5, width + name + 2.2), height + 1.6 + upright * name), layout="constrained")
-    figure.suptitle(f"{title}\nHow often each class (row) is taken for each (column)")
+    heading(figure, title)
     axes = figure.subplots()
     shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
     image = axes.imshow(shares.numpy(force=True), cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -115,7 +116,7 @@ def confusion(counts: Float[Tensor, "classes classes"], names: Sequence[str], ti
 def comparison(measured: Mapping[str, Mapping[str, float]], title: str) -> Figure:
     """Several networks side by side: the accuracy of each on the test data, and what it costs."""
     figure = Figure(figsize=(11, 1.7 + 0.32 * len(measured)), layout="constrained")
-    figure.suptitle(f"{title}: what each network reaches, and what it costs")
+    heading(figure, f"{title}: what each network reaches, and what it costs")
     names = list(measured)[::-1]  # the first on top
     panels = (
         ("test_accuracy", "test accuracy", "{:.2%}"),
@@ -147,12 +148,16 @@ def loss_curves(history: Mapping[str, Sequence[float]], title: str, xlabel: str 
     Of a long run the curve is the mean of some steps, and behind it is drawn from where to where the loss jumps.
     """
     figure = Figure(figsize=(6.8, 4.4), layout="constrained")
-    figure.suptitle(f"{title}: the loss by {xlabel}")
+    heading(figure, f"{title}: the loss by {xlabel}")
     axes = figure.subplots()
     longest = max(map(len, history.values()))
     together = -(-longest // POINTS)
     for index, (name, losses) in enumerate(history.items()):
-        style = {"color": COLORS[index % 8], "ls": STYLES[index % 4], "marker": "o" if longest == 1 else ""}
+        style: dict[str, Any] = {
+            "color": COLORS[index % 8],
+            "ls": STYLES[index % 4],
+            "marker": "o" if longest == 1 else "",
+        }
         groups = torch.tensor(losses, dtype=torch.float64).split(together)
         steps = [1 + together * number + (len(group) - 1) / 2 for number, group in enumerate(groups)]
         least, mean, greatest = zip(*[(group.min(), group.mean(), group.max()) for group in groups], strict=True)
@@ -162,7 +167,7 @@ def loss_curves(history: Mapping[str, Sequence[float]], title: str, xlabel: str 
     if together > 1:
         axes.fill_between([], [], [], color=GRAY, alpha=0.5, label=f"least to greatest of {together} {xlabel}s")
     axes.set_ylabel("loss")
-    logarithmic(axes.yaxis)
+    logarithmic(axes)
     whole_numbers(axes, xlabel, longest)
     axes.grid(alpha=0.3)
     legend_below(figure)
@@ -179,7 +184,7 @@ def derivatives(
     rows = 1 if len(functions) < 4 else 2
     columns = -(-len(functions) // rows)
     figure = Figure(figsize=(1 + 3.4 * columns, 0.9 + 2.6 * rows), layout="constrained")
-    figure.suptitle(title)
+    heading(figure, title)
     dense = torch.linspace(x.min().item(), x.max().item(), 2001, device=x.device)  # steps are drawn upright
     points = dense.numpy(force=True)
     for axes, (name, f) in zip(figure.subplots(rows, columns, squeeze=False).flat, functions.items(), strict=False):
@@ -201,7 +206,7 @@ def fitted(
 ) -> Figure:
     """Points as they were measured, and over them the lines that were fitted; all by name."""
     figure = Figure(figsize=(6.8, 4.6), layout="constrained")
-    figure.suptitle(title)
+    heading(figure, title)
     axes = figure.subplots()
     for index, (name, (x, y)) in enumerate(points.items()):
         marker, color = "osD^"[index % 4], (GRAY, COLORS[6], COLORS[4])[index % 3]

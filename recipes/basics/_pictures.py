@@ -10,14 +10,14 @@ from torch import Tensor
 
 from funcdl import data, losses
 
-from ..axes import legend_below
+from ..axes import heading, legend_below
 from ..pictures import BLUE, COLORS, ORANGE, label
 
 
 def losses_of_two_classes() -> Figure:
     """The loss of a sample by the probability, and by the logit, that it is given."""
     figure = Figure(figsize=(9, 4), layout="constrained")
-    figure.suptitle("What a sample costs: nothing where it is predicted well, without limit where it is not")
+    heading(figure, "What a sample costs: nothing where it is predicted well, without limit where it is not")
     by_probability, by_logit = figure.subplots(1, 2)
     p, z = torch.linspace(0.005, 0.995, 199), torch.linspace(-6, 6, 121)
     for y, color, style in ((1.0, BLUE, "-"), (0.0, ORANGE, "--")):
@@ -46,7 +46,7 @@ def maps(maps: dict[str, Float[Tensor, "n size"]], labels: Int[Tensor, " n"], co
             axes.scatter(x[mine], y[mine], z[mine], marker=f"${digit}$", color=color, s=30, label=str(digit))
         axes.set(title=name, xlabel="first number", ylabel="second number", zlabel="third number")
         axes.set(xticks=[], yticks=[], zticks=[])  # only which digits lie together can be read
-    figure.suptitle(f"{count} digits of 64 pixels, each as three numbers: equal digits lie together")
+    heading(figure, f"{count} digits of 64 pixels, each as three numbers: equal digits lie together")
     return figure
 
 
@@ -61,7 +61,7 @@ def restored(rows: dict[str, Float[Tensor, "10 64"]]) -> Figure:
             )
             one.set(xticks=[], yticks=[])
         axes[0].set_ylabel(name.replace(", ", ",\n"), fontsize=8, rotation=0, ha="right", va="center")
-    figure.suptitle("Digits of 64 pixels, and what is restored from their three numbers")
+    heading(figure, "Digits of 64 pixels, and what is restored from their three numbers")
     return figure
 
 
@@ -76,14 +76,14 @@ def channels(image: Tensor) -> Figure:
         axes.set_title(f"{name} channel")
     for axes in panels:
         axes.set(xticks=[], yticks=[])
-    figure.suptitle(f"A picture of {image.shape[2]} x {image.shape[1]} pixels, and how much red, green and blue it has")
+    heading(figure, f"A picture of {image.shape[2]} x {image.shape[1]} pixels, and how much red, green and blue it has")
     return figure
 
 
 def first_day(days: Float[Tensor, "days columns 24"], table: data.Table) -> Figure:
     """The bicycles hired in each hour of the first day, and the temperature."""
     figure = Figure(figsize=(7, 4), layout="constrained")
-    figure.suptitle("Bicycles hired in each hour of the first day, and the temperature")
+    heading(figure, "Bicycles hired in each hour of the first day, and the temperature")
     counts = figure.subplots()
     rides, warmth = (days[0, table.names.index(name)].tolist() for name in ("cnt", "temp"))
     counts.bar(range(24), rides, color=BLUE, label="bicycles")

@@ -13,7 +13,7 @@ import funcdl as fd
 from funcdl import losses, metrics, nn, optim, random, train, tree
 
 from .. import pictures, runtime, scores, settings
-from ..axes import legend_below
+from ..axes import heading, legend_below
 from ..lesson import Lesson
 from ..settings import Outcome
 
@@ -85,7 +85,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
 def picture(probability: Callable[[Tensor], Tensor], points: Tensor, classes: Tensor) -> Figure:
     """The plane, shaded by the probability of class 1, with the points of both classes."""
     figure = Figure(figsize=(5.6, 5.2), layout="constrained")
-    figure.suptitle("Two clouds of points, and the boundary that the network learned")
+    heading(figure, "Two clouds of points, and the boundary that the network learned")
     axes = figure.subplots()
     line = torch.linspace(-6, 6, 121, device=points.device)
     plane = torch.cartesian_prod(line, line)

@@ -14,7 +14,7 @@ import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
 
 from .. import pictures, runtime, settings
-from ..axes import legend_below
+from ..axes import heading, legend_below
 from ..lesson import Lesson
 from ..settings import Outcome
 
@@ -86,7 +86,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
 def picture(hours: Tensor, passed: Tensor, model: Callable[[Tensor], Tensor], boundary: float | None) -> Figure:
     """The probability to pass by the hours of study, the three students, and where it is one half."""
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    figure.suptitle("The probability to pass the exam, by the hours of study")
+    heading(figure, "The probability to pass the exam, by the hours of study")
     axes = figure.subplots()
     line = torch.linspace(0, 10, 200, device=hours.device).unsqueeze(1)
     axes.plot(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import funcdl as fd
 
-from ..axes import legend_below, logarithmic, whole_numbers
+from ..axes import heading, legend_below, logarithmic, whole_numbers
 from ..pictures import BLUE, GRAY, ORANGE
 
 FARTHEST = 100.0  # w from its optimum, in the picture of a descent
@@ -20,7 +20,7 @@ FARTHEST = 100.0  # w from its optimum, in the picture of a descent
 def curve(w: Float[Tensor, " n"], costs: Float[Tensor, " n"]) -> Figure:
     """The cost by w, with its minimum marked."""
     figure = Figure(figsize=(6, 4.2), layout="constrained")
-    figure.suptitle("The mean squared error of y = w x, by w")
+    heading(figure, "The mean squared error of y = w x, by w")
     axes = figure.subplots()
     axes.plot(w.tolist(), costs.tolist(), ".-", color=BLUE)
     least = int(costs.argmin())
@@ -35,7 +35,7 @@ def surface(*drawn: Tensor) -> Figure:
     """The surface from the side and from above, with the descent: `drawn` are w, b, costs, the path and its costs."""
     w, b, costs, path, heights = (leaf.numpy(force=True) for leaf in drawn)
     figure = Figure(figsize=(10, 4.8), layout="constrained")
-    figure.suptitle("The mean squared error of y = w x + b, and a descent to its lowest point")
+    heading(figure, "The mean squared error of y = w x + b, and a descent to its lowest point")
     side = figure.add_subplot(1, 2, 1, projection="3d", computed_zorder=False)
     side.plot_surface(w, b, costs, cmap="cividis", alpha=0.8, zorder=1)
     side.plot(path[:, 0], path[:, 1], heights, ".-", color=ORANGE, markersize=4, zorder=2)
@@ -53,7 +53,7 @@ def surface(*drawn: Tensor) -> Figure:
 def descent(cost: Callable[[Tensor], Tensor], path: Float[Tensor, " steps"], title: str) -> Figure:
     """A descent on the cost of one parameter: its path on the cost curve (the first steps), and the cost by step."""
     figure = Figure(figsize=(9, 4.2), layout="constrained")
-    figure.suptitle(f"Descent on the mean squared error of y = w x, {title}")
+    heading(figure, f"Descent on the mean squared error of y = w x, {title}")
     curve_axes, loss_axes = figure.subplots(1, 2)
     far = ((path - 2).abs() > FARTHEST).nonzero().flatten().tolist()
     first = path[: max(2, far[0] if far else len(path))]
@@ -71,7 +71,7 @@ def descent(cost: Callable[[Tensor], Tensor], path: Float[Tensor, " steps"], tit
     finite = (losses > 0) & (losses < 1e200)  # a logarithmic axis has no others
     loss_axes.plot(finite.nonzero().flatten().tolist(), losses[finite].tolist(), color=BLUE)
     loss_axes.set(ylabel="mean squared error", title="after each update")
-    logarithmic(loss_axes.yaxis)
+    logarithmic(loss_axes)
     whole_numbers(loss_axes, "updates", len(path))
     for axes in (curve_axes, loss_axes):
         axes.grid(alpha=0.3)

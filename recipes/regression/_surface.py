@@ -12,7 +12,7 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import optim, random, train
 
-from ..axes import legend_below
+from ..axes import heading, legend_below
 from ..pictures import COLORS, GRAY, STYLES
 
 BEGIN, STEPS = torch.tensor([-5.0, -2.0], dtype=torch.float64), 40
@@ -78,7 +78,7 @@ def picture(paths: dict[str, Tensor]) -> Figure:
         color, style = COLORS[index], STYLES[index % 4]
         axes.plot(*path.T.tolist(), style, color=color, marker="o", markersize=2.5, lw=1.3, label=name)
     axes.plot(0, 0, "k*", markersize=11)
-    figure.suptitle(f"{STEPS} steps of each optimizer down 0.1 x² + 2 y², which is least at the star")
+    heading(figure, f"{STEPS} steps of each optimizer down 0.1 x² + 2 y², which is least at the star")
     axes.set(xlabel="x", ylabel="y", xlim=(-5.6, 2), ylim=(-3, 3))
     legend_below(figure)
     return figure

@@ -13,7 +13,7 @@ import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
 
 from .. import pictures, runtime, settings
-from ..axes import legend_below
+from ..axes import heading, legend_below
 from ..settings import Outcome, at_least
 
 POINTS = 10  # in a window
@@ -101,7 +101,7 @@ def windows(count: int) -> Tensor:
 def picture(time: Tensor, predicted: Tensor, shown: int = 4) -> Figure:
     """The first and the last windows: the sine, the cosine, and what the network gave before the step."""
     figure = Figure(figsize=(9, 4), layout="constrained")
-    figure.suptitle("What the network says of the cosine, in the first and in the last windows")
+    heading(figure, "What the network says of the cosine, in the first and in the last windows")
     for axes, rows, title in zip(
         figure.subplots(1, 2, sharey=True),
         (slice(None, shown), slice(-shown, None)),

@@ -101,7 +101,9 @@ def run(settings: Settings, report: train.Report, task: Task) -> Outcome:
     probabilities = trained.predict(images).softmax(-1)
     lesson = Lesson()
     names = list("0123456789")
-    scores.add_class_scores(lesson, report, probabilities.argmax(1), labels, names, f"{len(labels)} test digits")
+    scores.add_class_scores(
+        lesson, report, probabilities.argmax(1), labels, names, f"{len(labels)} test digits: true and predicted"
+    )
     report.picture("mistakes", mistakes(images, labels, probabilities))
     return trained.outcome(measurements | lesson.metrics, lesson)
 

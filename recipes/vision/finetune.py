@@ -15,7 +15,7 @@ from funcdl import data, nn, random, train, tree
 from funcdl.data import Split
 
 from .. import pictures, runtime, settings
-from ..axes import legend_below, whole_numbers
+from ..axes import heading, legend_below, whole_numbers
 from ..lesson import Lesson, Line, raised
 from ..settings import Outcome, at_least, chosen, meant_for
 from ..terminal import escaped
@@ -201,7 +201,7 @@ def remark(lesson: Lesson) -> None:
 def by_epoch(history: Mapping[str, Sequence[train.report.Row]], title: str) -> Figure:
     """The accuracy on the test data by epoch, a line for each strategy."""
     figure = Figure(figsize=(8, 4.4), layout="constrained")
-    figure.suptitle(f"{title}: what each strategy reads right after each epoch")
+    heading(figure, f"{title}: what each strategy reads right after each epoch")
     axes = figure.subplots()
     for index, (name, rows) in enumerate(history.items()):
         color, style = pictures.COLORS[index], f"{'osD^v<>'[index]}{pictures.STYLES[index % 4]}"

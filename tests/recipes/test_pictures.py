@@ -22,7 +22,7 @@ def drawn(figsize=(5, 4), title=TITLE):
 
 def test_a_picture_without_faults_has_none():
     figure, axes = drawn()
-    logarithmic(axes.yaxis)
+    logarithmic(axes)
     whole_numbers(axes, "epoch", 1)
     legend_below(figure)
     assert figures.faults(figure) == []
@@ -49,14 +49,18 @@ def test_each_fault_of_a_picture_is_found(spoil, fault):
 
 
 @pytest.mark.parametrize("names", [["no", "yes"], ["survived the wreck", "lost"], list("0123456789")])
-@pytest.mark.parametrize("title", ["names", "titanic on sample: held out, of 5 splits"])
+@pytest.mark.parametrize(
+    "title", [TITLE, "titanic on sample: passengers held out of 5 splits, true and predicted class, as often as each"]
+)
 def test_a_confusion_matrix_has_room_for_its_names(names, title):
     assert figures.faults(pictures.confusion(torch.eye(len(names)) * 1000, names, title)) == []
 
 
 def test_a_confusion_matrix_has_room_for_many_long_names():
     names = [f"a country {index} of a long name" for index in range(18)]
-    assert figures.faults(pictures.confusion(torch.eye(18) * 100, names, "names on test")) == []
+    assert (
+        figures.faults(pictures.confusion(torch.eye(18) * 100, names, "18 countries: true and predicted class")) == []
+    )
 
 
 @pytest.mark.parametrize("losses", [[0.5], [2.0, 3.0, 4.0], [4e-9, 1e-9], [1e30, 2.0], [float("inf"), 1.0, 2.0]])
