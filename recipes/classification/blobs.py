@@ -14,6 +14,7 @@ from torch import Tensor
 from funcdl import nn, optim, random, train, tree
 
 from .. import inputs, optimizer_choice, pictures, predictions, scores, settings, training
+from ..axes import heading, legend_below
 from ..lesson import Lesson
 from ..settings import Outcome
 from ..training import Task
@@ -84,7 +85,8 @@ def predict(settings: Settings, run_dir: Path, given: Sequence[str]) -> list[dic
 
 def picture(probability: Callable[[Tensor], Tensor], points: Tensor, classes: Tensor) -> Figure:
     """The plane, shaded by the probability of class 1, with the points of both classes."""
-    figure = Figure(figsize=(5.6, 4.8), layout="constrained")
+    figure = Figure(figsize=(5.6, 5.2), layout="constrained")
+    heading(figure, "Two clouds of points, and the boundary that the network learned")
     axes = figure.subplots()
     line = torch.linspace(-6, 6, 121, device=points.device)
     plane = torch.cartesian_prod(line, line)
@@ -95,7 +97,7 @@ def picture(probability: Callable[[Tensor], Tensor], points: Tensor, classes: Te
         x, y = points[classes == label].unbind(1)
         axes.scatter(x.tolist(), y.tolist(), s=14, c=color, marker=marker, edgecolors="white", linewidths=0.4)
         axes.scatter([], [], c=color, marker=marker, label=f"class {label}")
-    axes.set(xlabel="x", ylabel="y", title="blobs: two clouds and the boundary learned", aspect="equal")
-    axes.legend(loc="upper left")
+    axes.set(xlabel="x", ylabel="y", aspect="equal")
     figure.colorbar(contours, ax=axes, label="probability of class 1")
+    legend_below(figure)
     return figure

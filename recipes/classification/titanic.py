@@ -12,7 +12,7 @@ import torch
 from funcdl import data, losses, metrics, models, nn, optim, random, train, tree
 from funcdl.data.titanic import COLUMNS, PORTS, SEXES
 
-from .. import members, optimizer_choice, predictions, scores, settings, training
+from .. import optimizer_choice, predictions, scores, settings, training
 from ..lesson import Lesson
 from ..settings import Outcome, at_least
 from ..training import Task
@@ -64,7 +64,7 @@ def make_task(settings: Settings) -> Task:
     optimizer = optimizer_choice.choose(settings, lambda lr: optim.adam(lr=lr), 1e-3)
     return Task(
         models.ensemble(member, settings.seeds),
-        members.optimizer_of_each(optimizer, settings.seeds),
+        optimizer_choice.for_members(optimizer, settings.seeds),
         epochs,
         settings.batch_size,
         loss=losses.binary_cross_entropy_with_logits,

@@ -11,6 +11,7 @@ from torch import Tensor
 from funcdl import nn, random, tree
 
 from .. import pictures
+from ..axes import heading, legend_below
 
 
 def network(hidden: int) -> nn.Layer:
@@ -33,7 +34,7 @@ def network(hidden: int) -> nn.Layer:
 def picture(angles: Tensor, before: Tensor, after: Tensor) -> Figure:
     """The sine, the cosine, and what the network says along a wave, before the first step and after the last."""
     figure = Figure(figsize=(9, 4), layout="constrained")
-    figure.suptitle("The network learns to tell the cosine from the sine and its own state")
+    heading(figure, "The network learns to tell the cosine from the sine and its own state")
     panels = zip(figure.subplots(1, 2, sharey=True), (before, after), ("before training", "after it"), strict=True)
     for axes, given, title in panels:
         axes.plot(angles, angles.sin(), "--", color=pictures.GRAY, label="sine (input)")
@@ -42,5 +43,5 @@ def picture(angles: Tensor, before: Tensor, after: Tensor) -> Figure:
         axes.set(xlabel="angle", title=title)
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("value")
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    legend_below(figure)
     return figure

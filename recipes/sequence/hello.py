@@ -11,7 +11,7 @@ from torch import Tensor
 
 from funcdl import losses, metrics, models, optim, train, tree
 
-from .. import members, optimizer_choice, pictures, settings, training
+from .. import optimizer_choice, pictures, settings, training
 from ..lesson import Lesson
 from ..settings import Outcome, at_least
 from ..training import Task
@@ -67,7 +67,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     optimizer = optimizer_choice.choose(settings, lambda lr: optim.adam(lr=lr), RATES.get(settings.model, 0.1))
     task = Task(
         model,
-        members.optimizer_of_each(optimizer, seeds),
+        optimizer_choice.for_members(optimizer, seeds),
         settings.epochs or EPOCHS.get(settings.model, 100),
         batch_size=1,
         loss=lambda logits, words: loss_of_each(logits, words).mean(),
