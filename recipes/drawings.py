@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from .pictures import BLUE, COLORS, GRAY, ORANGE
 from .regression._costs import surface as cost_surface
 
-__all__ = ["computation", "cost_surface", "storage"]
+__all__ = ["computation", "cost_surface", "sheet", "storage"]
 
 
 def storage(views: Mapping[str, Tensor], title: str) -> Figure:
@@ -44,13 +44,53 @@ def storage(views: Mapping[str, Tensor], title: str) -> Figure:
         axes.text(-0.15, height, name, ha="right", va="center", fontsize=10, color=color)
         readers: dict[int, list[str]] = {}
         for index in itertools.product(*map(range, tensor.shape)):
-            box = tensor.storage_offset() + sum(i * stride for i, stride in zip(index, tensor.stride(), strict=True))
+            steps = sum(i * stride for i, stride in zip(index, tensor.stride(), strict=True))
+            box = int(tensor.storage_offset() + steps)
             readers.setdefault(box, []).append(str(list(index)))
         for box, indices in readers.items():
             axes.text(box + 0.5, height, "\n".join(indices), ha="center", va="center", fontsize=9, color=color)
     axes.set(xlim=(-1.2, length + 0.1), ylim=(-0.6 - 0.6 * len(views), 1.6))
     axes.set_axis_off()
     axes.set_title(title, fontsize=11)
+    return figure
+
+
+def sheet(
+    pictures: Tensor,
+    title: str,
+    names: Sequence[str] = (),
+    *,
+    columns: int = 8,
+    signed: bool = False,
+    size: float = 1.0,
+) -> Figure:
+    """Small gray pictures side by side, such as images, feature maps or filters.
+
+    Args:
+        pictures: of the shape (n, height, width), on one scale from the least to the greatest number.
+        title: what to see in it.
+        names: one above each.
+        columns: how many in a row.
+        signed: whether to draw 0 as white, negative numbers in orange and positive ones in purple, with a scale.
+        size: of one picture, in inches.
+    """
+    count, height, width = pictures.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(size * columns + 0.8 * signed, size * rows * height / width + 0.5), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    most = pictures.abs().max().item()
+    colors: dict[str, Any] = {"cmap": "PuOr", "vmin": -most, "vmax": most} if signed else {"cmap": "gray"}
+    if not signed:
+        colors |= {"vmin": pictures.min().item(), "vmax": pictures.max().item()}
+    for index, axes in enumerate(grid.flat):
+        axes.set_axis_off()
+        if index < count:
+            image = axes.imshow(pictures[index].numpy(force=True), **colors)
+            axes.set_title(names[index] if names else "", fontsize=8, pad=2)
+    if signed:
+        figure.colorbar(image, ax=grid, shrink=0.9, label="value")
     return figure
 
 

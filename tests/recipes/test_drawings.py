@@ -38,3 +38,17 @@ def test_a_computation_shows_each_value_and_the_slope_of_the_result_by_it():
 def test_a_computation_takes_numbers_only():
     with pytest.raises(ValueError, match="numbers, got x of another kind"):
         drawings.computation(lambda w, x: w * x, {"w": torch.tensor(1.0), "x": torch.ones(2)}, "")
+
+
+def test_a_sheet_has_one_scale_for_all_its_pictures():
+    figure = drawings.sheet(torch.tensor([[[0.0, 1.0]], [[2.0, 8.0]], [[3.0, 4.0]]]), "a title", "abc", columns=2)
+    images = [axes.images[0] for axes in figure.axes if axes.images]
+    assert [image.get_clim() for image in images] == [(0, 8)] * 3
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b", "c", ""]
+
+
+def test_zero_is_white_in_a_signed_sheet():
+    figure = drawings.sheet(torch.tensor([[[-1.0, 4.0]]]), "a title", signed=True)
+    image = figure.axes[0].images[0]
+    assert min(image.to_rgba(0.0)[:3]) > 0.96
+    assert [axes.get_ylabel() for axes in figure.axes] == ["", "value"]
