@@ -159,6 +159,7 @@ def _run(name: str, words: Sequence[str]) -> None:
         except train.WriteError as error:
             results.clear(run_dir)
             raise SettingsError(f"--out {run_dir}: cannot be written ({error.strerror}); {error.advice}") from None
+        asked = settings
         if not new:  # one that was stopped before its first checkpoint begins again
             if results.is_begun(run_dir):
                 settings = runtime.restore_settings(settings, run_dir)
@@ -167,7 +168,8 @@ def _run(name: str, words: Sequence[str]) -> None:
         try:
             if isinstance(settings, DeviceSettings):
                 runtime.choose_device(settings.device)  # a device that is missing is refused before data is read
-            outcome = module.run(settings, report)
+            with contextlib.nullcontext() if new else results.changed(run_dir, recipe.id, asked):
+                outcome = module.run(settings, report)
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(f"{str(interrupt) or 'interrupted'}; {again}") from None
         except FileNotFoundError as error:  # a file of the user's
@@ -204,7 +206,7 @@ def _run(name: str, words: Sequence[str]) -> None:
 
 
 def _resumed(settings_class: type[Settings], name: str, words: Sequence[str], run_dir: Path) -> Settings:
-    """The settings of the run in `run_dir`, which flags may repeat but not change."""
+    """The settings of the run in `run_dir`, which flags may repeat but not change, except for its number of epochs."""
     from . import results
 
     config = results.read_config(run_dir)
@@ -214,7 +216,7 @@ def _resumed(settings_class: type[Settings], name: str, words: Sequence[str], ru
     asked = flags.parse(settings_class, name, words, default=saved)
     for field in dataclasses.fields(saved):
         was, now = getattr(saved, field.name), getattr(asked, field.name)
-        if was != now and field.name not in SESSION_ONLY:
+        if was != now and field.name not in (*SESSION_ONLY, "epochs"):
             given = flag(field.name)
             raise SettingsError(
                 f"--resume: the run in {run_dir} has {given} {was}, not {now}; leave {given} out, or start a new run"
