@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,10 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+import funcdl as fd
+
 from .pictures import BLUE, COLORS, GRAY, ORANGE
 from .regression._costs import surface as cost_surface
 
-__all__ = ["computation", "cost_surface", "sheet", "storage"]
+__all__ = ["activations", "computation", "cost_surface", "sheet", "storage", "windows"]
 
 
 def storage(views: Mapping[str, Tensor], title: str) -> Figure:
@@ -53,6 +56,96 @@ def storage(views: Mapping[str, Tensor], title: str) -> Figure:
     axes.set_axis_off()
     axes.set_title(title, fontsize=11)
     return figure
+
+
+def activations(functions: Mapping[str, Callable[[Tensor], Tensor]], title: str, columns: int = 4) -> Figure:
+    """Functions of a number from -4 to 4, each in a small panel with its derivative."""
+    x = torch.linspace(-4, 4, 161)
+    rows = -(-len(functions) // columns)
+    figure = Figure(figsize=(2.2 * columns, 1.75 * rows + 0.7), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes in grid.flat[len(functions) :]:
+        axes.set_visible(False)
+    for axes, (name, f) in zip(grid.flat, functions.items(), strict=False):
+        (value,) = axes.plot(x.tolist(), f(x).tolist(), color=BLUE, linewidth=2, label="f(x)")
+        (slope,) = axes.plot(x.tolist(), fd.vmap(fd.grad(f))(x).tolist(), "--", color=ORANGE, label="its slope")
+        axes.set_title(name, fontsize=9)
+        axes.set(ylim=(-2, 3), xlabel="x")
+        axes.label_outer()
+        axes.tick_params(labelsize=7)
+        axes.grid(alpha=0.3)
+    figure.legend(handles=[value, slope], loc="outside lower center", ncols=2, fontsize=9)
+    return figure
+
+
+def windows(
+    image: Tensor,
+    result: Tensor,
+    places: Sequence[tuple[int, int]],
+    title: str,
+    *,
+    size: int,
+    stride: int = 1,
+    padding: int = 0,
+    kernel: Tensor | None = None,
+) -> Figure:
+    """Some steps of a convolution or a pool: the window over the image, and below it the number that it gives.
+
+    Args:
+        image: the numbers that the window goes over, (height, width), without padding.
+        result: what comes out, (height, width).
+        places: (row, column) in the result, one for each step that is drawn.
+        title: what to see in it.
+        size: of the window, in each direction.
+        stride: pixels from one window to the next.
+        padding: zeros around the image, which are drawn in gray.
+        kernel: the weights in the window, drawn at the left.
+    """
+    around = torch.nn.functional.pad(image, [padding] * 4)
+    columns = len(places) + (kernel is not None)
+    heights = [len(around), len(result)]
+    figure = Figure(figsize=(0.36 * around.shape[1] * columns + 0.8, 0.4 * sum(heights) + 0.9), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    grid = figure.subplots(2, columns, height_ratios=heights, squeeze=False)
+    if kernel is not None:
+        _numbers(grid[0, 0], kernel, "weights", dict.fromkeys(_boxes(kernel), _CHOSEN))
+        grid[1, 0].set_visible(False)
+    inside = {(row + padding, column + padding) for row, column in _boxes(image)}
+    zeros = dict.fromkeys(set(_boxes(around)) - inside, "#E5E5E5")
+    for (above, below), (y, x) in zip(grid.T[columns - len(places) :], places, strict=True):
+        window = itertools.product(range(stride * y, stride * y + size), range(stride * x, stride * x + size))
+        _numbers(above, around, "image", zeros | dict.fromkeys(window, _CHOSEN))
+        _numbers(below, result, "result", {(y, x): _CHOSEN}, last=(y, x))
+    return figure
+
+
+_CHOSEN = "#FBE5D6"
+
+
+def _boxes(numbers: Tensor) -> list[tuple[int, int]]:
+    height, width = numbers.shape
+    return list(itertools.product(range(height), range(width)))
+
+
+def _numbers(
+    axes: Any,
+    numbers: Tensor,
+    title: str,
+    colors: Mapping[tuple[int, int], str],
+    last: tuple[int, int] = (sys.maxsize, 0),
+) -> None:
+    """Draws a matrix as boxes, white but for those in `colors`; those behind the box `last` stay empty."""
+    for row, column in _boxes(numbers):
+        color = colors.get((row, column), "white")
+        axes.add_patch(Rectangle((column, row), 1, 1, facecolor=color, edgecolor=GRAY))
+        if (row, column) <= last:
+            text = f"{numbers[row, column].item():g}"
+            axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=9)
+    height, width = numbers.shape
+    axes.set(xlim=(-0.1, width + 0.1), ylim=(height + 0.1, -0.1), aspect="equal")
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=9, pad=2)
 
 
 def sheet(
@@ -141,7 +234,7 @@ def computation(function: Callable[..., Tensor], arguments: Mapping[str, Tensor]
 
 _ARROW = {"arrowstyle": "->", "color": GRAY}
 _BOX = {"boxstyle": "round", "facecolor": "white"}
-_SIGNS = {"add": "+", "sub": "−", "mul": "×", "truediv": "÷", "pow": "power"}
+_SIGNS = {"add": "+", "sub": "-", "mul": "·", "truediv": "÷", "pow": "power"}
 
 
 class _Steps(torch.fx.Interpreter):
