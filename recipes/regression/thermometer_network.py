@@ -15,7 +15,7 @@ from .. import pictures, settings
 from ..lesson import Lesson
 from ..minimization import minimizer
 from ..settings import Outcome, at_least, meant_for
-from ._network_notations import compare_notations
+from ._network_notations import compare_notations, named
 
 EPOCHS = {"linear": 3000, "network": 5000}
 RATES = {"linear": 0.01, "network": 0.001}
@@ -47,11 +47,6 @@ class Settings(settings.TrainingSettings):
             meant_for(self, "--model network", "hidden")
 
 
-def network(hidden: int) -> nn.Layer:
-    """The book's network, its layers named."""
-    return nn.serial(hidden_linear=nn.linear(hidden), hidden_activation=nn.tanh(), output_linear=nn.linear(1))
-
-
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Shows how the network can be written, then trains the model that the settings name."""
     lr, epochs = settings.lr or RATES[settings.model], settings.epochs or EPOCHS[settings.model]
@@ -60,11 +55,11 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     init_key, split_key = random.split(random.key(settings.seed, device=device)).unbind()
     readings, celsius = (leaf.to(device)[:, None] for leaf in data.thermometer())
     lesson, x = Lesson(), 0.1 * readings
-    compare_notations(lesson, network, init_key, x)
+    compare_notations(lesson, init_key, x)
 
     order = random.permutation(split_key, len(x))
     rows, held_out = order[:-2], order[-2:]
-    model = nn.linear(1) if settings.model == "linear" else network(settings.hidden)
+    model = nn.linear(1) if settings.model == "linear" else named(settings.hidden)
 
     def error(params: tree.Tree, rows: Tensor) -> Tensor:
         return losses.mse(model(params, x[rows]), celsius[rows])
