@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 import funcdl as fd
-from funcdl import losses, nn, optim, random, train, tree
+from funcdl import losses, nn, random, train, tree
 
 from .. import runtime, settings
 from ..lesson import Lesson
 from ..settings import Outcome
-from . import _convolutions, _recurrence
+from . import _convolutions, _layer_pictures, _recurrence
+from ._first_network import first_network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,12 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         dropout(lesson, keys[2])
         _recurrence.recurrent(lesson, keys[3])
         _recurrence.embedding(lesson, keys[4])
-        network(lesson, keys[5], settings.lr)
+        first_network(lesson, keys[5], settings.lr)
+        report.picture("convolution", _layer_pictures.convolution())
+        report.picture("pooling", _layer_pictures.pooling())
+        report.picture("transposed", _layer_pictures.transposed())
+        report.picture("dropout", _layer_pictures.dropout(keys[2]))
+        report.picture("feature_map", _layer_pictures.feature_map())
     return Outcome(lesson.metrics, device=device.type, lesson=lesson)
 
 
@@ -79,35 +85,3 @@ def dropout(lesson: Lesson, key: Tensor) -> None:
     lesson.remark(
         "Training is an argument: a dropout function called without it, as some advise, drops in evaluation too."
     )
-
-
-def network(lesson: Lesson, key: Tensor, lr: float) -> None:
-    """The handbook's first network: its shapes, its parameters, its gradients and one step."""
-    stages = {"conv1": nn.conv2d(6, 3), "relu1": nn.relu(), "pool": nn.max_pool2d(2), "relu2": nn.relu()}
-    stages |= {"flat": nn.flatten(), "fc1": nn.linear(10)}
-    model = nn.serial(**stages)
-    x = random.normal(random.fold_in(key, 1), (1, 1, 32, 32))
-    params, _ = model.init(key, x)
-    shapes, y = [list(x.shape)], x
-    for name, layer in stages.items():
-        y = layer(params.get(name, {}), y)
-        shapes += [] if list(y.shape) == shapes[-1] else [list(y.shape)]
-    lesson.show("net_shapes", "shapes from the input to the output", shapes, "(1,1,32,32) ... (1,10)")
-    names = [f"{path} {tuple(leaf.shape)}" for path, leaf in tree.leaves_with_paths(params)]
-    lesson.show("net_parameters", "named parameters", names, "conv1.weight ... fc1.bias")
-    lesson.show_code("net_size", tree.size(params), "60 + 13510 = 13570")
-    grads = fd.grad(lambda params: model(params, x).sum())(params)
-    lesson.show("net_gradients", "grad of out.sum(), as out.backward(ones): fc1.bias", grads["fc1"]["bias"], "1 each")
-    optimizer = optim.sgd(lr=lr)
-    updates, _ = optimizer.update(grads, optimizer.init(params), params)
-    moved = tree.leaves(optim.apply_updates(params, updates))
-    by_hand = tree.leaves(tree.map(lambda p, g: p - lr * g, params, grads))
-    same = all(torch.equal(a, b) for a, b in zip(moved, by_hand, strict=True))
-    lesson.show("net_step", "one step of SGD = p - lr * g", same, "equal")
-    lesson.show("net_moved", "what it adds to fc1.bias", updates["fc1"]["bias"], "-lr each")
-    one_relu = nn.serial(**{name: layer for name, layer in stages.items() if name != "relu2"})
-    lesson.show("net_relu", "the same without the second relu", torch.equal(one_relu(params, x), y))
-    lesson.remark(
-        "The second relu, behind the pool, changes nothing: a maximum of numbers that are not negative is none."
-    )
-    lesson.remark("There are no gradients to set to zero: grad returns new ones. Layers are not activation functions.")
