@@ -21,9 +21,13 @@ CONFIG = "config.json"
 
 def write_config(run_dir: Path, name: str, settings: Settings) -> None:
     """Writes the settings of a run, without those that may change when it is resumed."""
-    settings_of_run = {key: value for key, value in dataclasses.asdict(settings).items() if key not in SESSION_ONLY}
-    text = json.dumps({"recipe": name, "settings": settings_of_run}, indent=1)
+    text = json.dumps({"recipe": name, "settings": settings_of_run(settings)}, indent=1)
     files.write_atomically(run_dir / CONFIG, text.encode())
+
+
+def settings_of_run(settings: Settings) -> dict[str, Any]:
+    """The settings of a run by name, without those that may change when it is resumed."""
+    return {name: value for name, value in dataclasses.asdict(settings).items() if name not in SESSION_ONLY}
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:

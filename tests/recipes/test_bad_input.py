@@ -34,7 +34,6 @@ def refused(*arguments, quiet=True):
         (["run", "zzz"], ["'zzz'", "funcdl list"]),
         (["run"], ["name a recipe"]),
         (["run", "--epochs", "3", "digits-convnet"], ["name a recipe, before its flags"]),
-        ([], ["required"]),
         (["walk"], ["'walk'", "list", "run", "predict"]),
         (["list", "--epochs", "3"], ["--epochs"]),
         (["predict"], ["RUN_DIR"]),
