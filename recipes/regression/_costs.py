@@ -23,7 +23,7 @@ def curve(w: Float[Tensor, " n"], costs: Float[Tensor, " n"]) -> Figure:
     axes.plot(w.tolist(), costs.tolist(), ".-", color=BLUE)
     least = int(costs.argmin())
     axes.plot(w[least].item(), costs[least].item(), "D", color=ORANGE, label=f"least cost, at w = {w[least]:.1f}")
-    axes.set(xlabel="w", ylabel="mean squared error", title="cost of y = w x")
+    axes.set(xlabel="w", ylabel="mean squared error", title="The cost of y = w x is least at w = 2")
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
@@ -33,7 +33,7 @@ def surface(*drawn: Tensor) -> Figure:
     """The surface from the side and from above, with the descent: `drawn` are w, b, costs, the path and its costs."""
     w, b, costs, path, heights = (leaf.numpy(force=True) for leaf in drawn)
     figure = Figure(figsize=(10, 4.4), layout="constrained")
-    figure.suptitle("cost of y = w x + b, and a descent on it")
+    figure.suptitle("The cost of y = w x + b is a valley; a descent goes to its lowest point")
     side = figure.add_subplot(1, 2, 1, projection="3d", computed_zorder=False)
     side.plot_surface(w, b, costs, cmap="cividis", alpha=0.8, zorder=1)
     side.plot(path[:, 0], path[:, 1], heights, ".-", color=ORANGE, markersize=4, zorder=2)

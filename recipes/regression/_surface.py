@@ -77,7 +77,7 @@ def picture(paths: dict[str, Tensor]) -> Figure:
         color, style = COLORS[index], STYLES[index % 4]
         axes.plot(*path.T.tolist(), style, color=color, marker="o", markersize=2.5, lw=1.3, label=name)
     axes.plot(0, 0, "k*", markersize=11)
-    title = f"{STEPS} steps down 0.1 x² + 2 y² (least at the star)"
+    title = f"{STEPS} steps down the valley 0.1 x² + 2 y², to the star"
     axes.set(xlabel="x", ylabel="y", title=title, xlim=(-5.6, 2), ylim=(-3, 3))
     axes.legend(fontsize=8)
     return figure
