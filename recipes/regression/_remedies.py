@@ -14,7 +14,7 @@ from funcdl import losses, nn, optim, random, tree
 from .. import members
 from ..minimization import Minimizer
 
-TEST_POINTS = 200  # as many as make the measured loss one of the network, not of its test data
+TEST_POINTS = 100  # as many as make the measured loss one of the network, not of its test data
 NOISE = 0.3  # of the points, so that its square is the least loss that can be hoped for
 REMEDIES = {
     "plain": "no remedy",
