@@ -46,13 +46,10 @@ def convolution() -> Figure:
     image = torch.tensor(IMAGE, dtype=torch.float)
     figure = Figure(figsize=(9, 9), layout="constrained")
     figure.suptitle("A convolution: the orange window times the kernel, number by number, sums up to the orange cell")
-    for line, (name, options) in zip(
-        figure.subplots(3, 3),
-        (("plain", {}), ("stride 2", {"stride": 2}), ("padding 1", {"padding": 1})),
-        strict=True,
-    ):
-        padding, stride = options.get("padding", 0), options.get("stride", 1)
-        output = nn.conv2d(1, 3, bias=False, **options)({"weight": KERNEL}, image[None, None])[0, 0]
+    kinds = ("plain", 1, 0), ("stride 2", 2, 0), ("padding 1", 1, 1)
+    for line, (name, stride, padding) in zip(figure.subplots(3, 3), kinds, strict=True):
+        layer = nn.conv2d(1, 3, stride=stride, padding=padding, bias=False)
+        output = layer({"weight": KERNEL}, image[None, None])[0, 0]
         seen = nn.zero_pad2d(padding)({}, image[None, None])[0, 0]
         border = [(r, c) for r, c in square(0, 0, len(seen)) if padding and (r in (0, 6) or c in (0, 6))]
         what = "zeros around it" if padding else "image"

@@ -89,8 +89,12 @@ def train_with(
         training, test = fd.vmap(losses_of)(params, points.y, points.test_y)
         return {"training": training, "test": test, "training_loss": training.mean(), "test_loss": test.mean()}
 
+    def value_and_grad(params: tree.Tree, key: Tensor) -> tuple[Tensor, tree.Tree]:
+        keys = random.split(key, count) if remedy in ("dropout", "noise") else key.expand(count, *key.shape)
+        return fd.vmap(fd.value_and_grad(objective))(params, points.y, keys)
+
     return minimize(
-        lambda params, key: fd.vmap(fd.value_and_grad(objective))(params, points.y, random.split(key, count)),
+        value_and_grad,
         start,
         members.each(optimizer),
         step_keys,

@@ -23,7 +23,7 @@ PARTS = [*REMEDIES, *SWEEPS]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(settings.TrainingSettings):
-    """Fit 20 noisy points about `y = x` with a network 1-100-100-1, which has 10,000 weights too many.
+    """Fit 20 noisy points about `y = x` with a network 1-50-50-1, which has 2,600 weights too many.
 
     The network learns the noise: its training loss goes on falling while the loss on other points turns and rises. That
     is the sign of overfitting; a mere gap between the two is normal. When the training loss does not fall either, the
@@ -35,7 +35,7 @@ class Settings(settings.TrainingSettings):
     numbers of points are swept on a curve, as a line needs no network.
     """
 
-    epochs: int = 500
+    epochs: int = 400
     """Steps, each on all points."""
     seeds: int = 10
     """Networks to train at once, each with a start and points of its own."""
@@ -47,7 +47,7 @@ class Settings(settings.TrainingSettings):
     """Standard deviation of the noise on the inputs, drawn anew for each step."""
     only: str = ""
     """Which remedies and sweeps to try, of plain, dropout, l1, l2, noise, size and data; all of them by default."""
-    hidden: int = 100
+    hidden: int = 50
     """Units of each hidden layer, where they are not swept."""
 
     def check(self) -> None:

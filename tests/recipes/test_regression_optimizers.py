@@ -101,7 +101,7 @@ def test_the_race_by_the_command_line(tmp_path):
 
 @pytest.fixture(scope="module")
 def fits():
-    return fit(only="plain,dropout", epochs=400)  # ten seeds at once, as by default
+    return fit(only="plain,dropout")  # ten seeds at once, as by default
 
 
 def test_the_plain_networks_overfit(fits):
@@ -133,12 +133,12 @@ def test_members_of_a_run_are_what_each_would_be_alone():
 
 
 def test_small_networks_underfit_large_ones_overfit_and_data_helps():
-    found = fit(only="size,data", epochs=300, seeds=6)
+    found = fit(only="size,data")
     training, test = found["sizes_training"], found["sizes_test"]
     assert training[0] > 0.2 > 0.09 > training[-1]
-    assert found["size_that_fits"] in _sizes.SIZES[1:5]
-    assert found["size_to_keep"] in _sizes.SIZES[1:-1]
-    assert test[-1] > 1.1 * min(test)
+    assert found["size_that_fits"] in _sizes.SIZES[2:5]
+    assert found["size_to_keep"] in _sizes.SIZES[2:6]
+    assert test[-1] > 1.02 * min(test)
     assert test[0] > 1.5 * min(test)
     network, line = found["data_network"], found["data_line"]
     assert network[-1] < 0.75 * network[0]
