@@ -122,7 +122,7 @@ def sweep_sizes(lesson: Lesson, sweep: Sweep) -> Figure:
     _mark_noise(axes)
     axes.set_xscale("log", base=2)
     axes.set_xticks(SIZES, [str(size) for size in SIZES])
-    axes.set(yscale="log", title="Left: too small to fit. Right: the training loss falls, the test loss does not")
+    axes.set(title="Left: too small to fit. Right: the training loss falls, the test loss does not")
     return figure
 
 
@@ -140,5 +140,5 @@ def sweep_data(lesson: Lesson, sweep: Sweep) -> Figure:
     _mark_noise(axes)
     axes.set_xscale("log", base=2)
     axes.set_xticks(COUNTS, [str(count) for count in COUNTS])
-    axes.set(yscale="log", title="With more data a network goes on learning, a line stops")
+    axes.set(title="With more data a network goes on learning, a line stops")
     return figure

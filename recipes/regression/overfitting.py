@@ -100,7 +100,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     )
     if histories:
         report.picture("curves", training_and_test(histories))
-        measured = {"training": (points.x, points.y[0]), "test": (points.test_x, points.test_y[0])}
+        measured = {"training": (points.x, points.y[0]), "test": (points.test_x[::5], points.test_y[0, ::5])}
         title = "The first network with each remedy: the plain one follows every point"
         report.picture("fit", pictures.fitted(measured, fits, title))
     return minimize.outcome(lesson, epochs)
