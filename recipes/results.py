@@ -30,6 +30,21 @@ def settings_of_run(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(settings).items() if name not in SESSION_ONLY}
 
 
+@contextlib.contextmanager
+def changed(run_dir: Path, name: str, settings: Settings) -> Iterator[None]:
+    """Writes the settings of a run that is resumed, which may have another number of epochs.
+
+    What was there before comes back if the run cannot go on with them.
+    """
+    before = files.read(run_dir / CONFIG)
+    write_config(run_dir, name, settings)
+    try:
+        yield
+    except (SettingsError, files.CheckpointError):
+        files.write_atomically(run_dir / CONFIG, before)
+        raise
+
+
 def read_config(run_dir: Path) -> dict[str, Any]:
     """Reads a run's `recipe`, a name, and `settings`, which are not looked at yet.
 

@@ -208,8 +208,8 @@ def _resume(
     progress = Progress.at(state, steps, saved)
     if int(state.step) > steps * epochs:
         raise CheckpointError(
-            f"{_folder(report)}: holds step {int(state.step)}, and this run ends at step {steps * epochs}; "
-            "resume it as it was made, or start a new one"
+            f"{_folder(report)}: holds step {int(state.step)}, and with epochs={epochs} this run ends at step "
+            f"{steps * epochs}; resume it with {-(-int(state.step) // steps)} epochs or more, or start a new one"
         )
     _check_loaded(report, state)
     report.log(f"resuming at step {int(state.step)} of {steps * epochs}")

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from .. import members, pictures
+from ..axes import heading, legend_below, logarithmic, whole_numbers
 from ..lesson import Lesson
 
 FRAME = 400  # the step whose losses the lesson's picture shows
@@ -63,8 +64,8 @@ def compare(lesson: Lesson, histories: Mapping[str, Mapping[str, Tensor]]) -> No
 
 def training_and_test(histories: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     """The losses on both sets by step, a panel for each remedy: means, bands, and the least test loss marked."""
-    figure = Figure(figsize=(1 + 3 * len(histories), 3.9), layout="constrained")
-    figure.suptitle("Overfitting: the training loss falls while the test loss turns (dotted) and rises")
+    figure = Figure(figsize=(1 + 3 * len(histories), 4.2), layout="constrained")
+    heading(figure, "Training and test loss by step; where the test loss is least (dotted), overfitting begins")
     panels = figure.subplots(1, len(histories), sharey=True, squeeze=False)[0]
     for axes, (remedy, history) in zip(panels, histories.items(), strict=True):
         steps = range(1, len(history["test"]) + 1)
@@ -72,9 +73,11 @@ def training_and_test(histories: Mapping[str, Mapping[str, Tensor]]) -> Figure:
         members.band(axes, steps, history["test"], "test", pictures.ORANGE, "--")
         least = int(history["test"].mean(1).argmin()) + 1
         axes.axvline(least, color=pictures.GRAY, ls=":")
-        axes.set(title=f"{remedy}: least at {least}", xlabel="step", yscale="log")
+        axes.set_title(f"{remedy}: least at {least}")
+        logarithmic(axes)
         axes.set_ylim(bottom=0.005)
+        whole_numbers(axes, "step", len(steps))
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("mean squared error")
-    panels[0].legend(fontsize=8, loc="lower left")
+    legend_below(figure)
     return figure

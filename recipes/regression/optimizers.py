@@ -122,7 +122,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         "Adadelta averages the squares of all past steps, not of the last one only; and a rate may be above 1."
     )
     report.picture(
-        "losses", pictures.loss_curves(curves, "The race: who gets to the noise, 0.01, in the fewest steps", "step")
+        "losses",
+        pictures.loss_curves(curves, "The race: which optimizer reaches the noise, 0.01, in the fewest steps", "step"),
     )
     report.picture("paths", _surface.picture(paths))
     return minimize.outcome(lesson, epochs)

@@ -123,7 +123,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     report.picture(
         "fit",
         pictures.fitted(
-            {"samples": (x, y)}, curves, f"The line and the parabola after {epochs} epochs", "hours", "points"
+            {"samples": (x, y)}, curves, f"A line and a parabola, fitted in {epochs} epochs", "hours", "points"
         ),
     )
     return minimize.outcome(lesson, epochs)
