@@ -65,10 +65,18 @@ def linear(lesson: Lesson, key: Tensor) -> None:
         return losses.cross_entropy(x @ p["weight"] + p["bias"], torch.arange(64) % 4)
 
     loss, grads = fd.value_and_grad(cross_entropy)(scratch)
-    lesson.show("scratch_loss", "from scratch, randn(256, 4) / 16: cross-entropy", loss, "a layer without nn")
-    lesson.show("scratch_gradients", "shapes of its gradients", [list(grads[name].shape) for name in scratch])
+    lesson.show(
+        "scratch_loss", "a linear layer from scratch, randn(256, 4) / 16: its cross-entropy", loss, "a layer without nn"
+    )
+    lesson.show(
+        "scratch_gradients",
+        "shapes of the gradients of its weight and bias",
+        [list(grads[name].shape) for name in scratch],
+    )
     deviations = [params["weight"].std().item(), scratch["weight"].std().item()]
-    lesson.show("deviations", "deviation of the weights: nn.linear, from scratch", deviations, "0.036 0.0625", 3)
+    lesson.show(
+        "deviations", "standard deviation of the weights: of nn.linear, and from scratch", deviations, "0.036 0.0625", 3
+    )
     lesson.remark(
         "nn.Linear(256, 4) is not randn / 16: its weight is (4, 256), uniform in +-1/16, and its bias not zero."
     )
@@ -78,10 +86,17 @@ def dropout(lesson: Lesson, key: Tensor) -> None:
     """Zeros with probability p and the rest times 1 / (1 - p) in training, nothing otherwise."""
     ones, layer = torch.ones(100_000), nn.dropout(0.25)
     (trained, _), (evaluated, _) = layer.apply({}, {}, ones, key=key, train=True), layer.apply({}, {}, ones)
-    lesson.show("dropout_values", "values of nn.dropout(0.25) of ones", trained.unique(), "0, 1 / (1 - p)")
+    lesson.show(
+        "dropout_values",
+        "what nn.dropout(0.25) makes of ones in training: the values that occur",
+        trained.unique(),
+        "0, 1 / (1 - p)",
+    )
     moments = [trained.mean().item(), trained.var().item()]
-    lesson.show("dropout_moments", "their mean and variance", moments, "1, p / (1 - p)", 3)
-    lesson.show("dropout_evaluated", "without train=True: unchanged", torch.equal(evaluated, ones), "identity")
+    lesson.show("dropout_moments", "their mean and variance over 100,000 ones", moments, "1, p / (1 - p)", 3)
+    lesson.show(
+        "dropout_evaluated", "without train=True the ones stay as they are", torch.equal(evaluated, ones), "identity"
+    )
     lesson.remark(
-        "Training is an argument: a dropout function called without it, as some advise, drops in evaluation too."
+        "Training is an argument here. In torch, F.dropout drops in evaluation too unless it is told training=False."
     )
