@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
 
-from .. import runtime, settings
+from .. import optimizer_choice, runtime, settings
 from ..lesson import Lesson
 from ..minimization import minimizer
 from ..settings import Outcome
@@ -29,8 +29,6 @@ class Settings(settings.TrainingSettings):
 
     epochs: int | None = None
     """Updates, each on all digits; 600."""
-    lr: float = 0.02
-    """Adam's rate."""
     size: int = 3
     """To how many numbers; pictures show three."""
 
@@ -53,7 +51,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     params, _ = model.init(random.key(settings.seed, device=minimize.device), pixels)
     start = losses.mse(model(params, pixels), pixels)
     error = fd.value_and_grad(lambda params, _: losses.mse(model(params, pixels), pixels))
-    params, _ = minimize(error, params, optim.adam(lr=settings.lr), steps=epochs)
+    optimizer = optimizer_choice.choose(settings, lambda lr: optim.adam(lr=lr), 0.02)
+    params, _ = minimize(error, params, optimizer, steps=epochs)
     encode = params["encode"]["weight"].T
     reduced = pixels @ encode
     lesson.show_code("pixels", pixels.shape, "10 x n")

@@ -63,9 +63,7 @@ def add(lesson: Lesson, key: Tensor) -> None:
     lesson.show_code("add_changes", torch.equal(y, before), "y has changed")
     lesson.show_code("turn", torch.equal(y.copy_(x).t_(), x.t()), "y has changed")
     lesson.show_code("zero", y.zero_())
-    lesson.remark(
-        "Functional code writes y = x + y, a new tensor: whatever else refers to the old y keeps its values."
-    )
+    lesson.remark("Functional code writes y = x + y, a new tensor: whatever else refers to the old y keeps its values.")
 
 
 def look(lesson: Lesson, key: Tensor) -> None:

@@ -122,7 +122,7 @@ def sweep_sizes(lesson: Lesson, sweep: Sweep) -> Figure:
     _mark_noise(axes)
     axes.set_xscale("log", base=2)
     axes.set_xticks(SIZES, [str(size) for size in SIZES])
-    axes.set(title="Left: too small to fit. Right: the training loss falls, the test loss does not")
+    axes.set(title="Too small on the left; on the right only the training loss falls")
     return figure
 
 
