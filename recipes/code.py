@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.resources
 import inspect
 import textwrap
-from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import registry
+from . import registry, tables
 from .settings import SettingsError
 
 BESIDE = "# beside:"  # begins the first line of a text: what of the recipe to show, then how it makes a step
 STEPS = {"fit": "funcdl.train.step:make_step/step", "minimize": "funcdl.train.minimization:minimize/step"}
+FOLDER = Path(__file__).parent / "_modules"
 WIDE = 150  # columns from which the two stand side by side
 
 
@@ -23,12 +23,11 @@ def show(name: str, plain_only: bool) -> None:
     """Prints the code of a recipe, highlighted on a terminal.
 
     Raises:
-        SettingsError: there is no such recipe, or it has no network to show.
+        SettingsError: there is no such recipe, or the plain script is asked for and there is none.
     """
-    recipe = registry.find(name)
-    plain = plain_code(name)
+    module = registry.find(name).load()
     if plain_only:
-        print(plain, end="")
+        print(plain_code(name), end="")
         return
     from rich.columns import Columns
     from rich.console import Console
@@ -36,16 +35,20 @@ def show(name: str, plain_only: bool) -> None:
     from rich.syntax import Syntax
 
     console = Console()
-    width = console.width // 2 if console.width >= WIDE else console.width
-    texts = {f"{name} with funcdl": functional_code(name), f"{name} in plain PyTorch": plain}
+    texts = {f"{name} with funcdl": functional_code(name)}
+    if name in names():
+        texts[f"{name} in plain PyTorch"] = plain_code(name)
+    across = len(texts) if console.width >= WIDE else 1
     panels = [
-        Panel(Syntax(text, "python", theme="ansi_dark", word_wrap=True, background_color="default"), title=title, width=width)
+        Panel(
+            Syntax(text, "python", theme="ansi_dark", background_color="default", word_wrap=True),
+            title=title,
+            width=console.width // across,
+        )
         for title, text in texts.items()
     ]
-    console.print(Columns(panels, padding=0) if width < console.width else panels[0])
-    if width == console.width:
-        console.print(panels[1])
-    print(f"The whole recipe is {inspect.getsourcefile(recipe.load())}")
+    console.print(Columns(panels, padding=0))
+    print(tables.wrapped(f"The whole recipe: {inspect.getsourcefile(module)}", console.width))
 
 
 def names() -> list[str]:
@@ -55,18 +58,23 @@ def names() -> list[str]:
 
 def plain_code(name: str) -> str:
     """Returns a script for a recipe in plain PyTorch, which makes `model` and `step`, and some of them data."""
-    path = _text(name)
-    if not path.is_file():
-        raise SettingsError(f"code {name}: trains no network; its code is in the table that funcdl run {name} prints")
-    return path.read_text(encoding="utf-8").partition("\n")[2]
+    if name not in names():
+        raise SettingsError(f"code {name}: trains no network, so there is no plain script; leave --plain out")
+    return _text(name).read_text(encoding="utf-8").partition("\n")[2]
 
 
 def functional_code(name: str) -> str:
     """Returns the parts of a recipe's own source that make its model, its loss and its step."""
+    if name not in names():
+        return quoted(registry.find(name).load(), "run") + "\n"
     places = _text(name).read_text(encoding="utf-8").partition("\n")[0].removeprefix(BESIDE).split()
     module = registry.find(name).load()
     parts = [quoted(module, place) for place in places if place not in STEPS]
-    steps = [f"# The step, which is the same for all networks\n{quoted(module, STEPS[one])}" for one in places if one in STEPS]
+    steps = [
+        f"# The step, which is the same for all networks\n{quoted(module, STEPS[one])}"
+        for one in places
+        if one in STEPS
+    ]
     return "\n\n".join([*parts, *steps]) + "\n"
 
 
@@ -100,13 +108,15 @@ def _found(node: Any, name: str) -> Any:
             continue
         if isinstance(child, (ast.FunctionDef, ast.ClassDef)) and child.name == name:
             return child
-        if isinstance(child, ast.Assign) and any(name in _names(target) for target in child.targets):
+        if isinstance(child, (ast.Assign, ast.AnnAssign)) and name in _names(child):
             return child
     return None
 
 
-def _names(target: ast.expr) -> Sequence[str]:
-    return [one.id for one in ast.walk(target) if isinstance(one, ast.Name)]
+def _names(node: ast.Assign | ast.AnnAssign) -> list[str]:
+    """The names that a statement assigns to."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return [one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)]
 
 
 def _first(node: Any) -> int:
@@ -118,5 +128,5 @@ def _docstrings(node: Any) -> list[Any]:
     return [one.body[0] for one in owners if ast.get_docstring(one) is not None]
 
 
-def _text(name: str) -> Any:
-    return importlib.resources.files(__package__ or __name__) / "_modules" / f"{name.replace('-', '_')}.txt"
+def _text(name: str) -> Path:
+    return FOLDER / f"{name.replace('-', '_')}.txt"
