@@ -94,7 +94,7 @@ def quoted(module: ModuleType, place: str) -> str:
     for name in path.split("/"):
         node = _found(node, name)
         if node is None:
-            raise ValueError(f"{module.__name__} has no {place}")
+            raise ValueError(f"{module.__name__} has no {place}; correct the first line of the text in _modules/")
     lines = source.splitlines()[_first(node) - 1 : node.end_lineno]
     for docstring in sorted(_docstrings(node), key=lambda one: -one.lineno):
         start = _first(node)

@@ -15,7 +15,11 @@ from recipes.minimization import Minimizer
 from tests.recipes.small import call
 
 STEPS = 3
-FLAGS = {"titanic": ["--seeds", "1"]}  # its members are trained side by side, each as if it were alone
+FLAGS = {  # which leave one member of those that are trained side by side
+    "titanic": ["--seeds", "1"],
+    "hello": ["--seeds", "1"],
+    "optimizers": ["--only", "adam"],
+}
 LOCALS = {  # the data of a recipe that minimizes, by its own names; the others call them x and y
     "thermometer": lambda run: (run["x"][run["rows"]], run["celsius"][run["rows"]]),
     "thermometer-network": lambda run: (run["x"][run["rows"]], run["celsius"][run["rows"]]),
@@ -28,41 +32,43 @@ class Training(Exception):
     """What a recipe trains."""
 
     params: tree.Tree
+    buffers: tree.Tree
     optimizer: optim.Transformation
-    value_and_grad: Callable[..., Any]  # of the parameters and a batch
+    value_and_grad: Callable[..., Any]  # of the parameters, the buffers and a batch: ((loss, new buffers), gradients)
     batches: list[Any]
-    buffers: tree.Tree = ()
-    outputs: Callable[..., Any] | None = None
 
 
 def training_of(name, folder, monkeypatch):
     """Returns what a recipe trains, from random or from its own parameters, without dropout."""
 
     def fit(settings, report, task, known, held_out=None, **options):
-        batch = data.take(known, torch.arange(min(12, len(known[1]))))
+        batch = data.take(known, torch.arange(min(12, task.batch_size, len(known[1]))))
         inputs, targets = task.collate(batch) if task.collate else batch
         state = options.get("state") or training.make_state(task, random.key(0), known[0])
         inputs = task.prepare(inputs) if task.prepare else inputs
         params, buffers = state.params, state.buffers
         if name != "hello":  # which makes floats of its letters itself
             params, buffers, inputs, targets = map(doubled, (params, buffers, inputs, targets))
+
+        def objective(params, buffers, _):
+            outputs, buffers = task.model.apply(params, buffers, inputs)
+            return task.loss(outputs, targets), buffers
+
         arguments = tuple(inputs.values()) if isinstance(inputs, dict) else (inputs,)
-
-        def outputs(params):
-            return task.model.apply(params, buffers, inputs)[0]
-
-        value_and_grad = fd.value_and_grad(lambda params, _: task.loss(outputs(params), targets))
-        batches = [(*arguments, targets)] * STEPS
-        raise Training(params, task.optimizer, value_and_grad, batches, buffers, outputs)
+        batch = tuple(leaf[:, 0] if name == "hello" else leaf for leaf in (*arguments, targets))
+        raise Training(params, buffers, task.optimizer, fd.value_and_grad(objective, has_aux=True), [batch] * STEPS)
 
     def minimize(self, value_and_grad, params, optimizer, xs=(), **options):
+        def with_buffers(params, buffers, batch):
+            loss, grads = value_and_grad(params, batch)
+            return (loss, buffers), grads
+
         run = sys._getframe(1).f_locals
-        batches = (
-            [LOCALS[name](run) if name in LOCALS else (run["x"], run["y"])] * STEPS
-            if xs == ()
-            else [tree.map(lambda leaf, index=index: leaf[index], xs) for index in range(STEPS)]
-        )
-        raise Training(params, optimizer, value_and_grad, batches)
+        if xs == ():
+            batches = [LOCALS[name](run) if name in LOCALS else (run["x"], run["y"])] * STEPS
+        else:
+            batches = [tree.map(lambda leaf, index=index: leaf[index], xs) for index in range(STEPS)]
+        raise Training(params, (), optimizer, with_buffers, batches)
 
     monkeypatch.setattr(training, "fit", fit)
     monkeypatch.setattr(Minimizer, "__call__", minimize)
@@ -89,33 +95,26 @@ def ordered(params):
     return [leaf for part in params.values() for leaf in ordered(part)] if isinstance(params, dict) else [params]
 
 
-def without_members(name, leaf):
-    """A parameter of the only member of an ensemble, or the parameter itself."""
-    return leaf[0] if name == "titanic" else leaf
-
-
 @pytest.mark.parametrize("name", code.names())
 def test_the_plain_script_trains_as_the_recipe_does(name, tmp_path, monkeypatch):
-    ours = training_of(name, tmp_path, monkeypatch)
-    theirs = script(name)
-    model = theirs["model"].to(tree.leaves(ours.params)[0].dtype).eval()
-    parameters = list(model.parameters())
-    assert [without_members(name, leaf).shape for leaf in ordered(ours.params)] == [
-        parameter.shape for parameter in parameters
-    ]
+    ours, theirs = training_of(name, tmp_path, monkeypatch), script(name)
+    drawn = [leaf[0] if name in FLAGS else leaf for leaf in ordered(ours.params)]
+    theirs["model"].to(drawn[0].dtype).eval()
+    theirs |= {key: value.to(drawn[0].dtype) for key, value in theirs.items() if isinstance(value, torch.Tensor)}
+    parameters = list(theirs["model"].parameters())
+    assert [leaf.shape for leaf in drawn] == [parameter.shape for parameter in parameters]
     with torch.no_grad():
-        for parameter, leaf in zip(parameters, ordered(ours.params), strict=True):
-            parameter.copy_(without_members(name, leaf))
-    params, state = ours.params, ours.optimizer.init(ours.params)
-    if ours.outputs:
-        torch.testing.assert_close(model(*ours.batches[0][:-1]), ours.outputs(params))
+        for parameter, leaf in zip(parameters, drawn, strict=True):
+            parameter.copy_(leaf)
+    params, buffers, state = ours.params, ours.buffers, ours.optimizer.init(ours.params)
     for batch in ours.batches:
-        loss, grads = ours.value_and_grad(params, batch)
+        (loss, buffers), grads = ours.value_and_grad(params, buffers, batch)
         updates, state = ours.optimizer.update(grads, state, params, value=loss)
         params = optim.apply_updates(params, updates)
-        assert theirs["step"](*batch[: theirs["step"].__code__.co_argcount]) == pytest.approx(loss.item(), rel=1e-5)
+        plain_loss = theirs["step"](*batch[: theirs["step"].__code__.co_argcount])
+        assert plain_loss == pytest.approx(loss.item(), rel=1e-5)
     for parameter, leaf in zip(parameters, ordered(params), strict=True):
-        torch.testing.assert_close(parameter.detach(), without_members(name, leaf), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(parameter.detach(), leaf[0] if name in FLAGS else leaf, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", registry.RECIPES)
@@ -146,6 +145,8 @@ def test_every_recipe_that_trains_a_network_has_a_plain_script():
         "loss-functions",
         "real-data",
         "batching",
+        "overfitting",
+        "finetune",
     }
     assert len(list(code.FOLDER.iterdir())) == len(code.names())  # and no file is anything else's
 
