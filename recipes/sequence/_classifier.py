@@ -103,7 +103,7 @@ def predict(settings: Settings, folder: Path, model: nn.Layer, sequences: Sequen
 
 
 def read_vocabulary(run_dir: Path, description: Any = dict) -> dict[str, Any]:
-    """Reads the vocabulary that `fit` saved in a run's folder, which is as described (`funcdl.train.files.difference`).
+    """Reads the vocabulary that `fit` saved in a run's folder and checks it by `funcdl.train.files.find_mismatch`.
 
     Raises:
         CheckpointError: it is missing or damaged.
@@ -121,7 +121,7 @@ def read_vocabulary(run_dir: Path, description: Any = dict) -> dict[str, Any]:
     run = train.read_info(run_dir / "checkpoint").get("run")
     if not isinstance(run, dict) or run.get("vocabulary") != hashlib.sha256(text).hexdigest():
         raise CheckpointError(f"{path}: is damaged (its checksum does not match the checkpoint's); {again}")
-    wrong = files.difference(vocabulary, description)
+    wrong = files.find_mismatch(vocabulary, description)
     if wrong:
         raise CheckpointError(f"{path}: is not this recipe's ({wrong}); {again}")
     return vocabulary

@@ -68,12 +68,12 @@ def test_what_is_said_holds_over_the_name():
     "best", [("val_loss", "lowest"), ("val_loss",), ["val_loss", "min"], 3, (3, "min"), ("a", None)]
 )
 def test_what_is_no_direction_is_refused(best):
-    with pytest.raises(ValueError, match="must be a name in the rows and 'max' or 'min'"):
+    with pytest.raises(ValueError, match="expected a pair of a name and 'max' or 'min'"):
         fit([1.0], best, "val_loss")
 
 
 def test_a_measure_that_there_is_none_of_is_named():
-    with pytest.raises(ValueError, match=r"best='val_mae'.*is not measured; the rows have loss, val_loss"):
+    with pytest.raises(ValueError, match=r"best='val_mae'.*is not measured; choose one of loss, val_loss"):
         fit([1.0], "val_mae", "val_loss")
 
 
