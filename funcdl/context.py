@@ -24,7 +24,7 @@ def in_graph() -> bool:
     return torch.compiler.is_compiling() or _torch.proxy_mode() is not None
 
 
-def without_data() -> bool:
+def in_fake_mode() -> bool:
     """Whether new tensors have no data, as in `eval_shape` and while `jit` traces."""
     return _torch.fake_mode() is not None
 
@@ -84,7 +84,7 @@ def values_are_known(x: Tensor) -> bool:
     >>> values_are_known(torch.ones(2)), values_are_known(torch.ones(2, device="meta"))
     (True, False)
     """
-    return not (x.is_meta or in_graph() or _torch.is_functorch_wrapped(x) or without_data())
+    return not (x.is_meta or in_graph() or _torch.is_functorch_wrapped(x) or in_fake_mode())
 
 
 def in_plain_gradient() -> bool:
