@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from funcdl import random, tree
-from funcdl.closures import OfFunctions
+from funcdl.function_bundle import FunctionBundle
 from funcdl.tree import Tree
 
 Params = dict[str, Any]  # nested dicts of learned tensors
@@ -19,7 +19,7 @@ INIT_CONTRACT, APPLY_CONTRACT = "init() to return (params, buffers)", "apply() t
 
 
 @dataclass(frozen=True, repr=False)
-class Layer(OfFunctions):
+class Layer(FunctionBundle):
     """A layer: a function that initializes its parameters, and a pure function that applies them.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.closures import OfFunctions
+from funcdl.function_bundle import FunctionBundle
 from funcdl.optim.precision import to_param_dtypes
 from funcdl.optim.state import State
 from funcdl.optim.validation import as_pair, describe_mismatch, differing_paths
@@ -17,7 +17,7 @@ from funcdl.tree import Tree
 
 
 @dataclass(frozen=True, repr=False)
-class Transformation(OfFunctions):
+class Transformation(FunctionBundle):
     """Two pure functions that turn gradients into updates, in the direction of descent unless asked to `maximize`.
 
     - `init(params) -> state`: a tree of tensors.

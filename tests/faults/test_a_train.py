@@ -53,7 +53,7 @@ def test_a_known_measure_is_better_the_way_it_is(name, epoch):
 
 @pytest.mark.parametrize("name", ["val_cost", "val_error_rate", "bleu", "val_thermae", "not_quite_r22", "loss_scale"])
 def test_an_unknown_measure_has_to_say_which_way(name):
-    with pytest.raises(ValueError, match=rf"best='{name}'\): .* pass best=\('{name}', 'max'\) or 'min'"):
+    with pytest.raises(ValueError, match=rf"best='{name}'\): .* pass best=\('{name}', 'max'\), or 'min'"):
         fit([1.0], name, name)
     assert fit([2.0, 1.0, 3.0], (name, "min"), name) == 2
     assert fit([2.0, 1.0, 3.0], (name, "max"), name) == 3

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from funcdl.closures import OfFunctions
+from funcdl.function_bundle import FunctionBundle
 from funcdl.nn.recurrent.gru_loop import gru_loop
 from funcdl.nn.recurrent.loop_helpers import Loop
 from funcdl.nn.recurrent.lstm_loop import lstm_loop
@@ -21,7 +21,7 @@ Nonlinearity = Literal["tanh", "relu"]
 
 
 @dataclass(frozen=True, repr=False)
-class Cell(OfFunctions):
+class Cell(FunctionBundle):
     """The equations of a recurrent cell, and their implementations.
 
     Attributes:
