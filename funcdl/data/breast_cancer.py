@@ -42,7 +42,7 @@ def benign_tumors() -> tuple[Float[Tensor, "n 8"], Float[Tensor, "n 1"]]:
 
 def _load() -> tuple[Float[Tensor, "n 30"], Int[Tensor, " n"]]:
     require("sklearn", "the breast tumor data")
-    from sklearn.datasets import load_breast_cancer  # imported here as it takes a second
+    from sklearn.datasets import load_breast_cancer  # imported here because it takes a second
 
     bunch = load_breast_cancer()
     return torch.from_numpy(bunch.data), torch.from_numpy(bunch.target)

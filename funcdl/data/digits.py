@@ -32,7 +32,7 @@ def digits() -> Split:
     Source: `sklearn.datasets.load_digits`; Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998.
     """
     require("sklearn", "data.digits")
-    from sklearn.datasets import load_digits  # imported here as it takes a second
+    from sklearn.datasets import load_digits  # imported here because it takes a second
 
     bunch = load_digits()
     ink = torch.from_numpy(bunch.images).float() / 16

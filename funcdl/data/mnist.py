@@ -102,7 +102,7 @@ def _file(folder: Path, name: str) -> Path:
         if path.exists():
             return path
     require("torchvision", "downloading MNIST")
-    from torchvision.datasets import MNIST  # imported here as it takes a second, and only a download needs it
+    from torchvision.datasets import MNIST  # imported here because it takes a second, and only a download needs it
 
     checksum = dict(MNIST.resources)[f"{name}.gz"]
     return download([f"{mirror}{name}.gz" for mirror in MNIST.mirrors], candidates[1], md5=checksum)

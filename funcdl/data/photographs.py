@@ -111,7 +111,7 @@ class _Views(Dataset[tuple[Tensor | None, int, str]]):
 
     def __init__(self, samples: Sequence[tuple[Path, int]], size: int, views: int, seed: int) -> None:
         require("torchvision", "data.photographs")
-        from torchvision.transforms import v2  # imported here as it takes a second
+        from torchvision.transforms import v2  # imported here because it takes a second
 
         self.samples, self.views, self.seed = samples, views, seed
         self.short = size * 256 // 224

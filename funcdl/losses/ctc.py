@@ -39,7 +39,7 @@ def ctc(
         zero_infinity: whether a sample too short for its targets has loss 0 instead of infinity.
 
     Raises:
-        TypeError: lengths are no integers.
+        TypeError: lengths are not integers.
         ValueError: inconsistent shapes, `blank` is not a class, or lengths are out of range, which is checked only
             outside of `jit` and `vmap`.
 

@@ -32,12 +32,12 @@ def resnet18(classes: int = 1000) -> Layer:
 
 
 def resnet34(classes: int = 1000) -> Layer:
-    """As `resnet18`, of 34 layers: 21,797,672 parameters. Equals `torchvision.models.resnet34`."""
+    """Like `resnet18`, of 34 layers: 21,797,672 parameters. Equals `torchvision.models.resnet34`."""
     return _resnet((3, 4, 6, 3), classes, bottleneck=False)
 
 
 def resnet50(classes: int = 1000) -> Layer:
-    """As `resnet18`, of 50 layers in blocks with bottlenecks: 25,557,032 parameters.
+    """Like `resnet18`, of 50 layers in blocks with bottlenecks: 25,557,032 parameters.
 
     The stride is in the 3 x 3 convolution of a block, where the paper has it in the first of 1 x 1. Equals
     `torchvision.models.resnet50`.

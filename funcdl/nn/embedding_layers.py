@@ -43,10 +43,10 @@ def embedding(
     Input (...) of int32 or int64 indices in [0, num_embeddings), output (..., embedding_dim).
 
     Raises:
-        ValueError: a size is negative, or `padding_idx` is no index of a row.
-        TypeError: by `apply`, when the indices are not int32 or int64.
-        IndexError: by `apply`, when an index is out of range (on the CPU; on a GPU torch aborts the process). Inside
-            `jit` and `vmap` no error can be raised: there the row and the gradient are NaN.
+        ValueError: a size is negative, or `padding_idx` is not an index of a row.
+        TypeError: raised by `apply` if the indices are not int32 or int64.
+        IndexError: raised by `apply` if an index is out of range (on the CPU; on a GPU torch aborts the process).
+            Inside `jit` and `vmap` no error can be raised: there the row and the gradient are NaN.
 
     Equals `torch.nn.Embedding` without its `max_norm`, which modifies the table during the lookup, its
     `scale_grad_by_freq`, and its `sparse` gradients, which `torch.func` does not support.
@@ -101,8 +101,8 @@ def embedding_bag(
     Raises:
         ValueError: `mode` or `padding_idx` is impossible; by `apply`, inconsistent shapes, or `per_sample_weights` with
             another mode than "sum".
-        TypeError: by `apply`, when the indices are not int32 or int64.
-        RuntimeError: by `apply`, when an index is out of range; for `vmap` as of `embedding`.
+        TypeError: raised by `apply` if the indices are not int32 or int64.
+        RuntimeError: raised by `apply` if an index is out of range; for `vmap` as of `embedding`.
 
     Equals `torch.nn.EmbeddingBag` without its `max_norm`, `scale_grad_by_freq` and `sparse`. Its kernel has no
     derivative by `torch.autograd` inside `grad`; `grad` of `grad` works.

@@ -55,7 +55,7 @@ def flatten_up_to(structure: Structure, tree: Tree) -> list[Any] | None:
 
 
 def flatten_as(structure: Structure, tree: Tree) -> list[Any] | None:
-    """As `flatten_up_to`, but returns None also if a container stands in the place of a leaf.
+    """Like `flatten_up_to`, but returns None also if a container stands in the place of a leaf.
 
     >>> flatten_as(structure({"a": 1, "b": 2}), {"b": 4, "a": 3})
     [3, 4]
