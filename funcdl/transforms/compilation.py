@@ -251,7 +251,7 @@ def _not_a_tensor(f: Callable[..., Any], what: str, values: Tree) -> TypeError:
     path, leaf = next((p, leaf) for p, leaf in tree.leaves_with_paths(values) if not isinstance(leaf, Tensor))
     name = getattr(f, "__name__", "f")
     if what == "argument":
-        path, way_out = _argument_path(path), "pass a tensor, or close over a value that never changes"
+        path, way_out = _argument_path(path), "pass a tensor, or close over a number that never changes"
     else:
         way_out = "return tensors only"
     where = f"{what} '{path}'" if path else f"the {what}"
