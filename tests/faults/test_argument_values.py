@@ -378,7 +378,9 @@ GENERATOR = torch.Generator()
 
 @pytest.mark.parametrize("name", DRAWS)
 def test_draws_from_a_hidden_generator(without_inductor, name):
-    with pytest.raises(ValueError, match=r"^jit: the function .* a hidden generator; draw with funcdl\.random.*the key"):
+    with pytest.raises(
+        ValueError, match=r"^jit: the function .* a hidden generator; draw with funcdl\.random.*the key"
+    ):
         fd.jit(DRAWS[name])(X)
 
 
