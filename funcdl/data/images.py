@@ -139,11 +139,11 @@ def _scaled_gray(picture: Image.Image, file: Image.Image, stored: str, path: Pat
     else:
         values = values.view(np.uint32) if unsigned else values
         ranges = (*RANGES["I"], 2.0**32 - 1 if unsigned else 2.0**31 - 1)
-    least, most = float(values.min()), float(values.max())
-    full = next((end for end in ranges if most <= end), None)
+    lowest, highest = float(values.min()), float(values.max())
+    full = next((end for end in ranges if highest <= end), None)
     # Slightly above 1 is ambiguous: the overshoot of a filter in [0, 1], or a very dark picture in [0, 255].
-    if full is None or not least >= 0 or (picture.mode == "F" and 1 < most < 2):
+    if full is None or not lowest >= 0 or (picture.mode == "F" and 1 < highest < 2):
         expected = " or ".join(f"[0, {end:.0f}]" for end in ranges)
-        raise DataError(f"{path} has values from {least:g} to {most:g}, expected {expected}; scale or clip them")
+        raise DataError(f"{path} has values from {lowest:g} to {highest:g}, expected {expected}; scale or clip them")
     gray = values.astype(np.float32) / np.float32(full)
     return 1 - gray if tags.get(262) == 0 else gray  # TIFF may have white at 0

@@ -132,7 +132,7 @@ def _check_targets(loss: str, outputs: Tensor, targets: Tensor, weight: Tensor |
 
 
 def _nan_where_invalid(outputs: Tensor, targets: Tensor, ignore_index: int) -> Tensor:
-    """Replaces outputs by NaN where the target is no class: a compiled gradient without the loss drops that check."""
+    """Replaces outputs with NaN where the target is not a class; compilers drop torch's check if the loss is unused."""
     if not in_graph():
         return outputs
     class_dim = min(1, outputs.ndim - 1)

@@ -39,13 +39,13 @@ def init_child(
     watch = None if torch.compiler.is_dynamo_compiling() else observer.get()
     try:
         if watch is None:
-            own = as_pair(_where(name), INIT_CONTRACT, layer.init(key, x))
+            own = as_pair(_describe_layer(name), INIT_CONTRACT, layer.init(key, x))
             applied = layer.apply(on_meta(own[0]), on_meta(own[1]), x)
-            y, _ = as_pair(_where(name), APPLY_CONTRACT, applied)
+            y, _ = as_pair(_describe_layer(name), APPLY_CONTRACT, applied)
         else:
             own, y = watch(name, layer, key, x)
     except Exception as error:
-        _locate(error, name)
+        _add_location_note(error, name)
         raise
     for target, part in zip((params, buffers), own, strict=True):
         if name == "" and (clash := part.keys() & set(levels)):
@@ -69,9 +69,9 @@ def apply_child(
     own_params, own_buffers = _entries("parameters", params, name, levels), _entries("buffers", buffers, name, levels)
     try:
         applied = layer.apply(own_params, own_buffers, x, key=key, train=train)
-        y, after = as_pair(_where(name), APPLY_CONTRACT, applied)
+        y, after = as_pair(_describe_layer(name), APPLY_CONTRACT, applied)
     except Exception as error:
-        _locate(error, name)
+        _add_location_note(error, name)
         raise
     # The Dynamo of torch 2.11 cannot compare dicts by identity. The comparison only avoids building an equal dict.
     if after and (torch.compiler.is_dynamo_compiling() or after is not own_buffers):
@@ -79,7 +79,7 @@ def apply_child(
     return y
 
 
-def _where(name: str) -> str:
+def _describe_layer(name: str) -> str:
     return f"layer {name}" if name else "the body"
 
 
@@ -87,7 +87,7 @@ def _entries(what: str, entries: Mapping[str, Any], name: str, levels: tuple[str
     """Returns the entries of a child; for a child without a name, all entries except `levels` (the other children)."""
     if not isinstance(entries, Mapping):
         got = "None" if entries is None else f"a {type(entries).__name__}"
-        raise TypeError(f"{_where(name)}: expected the {what} in a dict, got {got}; pass what init() returned")
+        raise TypeError(f"{_describe_layer(name)}: expected the {what} in a dict, got {got}; pass what init() returned")
     return entries.get(name, {}) if name else {key: value for key, value in entries.items() if key not in levels}
 
 
@@ -123,7 +123,7 @@ def on_meta(x: Tree) -> Tree:
     return tree.map(lambda leaf: torch.empty(leaf.shape, dtype=leaf.dtype, device="meta"), x)
 
 
-def _locate(error: Exception, name: str) -> None:
+def _add_location_note(error: Exception, name: str) -> None:
     """Adds a note with the path of the layer that raised the error; each enclosing layer prepends its name."""
     if torch.compiler.is_dynamo_compiling():
         return  # Dynamo cannot trace this; it shows the stack itself

@@ -193,27 +193,27 @@ def _table(
 
 
 def _lookup(x: Tensor, weight: Tensor, padding: int | None) -> Tensor:
-    """Returns the rows. Where out-of-range indices raise no error, their rows and derivatives are NaN."""
+    """Returns the rows. In a graph and in `vmap`, rows and derivatives of out-of-range indices are NaN."""
     indices, factor = x, None
-    if in_graph() or vmap_is_active():  # there torch would read another member's row, or drop the gradient
+    if in_graph() or vmap_is_active():  # torch would read the row of another member, or drop the gradient
         inside = (x >= 0) & (x < weight.shape[0])
-        trainable = 0 if padding is None else (padding + 1) % weight.shape[0]  # a row with a gradient
+        trainable = 0 if padding is None else (padding + 1) % weight.shape[0]  # a row that has a gradient
         indices = torch.where(inside, x, trainable)
         factor = torch.where(inside, 1.0, torch.nan).to(weight.dtype).unsqueeze(-1)
     if padding is None or differentiated_once(weight):
         y = F.embedding(indices, weight, padding)
-    else:  # torch's forward-mode derivative would include the padding row
+    else:  # torch's forward-mode derivative includes the padding row
         y = F.embedding(indices, weight)
         y = torch.where((x == padding).unsqueeze(-1), y.detach(), y)
     return y if factor is None else y * factor
 
 
 def _supports_kernel(weight: Tensor) -> bool:
-    """Whether torch's kernel for bags applies: it has only a first derivative, and no other transform."""
+    """Whether torch's kernel for bags can be used: it has only a first derivative, and no other transforms."""
     if weight.is_meta or not first_order_only():
         return False
     below_grad = functorch_is_active()
-    if in_graph():  # of `jit`; what Dynamo traces may be differentiated from outside
+    if in_graph():  # a graph of Dynamo may be differentiated from outside
         return below_grad and not torch.compiler.is_compiling()
     return not below_grad and not is_recorded(weight)
 

@@ -101,8 +101,8 @@ def _kind(layer: Layer) -> str:
     elif f.__qualname__.startswith("stateless."):
         f = _enclosed(f)["f"]
         of_user = not str(getattr(f, "__module__", None)).startswith("funcdl.nn")
-    known = {**_enclosed(init), **_enclosed(f)}
-    name = known.get("name", known.get("combinator"))
+    variables = {**_enclosed(init), **_enclosed(f)}
+    name = variables.get("name", variables.get("combinator"))
     if isinstance(name, str):
         return name.split("(")[0]
     if of_user:

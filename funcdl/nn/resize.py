@@ -83,7 +83,7 @@ def upsample(
         values = given if isinstance(value, Sequence) else given * rank
         if 0 in sizes or (size is None and any(int(n * scale) < 1 for n, scale in zip(sizes, values, strict=True))):
             raise ValueError(f"{name}: expected an image that leaves a point of each axis, got shape {tuple(x.shape)}")
-        if 0 in x.shape:  # which torch's nearest mode does not compile, and not each mode takes
+        if 0 in x.shape:  # torch's nearest mode does not compile, and some modes raise an error
             ends = [int(n * scale) for n, scale in zip(sizes, values, strict=True)] if size is None else values
             return x.reshape(*x.shape[:2], *ends)
         if size is not None:

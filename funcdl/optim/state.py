@@ -105,9 +105,9 @@ def find_state(caller: str, state: Tree, buffer: str, made_by: str) -> State:
 def zero_scalar(params: Tree, dtype: torch.dtype = torch.float64) -> Scalar:
     """Returns a 0-dim zero on the device of the parameters.
 
-    It is derived from one of them, so that under `vmap` each member has its own. A zero that all members share would
-    come out of `vmap` expanded, with a stride of 0, and the first change of it would be another layout and need another
-    graph.
+    It is derived from a parameter, so that under `vmap` each member has its own. `vmap` would return a zero that all
+    members share as an expanded tensor with stride 0. Its layout would change at the first update, which would need
+    another graph.
     """
     leaf = next(iter(tree.leaves(params)), None)
     return torch.zeros((), dtype=dtype) if leaf is None else leaf.new_zeros((), dtype=dtype)

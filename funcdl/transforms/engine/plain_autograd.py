@@ -167,14 +167,14 @@ def _is_differentiable(leaf: Any) -> bool:
 
 def _depends_on_others(results: list[Tensor], inputs: list[Tensor]) -> bool:
     """Whether a result depends on a recorded tensor that is not an input, such as one that `f` closes over."""
-    own = {id(leaf) for leaf in inputs}
-    if any(result.is_leaf and result.requires_grad and id(result) not in own for result in results):
+    input_ids = {id(leaf) for leaf in inputs}
+    if any(result.is_leaf and result.requires_grad and id(result) not in input_ids for result in results):
         return True
     nodes = [result.grad_fn for result in results if result.grad_fn is not None]
     seen = set(nodes)
     while nodes:
         node: Any = nodes.pop()
-        if node.name() == "torch::autograd::AccumulateGrad" and id(node.variable) not in own:
+        if node.name() == "torch::autograd::AccumulateGrad" and id(node.variable) not in input_ids:
             return True
         for following, _ in node.next_functions:
             if following is not None and following not in seen:
