@@ -32,7 +32,7 @@ def nll(
             ignored.
 
     Raises:
-        ValueError: inconsistent shapes, or `reduction` is none of the three.
+        ValueError: inconsistent shapes, or `reduction` is invalid.
         IndexError: a class number is out of range, and is not `ignore_index`. Inside `jit` it is a RuntimeError on the
             CPU if the loss is used; a gradient without the loss is NaN. On a GPU torch aborts the process.
 
@@ -108,7 +108,7 @@ def kl_divergence(
         log_target: whether the targets are logarithms.
 
     Raises:
-        ValueError: the shapes differ, or `reduction` is none of the four.
+        ValueError: the shapes differ, or `reduction` is invalid.
 
     Equals `torch.nn.functional.kl_div`, without its warning about "mean".
 

@@ -14,7 +14,7 @@ def reduce(each: Float[Tensor, "*shape"], reduction: Reduction) -> Float[Tensor,
     """Returns the mean or the sum of all elements, or `each` unchanged.
 
     Raises:
-        ValueError: `reduction` is none of the three.
+        ValueError: `reduction` is invalid.
 
     >>> import torch
     >>> reduce(torch.tensor([1.0, 3.0]), "mean")

@@ -15,7 +15,7 @@ def resnet18(classes: int = 1000) -> Layer:
     Args:
         classes: the number of classes.
 
-    Input (batch, 3, height, width), 224 x 224 in the paper and any size from 32 here, since the last feature map is
+    Input (batch, 3, height, width), 224 x 224 in the paper and any size from 32 here, because the last feature map is
     averaged; output (batch, classes).
 
     Source: He et al., "Deep residual learning for image recognition", 2016. Equals `torchvision.models.resnet18`, names

@@ -38,7 +38,7 @@ def embedding(
         embedding_dim: the size of a row.
         padding_idx: an index whose row starts at zero and gets no gradient; negative ones count from the end.
         weight_init: draws the table, of shape (num_embeddings, embedding_dim); N(0, 1) by default. It is
-            asked for `torch.get_default_dtype()`, since the inputs are integers.
+            asked for `torch.get_default_dtype()`, because the inputs are integers.
 
     Input (...) of int32 or int64 indices in [0, num_embeddings), output (..., embedding_dim).
 

@@ -109,7 +109,7 @@ def check_tuple(owner: str, name: str, values: Any, length: int) -> tuple[Any, .
     single = isinstance(values, Tensor) and values.ndim != 1
     if single or isinstance(values, (str, Mapping, Set)) or not isinstance(values, Collection) or len(values) != length:
         what = f" is a tensor of shape {tuple(values.shape)}," if isinstance(values, Tensor) else f"={values!r} is"
-        raise ValueError(f"{owner}: {name}{what} no tuple of {length}; pass them together, in brackets")
+        raise ValueError(f"{owner}: {name}{what} not a tuple of {length}; pass them together, in brackets")
     return tuple(values)
 
 

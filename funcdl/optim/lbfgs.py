@@ -72,7 +72,7 @@ def scale_by_lbfgs(
     A pair is the last step `s` and the change `y` of the gradient since; it is stored if `s.y > 1e-10`, and the newest
     `history_size` pairs give `H` by the recursion `H <- (1 - s y'/s.y) H (1 - y s'/s.y) + s s'/s.y`, oldest first,
     which starts at `H = s.y / y.y` of the newest pair. The first step is `u = -lr min(1, 1 / |g|_1) g`. It has to be
-    the last one of a chain, since its history assumes that its updates are the steps taken.
+    the last one of a chain, because its history assumes that its updates are the steps taken.
 
     The two loops of the recursion over the pairs are two triangular solves here, with the products `s_i.y_j` for
     `i <= j`.

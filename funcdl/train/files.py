@@ -88,7 +88,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.tmp")
     with convert_errors(path):
-        descriptor = _create_anew(temporary)
+        descriptor = _create_or_replace(temporary)
         try:
             try:
                 write_all(descriptor, content)
@@ -265,7 +265,7 @@ def _open(path: Path, flags: int) -> int:
     return os.open(path, flags, 0o666)
 
 
-def _create_anew(path: Path) -> int:
+def _create_or_replace(path: Path) -> int:
     try:
         return _open(path, CREATE_NEW)
     except FileExistsError:  # left by a killed process, or a link to another file
