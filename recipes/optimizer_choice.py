@@ -30,9 +30,8 @@ def choose(
     Raises:
         SettingsError: an option is none of that optimizer's, or has an impossible value.
     """
-    if settings.optimizer is None:
-        return default(rate(settings, lr))
-    return make(settings.optimizer, rate(settings, lr), settings.optimizer_options)
+    name, options = settings.optimizer, settings.optimizer_options
+    return default(rate(settings, lr)) if name is None else make(name, rate(settings, lr), options)
 
 
 def rate(settings: OptimizerSettings, lr: float) -> float:

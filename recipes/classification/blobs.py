@@ -13,6 +13,7 @@ import funcdl as fd
 from funcdl import losses, metrics, nn, optim, random, train, tree
 
 from .. import pictures, runtime, scores, settings
+from ..axes import heading, legend_below
 from ..lesson import Lesson
 from ..settings import Outcome
 
@@ -83,7 +84,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
 
 def picture(probability: Callable[[Tensor], Tensor], points: Tensor, classes: Tensor) -> Figure:
     """The plane, shaded by the probability of class 1, with the points of both classes."""
-    figure = Figure(figsize=(5.6, 4.8), layout="constrained")
+    figure = Figure(figsize=(5.6, 5.2), layout="constrained")
+    heading(figure, "Two clouds of points, and the boundary that the network learned")
     axes = figure.subplots()
     line = torch.linspace(-6, 6, 121, device=points.device)
     plane = torch.cartesian_prod(line, line)
@@ -94,7 +96,7 @@ def picture(probability: Callable[[Tensor], Tensor], points: Tensor, classes: Te
         x, y = points[classes == label].unbind(1)
         axes.scatter(x.tolist(), y.tolist(), s=14, c=color, marker=marker, edgecolors="white", linewidths=0.4)
         axes.scatter([], [], c=color, marker=marker, label=f"class {label}")
-    axes.set(xlabel="x", ylabel="y", title="blobs: two clouds and the boundary learned", aspect="equal")
-    axes.legend(loc="upper left")
+    axes.set(xlabel="x", ylabel="y", aspect="equal")
     figure.colorbar(contours, ax=axes, label="probability of class 1")
+    legend_below(figure)
     return figure

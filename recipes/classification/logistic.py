@@ -14,6 +14,7 @@ import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
 
 from .. import pictures, runtime, settings
+from ..axes import heading, legend_below
 from ..lesson import Lesson
 from ..settings import Outcome
 
@@ -84,7 +85,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
 
 def picture(hours: Tensor, passed: Tensor, model: Callable[[Tensor], Tensor], boundary: float | None) -> Figure:
     """The probability to pass by the hours of study, the three students, and where it is one half."""
-    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    heading(figure, "The probability to pass the exam, by the hours of study")
     axes = figure.subplots()
     line = torch.linspace(0, 10, 200, device=hours.device).unsqueeze(1)
     axes.plot(
@@ -94,7 +96,7 @@ def picture(hours: Tensor, passed: Tensor, model: Callable[[Tensor], Tensor], bo
     axes.axhline(0.5, color=pictures.GRAY, linestyle=":")
     if boundary is not None:
         axes.axvline(boundary, color=pictures.GRAY, linestyle="--", label=f"one half at {boundary:.2f} h")
-    axes.set(xlabel="study (hours a week)", ylabel="probability to pass", title="logistic: pass or fail")
+    axes.set(xlabel="study (hours a week)", ylabel="probability to pass")
     axes.grid(alpha=0.3)
-    axes.legend()
+    legend_below(figure)
     return figure

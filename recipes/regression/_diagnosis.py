@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from .. import pictures
+from ..axes import heading, legend_below, logarithmic, whole_numbers
 from ..lesson import Lesson
 
 FRAME = 400  # the step whose losses the lesson's picture shows
@@ -45,7 +46,8 @@ def diagnosis(training: Tensor, test: Tensor) -> str:
 
 def training_and_test(histories: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     """The losses on both sets by step, a panel for each remedy, with the least test loss marked."""
-    figure = Figure(figsize=(1 + 3 * len(histories), 3.4), layout="constrained")
+    figure = Figure(figsize=(1 + 3 * len(histories), 4), layout="constrained")
+    heading(figure, "Loss on training and test data by step; the dot is the least test loss, after which it over-fits")
     panels = figure.subplots(1, len(histories), sharey=True, squeeze=False)[0]
     for axes, (remedy, history) in zip(panels, histories.items(), strict=True):
         steps, test = range(1, len(history["test_loss"]) + 1), history["test_loss"].tolist()
@@ -54,8 +56,10 @@ def training_and_test(histories: Mapping[str, Mapping[str, Tensor]]) -> Figure:
         least = min(steps, key=lambda step: test[step - 1])
         axes.axvline(least, color=pictures.GRAY, ls=":")
         axes.plot(least, test[least - 1], "o", color=pictures.ORANGE)
-        axes.set(title=f"{remedy}: least at {least}", xlabel="step", yscale="log")
+        axes.set_title(f"{remedy}: least at {least}")
+        logarithmic(axes)
+        whole_numbers(axes, "step", len(steps))
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("mean squared error")
-    panels[0].legend(fontsize=8)
+    legend_below(figure)
     return figure

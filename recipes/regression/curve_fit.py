@@ -90,7 +90,8 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lines = {"trained": (x, first), **{name: (x, curve) for name, curve in curves.items()}}
     report.picture("fit", pictures.fitted({"points": (x, y)}, lines, "x² and noise: one curve, trained and restored"))
     report.picture(
-        "losses", pictures.loss_curves({"training": history["loss"].tolist()}, f"curve-fit, rate {settings.lr:g}")
+        "losses",
+        pictures.loss_curves({"training": history["loss"].tolist()}, f"Fitting the curve, rate {settings.lr:g}"),
     )
     return minimize.outcome(lesson, epochs)
 

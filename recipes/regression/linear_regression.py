@@ -83,8 +83,10 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson.show("late_factor", "(1 - lr k)^2", factor, "0.985628" if settings.dataset == "sample" else "")
     lesson.remark("The lecture's figures in the rows of the random start are from one of its own random starts.")
 
-    report.picture("fit", pictures.fitted({"points": (x, y)}, lines, f"linear regression on {settings.dataset}"))
-    report.picture("losses", pictures.loss_curves(histories, f"linear regression, rate {settings.lr:g}"))
+    report.picture(
+        "fit", pictures.fitted({"points": (x, y)}, lines, f"The {settings.dataset} data, and the line fitted to them")
+    )
+    report.picture("losses", pictures.loss_curves(histories, f"Linear regression, rate {settings.lr:g}"))
     return minimize.outcome(lesson, epochs)
 
 

@@ -110,6 +110,6 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson.remark("RMSprop is Adagrad with a running average in place of the sum; momentum comes in with Adam.")
     lesson.remark("Some notes put eps inside the root in Adagrad and RMSprop (1e-6); torch adds it to the root.")
     lesson.remark("Adadelta averages all past squares, not the last step's alone; and a rate may well be above 1.")
-    report.picture("losses", pictures.loss_curves(curves, "the race: loss on all points", "step"))
+    report.picture("losses", pictures.loss_curves(curves, "The race of the optimizers", "step"))
     report.picture("paths", _surface.picture(paths))
     return minimize.outcome(lesson, epochs)

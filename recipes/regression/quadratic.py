@@ -110,7 +110,12 @@ def run(settings: Settings, report: train.Report) -> Outcome:
 
     grid = torch.linspace(0, 4, 81, device=device)
     curves = {"line": (grid, line(fitted, grid)), "parabola": (grid, parabola(bent, grid))}
-    report.picture("fit", pictures.fitted({"samples": (x, y)}, curves, f"after {epochs} epochs", "hours", "points"))
+    report.picture(
+        "fit",
+        pictures.fitted(
+            {"samples": (x, y)}, curves, f"A line and a parabola, fitted in {epochs} epochs", "hours", "points"
+        ),
+    )
     return minimize.outcome(lesson, epochs)
 
 

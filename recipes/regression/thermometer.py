@@ -67,10 +67,11 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     }
     names = {"loss": "training", "val_loss": "validation"}
     curves = {names[name]: values.tolist() for name, values in history.items()}
+    points, title = {"measured": (readings, celsius)}, "What the thermometer read, and the line fitted to it"
+    report.picture("fit", pictures.fitted(points, lines, title, "reading", "temperature (°C)"))
     report.picture(
-        "fit", pictures.fitted({"measured": (readings, celsius)}, lines, "thermometer", "reading", "temperature (°C)")
+        "losses", pictures.loss_curves(curves, f"The thermometer by {settings.method}, rate {settings.lr:g}")
     )
-    report.picture("losses", pictures.loss_curves(curves, f"thermometer by {settings.method}, rate {settings.lr:g}"))
     return minimize.outcome(lesson, epochs)
 
 

@@ -89,8 +89,10 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     line = torch.linspace(20, 90, 141, device=device)[:, None]
     points = {"training": (readings[rows], celsius[rows]), "validation": (readings[held_out], celsius[held_out])}
     lines = {settings.model: (line, model(params, 0.1 * line)), "Fahrenheit's": (line, (line - 32) / 1.8)}
-    title = f"thermometer by a {settings.model}"
-    report.picture("fit", pictures.fitted(points, lines, title, "reading", "temperature (°C)"))
+    title = f"The thermometer by a {settings.model}"
+    report.picture(
+        "fit", pictures.fitted(points, lines, f"{title}, and Fahrenheit's line", "reading", "temperature (°C)")
+    )
     curves = {"training": history["loss"].tolist(), "validation": history["val_loss"].tolist()}
     report.picture("losses", pictures.loss_curves(curves, title))
     return minimize.outcome(lesson, epochs)

@@ -13,6 +13,7 @@ import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
 
 from .. import pictures, runtime, settings
+from ..axes import heading, legend_below
 from ..settings import Outcome, at_least
 
 POINTS = 10  # in a window
@@ -85,7 +86,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
             report.row({"epoch": epoch, "loss": value})
     report.picture("curves", picture(time.cpu(), predicted.cpu()))
     history = {f"RNN of {settings.hidden}": values.tolist()}
-    report.picture("loss", pictures.loss_curves(history, "sine to cosine", "window"))
+    report.picture("loss", pictures.loss_curves(history, "From the sine to the cosine", "window"))
     first, last = values[0].item(), values[-1].item()
     return Outcome({"first_loss": first, "loss": last}, steps, device.type, compiled)
 
@@ -99,7 +100,8 @@ def windows(count: int) -> Tensor:
 
 def picture(time: Tensor, predicted: Tensor, shown: int = 4) -> Figure:
     """The first and the last windows: the sine, the cosine, and what the network gave before the step."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    heading(figure, "What the network says of the cosine, in the first and in the last windows")
     for axes, rows, title in zip(
         figure.subplots(1, 2, sharey=True),
         (slice(None, shown), slice(-shown, None)),
@@ -114,5 +116,5 @@ def picture(time: Tensor, predicted: Tensor, shown: int = 4) -> Figure:
         axes.set(xlabel="point (10 in each half wave)", title=title)
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("value")
-    figure.axes[0].legend()
+    legend_below(figure)
     return figure
