@@ -126,7 +126,7 @@ def _make_function(module: str, name: str, index: int, f_name: str) -> FunctionT
         code = _code_objects(module, name)[index]
     except (ImportError, AttributeError, IndexError):
         raise pickle.UnpicklingError(
-            f"there is no longer a function {name} in {module}; load it with the version that saved it"
+            f"there is no function {name} in {module} any more; load it with the version that saved it"
         ) from None
     cells = tuple(CellType() for _ in code.co_freevars)
     return FunctionType(code, vars(importlib.import_module(module)), f_name, None, cells)

@@ -178,8 +178,8 @@ PARAMS = {"a": torch.ones(2), "b": {"c": torch.ones(())}}
             {"a": torch.ones(2) * 1j, "b": {"c": torch.ones(())}},
             "the update of 'a' has dtype torch.complex64, expected",
         ),
-        ({"a": torch.ones(2), "b": {}}, "no tree like the parameters: missing ['b.c'], unexpected nothing"),
-        ({"a": torch.ones(2)}, "no tree like the parameters: missing ['b.c'], unexpected nothing"),
+        ({"a": torch.ones(2), "b": {}}, "not a tree like the parameters: missing ['b.c'], unexpected nothing"),
+        ({"a": torch.ones(2)}, "not a tree like the parameters: missing ['b.c'], unexpected nothing"),
     ],
 )
 def test_updates_that_do_not_fit_are_refused_by_path(updates, message):

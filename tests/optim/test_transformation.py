@@ -177,7 +177,7 @@ def test_wrong_arguments_of_update_are_named():
         optimizer.update({"w": PARAMS["w"], "c": PARAMS["b"]}, state, PARAMS)
     with pytest.raises(ValueError, match=r"gradient of 'w' has shape \(3,\), expected \(2,\)"):
         optimizer.update({"w": torch.ones(3), "b": PARAMS["b"]}, state, PARAMS)
-    with pytest.raises(ValueError, match=r"no tree like the parameters: missing \['w'\], unexpected nothing"):
+    with pytest.raises(ValueError, match=r"not a tree like the parameters: missing \['w'\], unexpected nothing"):
         optimizer.update({"w": None, "b": PARAMS["b"]}, state, PARAMS)
     with pytest.raises(ValueError, match=r"missing \['w'\], unexpected \['w\.x'\]"):
         optimizer.update({"w": {"x": PARAMS["w"]}, "b": PARAMS["b"]}, state, PARAMS)
