@@ -70,14 +70,14 @@ def choose_bucket_widths(lengths: Int[Tensor, " n"], count: int) -> tuple[int, .
             f"choose_bucket_widths: expected a count of 1 or more and some lengths, got {count}, {len(lengths)}"
         )
     sizes, counts = (column.tolist() for column in lengths.unique(return_counts=True))
-    up_to = [0, *itertools.accumulate(counts)]
+    totals = [0, *itertools.accumulate(counts)]
     # best[i]: the minimum number of steps, including padding, for the i smallest sizes, and the widths that achieve it
     best: list[tuple[int, tuple[int, ...]]] = [(0, ())] + [
-        (up_to[i + 1] * size, (size,)) for i, size in enumerate(sizes)
+        (totals[i + 1] * size, (size,)) for i, size in enumerate(sizes)
     ]
     for _ in range(min(count, len(sizes)) - 1):
         best = [best[0]] + [
-            min((best[j][0] + (up_to[i] - up_to[j]) * sizes[i - 1], (*best[j][1], sizes[i - 1])) for j in range(i))
+            min((best[j][0] + (totals[i] - totals[j]) * sizes[i - 1], (*best[j][1], sizes[i - 1])) for j in range(i))
             for i in range(1, len(best))
         ]
     return best[-1][1]

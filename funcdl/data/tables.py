@@ -109,8 +109,8 @@ def read_table(
     if lost.any():
         row, column = lost.nonzero()[0].tolist()
         raise DataError(
-            f"{path}, line {text.lines[row]}, {_place(column, text.names)}: '{excerpt(text.rows[row][column])}' is "
-            f"not a number that {dtype} holds; correct it or pass a wider dtype"
+            f"{path}, line {text.lines[row]}, {_column_label(column, text.names)}: "
+            f"'{excerpt(text.rows[row][column])}' is not a number that {dtype} holds; correct it or pass a wider dtype"
         )
     return Table(converted, text.names)
 
@@ -244,11 +244,11 @@ def _describe_error(row: list[str], names: Sequence[str], parsers: Sequence[Call
             parse(cell)
         except ValueError as expected:
             cell = excerpt(cell)
-            return f"{_place(index, names)}: '{cell}' is not {expected}; correct it or get the file again"
+            return f"{_column_label(index, names)}: '{cell}' is not {expected}; correct it or get the file again"
     raise AssertionError("every cell can be read")
 
 
-def _place(index: int, names: Sequence[str]) -> str:
+def _column_label(index: int, names: Sequence[str]) -> str:
     return f"column {index + 1}" + (f" '{excerpt(names[index])}'" if names else "")
 
 

@@ -32,7 +32,7 @@ class At:
 
     def get(self) -> Any:
         """Returns the leaf or subtree at the path."""
-        return _place(self.tree, self.path)[0]
+        return _find(self.tree, self.path)[0]
 
     def set(self, value: Any) -> Tree:
         """Returns a copy of the tree with `value` at the path."""
@@ -40,7 +40,7 @@ class At:
 
     def apply(self, f: Callable[[Any], Any]) -> Tree:
         """Returns a copy of the tree in which `f` is applied to the leaf or subtree at the path."""
-        return _replace(self.tree, _place(self.tree, self.path)[1], f)
+        return _replace(self.tree, _find(self.tree, self.path)[1], f)
 
 
 def at(tree: Tree, path: str) -> At:
@@ -85,7 +85,7 @@ def _walk(tree: Tree, path: str | None = None) -> Iterator[tuple[str, Any]]:
         yield from _walk(child, join_path(path, key))
 
 
-def _place(tree: Tree, path: str) -> tuple[Tree, list[int]]:
+def _find(tree: Tree, path: str) -> tuple[Tree, list[int]]:
     """Returns the part of `tree` at `path`, and the index of the child that leads to it on each level."""
     found: list[tuple[Tree, list[int]]] = []
     if path == "" and children(tree) is None:
