@@ -58,7 +58,7 @@ TUPLES = {
     "three betas": (lambda: optim.adamw(betas=(0.9, 0.9, 0.9)), "betas=(0.9, 0.9, 0.9) is not a tuple of 2"),
     "two betas": (lambda: optim.adan(betas=(0.9, 0.99)), "scale_by_adan: betas=(0.9, 0.99) is not a tuple of 3"),
     "a dict": (lambda: optim.nadam(betas={0: 0.9, 1: 0.9}), "betas={0: 0.9, 1: 0.9} is not a tuple of 2"),
-    "a 0-dim tensor": (lambda: optim.lamb(betas=torch.tensor(0.9)), "betas is a tensor of shape (), no tuple of 2"),
+    "a 0-dim tensor": (lambda: optim.lamb(betas=torch.tensor(0.9)), "betas is a tensor of shape (), not a tuple of 2"),
     "None": (lambda: optim.prodigy(betas=None), "prodigy: betas=None is not a tuple of 2"),
     "etas": (lambda: optim.rprop(etas=0.5), "scale_by_rprop: etas=0.5 is not a tuple of 2"),
     "step_sizes": (lambda: optim.rprop(step_sizes=1.0), "scale_by_rprop: step_sizes=1.0 is not a tuple of 2"),
