@@ -20,10 +20,10 @@ from PIL import Image
 
 from funcdl import data, models, train, tree
 from funcdl.train import files
-from recipes import results
+from recipes import companion, results
 from recipes.classification import titanic
 from recipes.regression import thermometer
-from recipes.sequence import _classifier, names, sine
+from recipes.sequence import names, sine
 from recipes.settings import Settings
 from recipes.vision import _pretrained, digits_cnn_deep, finetune
 from tests.recipes.small import call, sample
@@ -374,7 +374,7 @@ def test_words_that_fit_their_checksum_and_are_none(run):
     (folder / "vocabulary.json").write_bytes(content)
     train.save(folder / "checkpoint", {}, {"run": {"vocabulary": hashlib.sha256(content).hexdigest()}})
     with pytest.raises(train.CheckpointError, match="at 'classes' it has 3, expected a list"):
-        _classifier.read_vocabulary(folder, {"classes": [str], "letters": str})
+        companion.read(folder, "vocabulary", {"classes": [str], "letters": str})
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "link", "device", "socket", "sparse"])
