@@ -30,6 +30,21 @@ def settings_of_run(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(settings).items() if name not in SESSION_ONLY}
 
 
+@contextlib.contextmanager
+def changed(run_dir: Path, name: str, settings: Settings) -> Iterator[None]:
+    """Writes the settings of a run that is resumed, which may have another number of epochs.
+
+    What was there before comes back if the run cannot go on with them.
+    """
+    before = files.read(run_dir / CONFIG)
+    write_config(run_dir, name, settings)
+    try:
+        yield
+    except (SettingsError, files.CheckpointError):
+        files.write_atomically(run_dir / CONFIG, before)
+        raise
+
+
 def read_config(run_dir: Path) -> dict[str, Any]:
     """Reads a run's `recipe`, a name, and `settings`, which are not looked at yet.
 
@@ -46,7 +61,7 @@ def read_config(run_dir: Path) -> dict[str, Any]:
         raise
     except ValueError:
         raise SettingsError(f"{path}: is not JSON; it is damaged or not a run's") from None
-    wrong = files.difference(config, {"recipe": str, "settings": dict})
+    wrong = files.find_mismatch(config, {"recipe": str, "settings": dict})
     if wrong:
         raise SettingsError(f"{path}: is not a run's; it needs a 'recipe' and its 'settings' ({wrong})")
     return config
@@ -70,7 +85,7 @@ def read_settings(settings_class: type[Settings], config: dict[str, Any], run_di
     for name in sorted(names):
         if not _fits(found[name], hints[name]):
             raise SettingsError(
-                f"{path}: has the setting '{name}' {files.shown(found[name])}, which it cannot be; "
+                f"{path}: has the setting '{name}' {files.quote(found[name])}, which it cannot be; "
                 "put the run's own file in its place, or start a new run"
             )
     settings = settings_class(**found)
@@ -158,4 +173,4 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(value == one and type(value) is type(one) for one in get_args(hint))
     if get_origin(hint) in (Union, types.UnionType):
         return any(_fits(value, one) for one in get_args(hint))
-    return hint in files.NAMES and files.difference(value, hint) is None
+    return hint in files.TYPE_NAMES and files.find_mismatch(value, hint) is None

@@ -59,5 +59,6 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     )
     trained = training.fit(settings, report, task, *split)
     images, labels = (part[:12] for part in trained.held_out)
-    report.picture("predictions", pictures.digit_sheet(images, labels, trained.predict(images).softmax(1)))
+    probabilities = trained.predict(images).softmax(1)
+    report.picture("predictions", pictures.digit_sheet(images, labels, probabilities, pictures.FIRST_READ))
     return trained.outcome(trained.measurements)

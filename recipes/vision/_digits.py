@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from funcdl import data, nn, optim, train
@@ -100,18 +101,31 @@ def run(settings: Settings, report: train.Report, task: Task) -> Outcome:
     probabilities = trained.predict(images).softmax(-1)
     lesson = Lesson()
     names = list("0123456789")
-    scores.add_class_scores(lesson, report, probabilities.argmax(1), labels, names, f"{len(labels)} test digits")
-    of_truth = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)
-    worst = of_truth.argsort()[:SHOWN]
-    report.picture("mistakes", pictures.digit_sheet(images[worst], labels[worst], probabilities[worst]))
+    scores.add_class_scores(
+        lesson, report, probabilities.argmax(1), labels, names, f"{len(labels)} test digits: true and predicted"
+    )
+    report.picture("mistakes", mistakes(images, labels, probabilities))
     return trained.outcome(measurements | lesson.metrics, lesson)
+
+
+def mistakes(images: Tensor, labels: Tensor, probabilities: Tensor) -> Figure:
+    """The test digits that are read wrong, most confident first; where there are none, the least confident."""
+    confidence, predicted = probabilities.max(1)
+    wrong = (predicted != labels).nonzero().flatten()
+    if len(wrong):
+        shown = wrong[confidence[wrong].argsort(descending=True)][:SHOWN]
+        title = f"{len(shown)} of the {len(wrong)} test digits that are read wrong, most confident first"
+    else:
+        shown = confidence.argsort()[:SHOWN]
+        title = f"All test digits are read right; in these {len(shown)} the network trusts least"
+    return pictures.digit_sheet(images[shown], labels[shown], probabilities[shown], title)
 
 
 def draw(report: train.Report, trained: Trained) -> dict[str, Any]:
     """Draws predictions of the first test digits; returns the measurements, and what is predicted for the first."""
     images, labels = (part[:SHOWN] for part in trained.held_out)
     probabilities = trained.predict(images).softmax(-1)
-    report.picture("predictions", pictures.digit_sheet(images, labels, probabilities))
+    report.picture("predictions", pictures.digit_sheet(images, labels, probabilities, pictures.FIRST_READ))
     return trained.measurements | {"prediction": probabilities[0].argmax().item(), "truth": labels[0].item()}
 
 

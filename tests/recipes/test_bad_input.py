@@ -205,7 +205,6 @@ def test_a_run_that_is_damaged_or_foreign(run, tmp_path, harm, message):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--epochs", "2"], "has --epochs 1, not 2"),
         (["--batch-size", "32"], "has --batch-size 48, not 32"),
         (["--lr", "0.25"], "has --lr 0.5, not 0.25"),
         (["--lr", "nan"], "has --lr 0.5, not nan"),
