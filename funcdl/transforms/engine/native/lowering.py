@@ -420,6 +420,14 @@ class Lowering:
             self.map(place, f"({c_type(out.dtype)}){{0}}", part)
         return out
 
+    def _aten_flip(self, value: Tensor, x: View, dims: Any) -> View:
+        strides, offset = list(x.strides), x.offset
+        for dim in _dims(x, dims) if dims else ():
+            offset += (x.shape[dim] - 1) * strides[dim]
+            strides[dim] = -strides[dim]
+        backwards = View(x.buffer, x.shape, tuple(strides), offset, x.dtype, x.steps)
+        return self.map(self._like(value), "{0}", backwards)
+
     # Loops.
 
     def _scan(self, body: GraphModule, carries: list[View], xs: list[View], closed_over: Any) -> list[View]:
