@@ -16,7 +16,7 @@ import torch
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from funcdl import data, train
-from recipes import cli, results, runtime, training
+from recipes import cli, results, runtime, summary, tables, training
 from recipes.settings import SettingsError
 from recipes.vision import digits_cnn_deep
 from tests.recipes.small import call, files, left_in, sample
@@ -282,7 +282,7 @@ def test_a_table_has_its_values_below_their_names(capsys):
         "compiled": False,
         "run_dir": "x",
     }
-    cli._print_tables(made, None, result)
+    tables.print_summary(summary.Summary(result, {}, made))
     cells = [[cell.strip() for cell in line.split(line[0])[1:-1]] for line in capsys.readouterr().out.splitlines()[2:6]]
     assert cells[0] == ["epoch", "loss", "accuracy", "late"]
     assert [cells[2], cells[3]] == [["1", "0.2500", "0.5000", ""], ["2", "0.1250", "0.7500", "9.0000"]]
