@@ -83,9 +83,9 @@ def restore_settings(settings: Settings, run_dir: Path) -> Settings:
     """
     folder = run_dir / "checkpoint"
     run: Any = train.read_info(folder).get("run")
-    wrong = files.difference(run, ENVIRONMENT)
+    wrong = files.find_mismatch(run, ENVIRONMENT)
     if not wrong and run["device"] not in ("cpu", "cuda"):
-        wrong = f"at 'device' it has {files.shown(run['device'])}"
+        wrong = f"at 'device' it has {files.quote(run['device'])}"
     if not wrong and not 1 <= run["threads"] <= MOST_THREADS:
         wrong = f"at 'threads' it has {run['threads']}"
     if wrong:
