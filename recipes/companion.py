@@ -41,7 +41,7 @@ def fit(
 
 
 def read(run_dir: Path, name: str, description: Any = dict) -> dict[str, Any]:
-    """Reads the file that `fit` left in a run's folder, which is as described (`funcdl.train.files.difference`).
+    """Reads the file that `fit` left in a run's folder and checks it by `funcdl.train.files.find_mismatch`.
 
     Raises:
         CheckpointError: it is missing or damaged.
@@ -59,7 +59,7 @@ def read(run_dir: Path, name: str, description: Any = dict) -> dict[str, Any]:
     run = train.read_info(run_dir / "checkpoint").get("run")
     if not isinstance(run, dict) or run.get(name) != hashlib.sha256(text).hexdigest():
         raise CheckpointError(f"{path}: is damaged (its checksum does not match the checkpoint's); {again}")
-    wrong = files.difference(content, description)
+    wrong = files.find_mismatch(content, description)
     if wrong:
         raise CheckpointError(f"{path}: is not this recipe's ({wrong}); {again}")
     return dict(content)

@@ -152,7 +152,7 @@ def test_weights_that_unpack_to_gigabytes(tmp_path):
             bomb.writestr(name, kept.read(name))
         bomb.writestr("w/data/9", bytes(1 << 27))
     with pytest.raises(
-        ValueError, match=r"load_torch: .*x\.pt .*it unpacks to 134,\d+,\d+ bytes.*; write it by torch\.save"
+        ValueError, match=r"load_torch: .*x\.pt .*it unpacks to 134,\d+,\d+ bytes.*; write it with torch\.save"
     ):
         interop.load_torch(tmp_path / "x.pt")
 
