@@ -74,7 +74,7 @@ def read(run_dir: Path) -> Summary:
     path = run_dir / RESULT
     try:
         found = files.parse(files.read(path))
-        wrong = files.difference(found, KINDS)
+        wrong = files.find_mismatch(found, KINDS)
         if wrong:
             raise SettingsError(f"{path}: is not a run's ({wrong}); run it again with --resume")
         return Summary(**{**found, "lines": [Line(**line) for line in found["lines"]]})
