@@ -43,7 +43,7 @@ def multihead_attention(
     Args:
         num_heads: the number of heads; divides E.
         dropout: the probability of a zero among the weights, while training.
-        bias: whether the projections add one.
+        bias: whether the projections add a bias.
         add_bias_kv: whether to add a learned key and value to each sequence.
         add_zero_attn: whether to add a key and value of zeros to each sequence.
         batch_first: whether sequences are (batch, time, E) instead of (time, batch, E).
