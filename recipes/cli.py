@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import funcdl
 
-from . import completion, flags, overview, predicting, registry, terminal
+from . import code, completion, flags, overview, predicting, registry, terminal
 from .settings import SESSION_ONLY, DeviceSettings, Settings, SettingsError, flag
 from .terminal import escaped, sentence
 
@@ -26,6 +26,7 @@ COMMANDS = {
     "list": "show all recipes",
     "run": "run a recipe; run ID --help shows what it teaches, and its flags",
     "predict": "ask the network of a run about data of your own",
+    "code": "show a recipe's model, loss and step, beside the same in plain PyTorch",
     "show": "print the results of a run again, and where its pictures are",
     "compare": "put several runs side by side, in a table and a picture",
     "completion": "print the script that completes commands, recipes and flags on Tab",
@@ -96,6 +97,8 @@ def _command(arguments: Sequence[str]) -> None:
     made["completion"].add_argument("shell", choices=completion.SHELLS, metavar="|".join(completion.SHELLS))
     made["completion"].formatter_class = argparse.RawDescriptionHelpFormatter
     made["completion"].epilog = "\n".join(["Where the script goes:", *overview.pairs(list(completion.SHELLS.items()))])
+    made["code"].add_argument("id", metavar="ID")
+    made["code"].add_argument("--plain", action="store_true", help="print the plain script alone, as it is")
     made["show"].add_argument("run_dir", metavar="RUN_DIR")
     made["compare"].add_argument("run_dirs", nargs="+", metavar="RUN_DIR")
     made["compare"].add_argument("--picture", metavar="FILE", help="where to; by default under runs/comparisons/")
@@ -118,6 +121,8 @@ def _command(arguments: Sequence[str]) -> None:
         _list(known.json)
     elif known.command == "completion":
         print(completion.script(known.shell, list(COMMANDS)), end="")
+    elif known.command == "code":
+        code.show(known.id, known.plain)
     elif known.command == "show":
         from .show import show
 
