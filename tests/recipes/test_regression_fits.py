@@ -73,7 +73,7 @@ def test_the_curve_gets_near_the_noise(seed):
     assert found["loss"] < found["loss_90"]
 
 
-def test_the_fits_on_the_way_bend_from_flat_to_the_parabola(monkeypatch):
+def test_the_fits_on_the_way_bend_to_the_parabola(monkeypatch):
     drawn = {}
     report = train.Report()
     monkeypatch.setattr(report, "picture", drawn.__setitem__)
@@ -86,7 +86,8 @@ def test_the_fits_on_the_way_bend_from_flat_to_the_parabola(monkeypatch):
     curves = {line.get_label(): line.get_ydata() for line in axes.lines}
     assert list(curves) == [f"before step {step}" for step in found["progress_steps"]]
     assert curves["before step 120"][0] - curves["before step 120"].min() > 0.6  # a parabola: 1 above its lowest point
-    assert curves["before step 1"].std() < curves["before step 120"].std()
+    first = curves["before step 1"]
+    assert first[50] > min(first[0], first[-1])  # and no parabola yet
 
 
 def test_other_optimizers_fit_the_curve_and_their_rate_is_their_usual_one():
@@ -98,7 +99,7 @@ def test_other_optimizers_fit_the_curve_and_their_rate_is_their_usual_one():
 def test_momentum_reaches_the_line_sooner_and_all_optimizers_take_no_options():
     fast = line(optimizer_options="momentum=0.5", epochs=100)
     assert fast["loss"] < line(epochs=100)["loss"]
-    with pytest.raises(SettingsError, match="--optimizer-options momentum=0.5: is for one --optimizer"):
+    with pytest.raises(SettingsError, match=r"--optimizer-options momentum=0\.5: is for one --optimizer"):
         linear_regression.Settings(optimizer="all", optimizer_options="momentum=0.5").check()
 
 
