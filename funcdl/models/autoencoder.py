@@ -18,7 +18,7 @@ def autoencoder(shape: Sequence[int] = (1, 28, 28), widths: Sequence[int] = (128
         widths: of the encoder's layers; the last is the size of the code. The decoder has them in reverse.
 
     Input (batch, *shape), output likewise, with values in (0, 1). The activation is tanh. Parameters: `encoder`
-    and `decoder`, each as of `mlp`; `mlp(*widths, activation=torch.tanh)(params["encoder"], images)` is the code.
+    and `decoder`, each as in `mlp`; `mlp(*widths, activation=torch.tanh)(params["encoder"], images)` is the code.
 
     Source: Hinton and Salakhutdinov, "Reducing the dimensionality of data with neural networks", 2006.
 

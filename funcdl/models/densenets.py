@@ -89,7 +89,7 @@ def densenet121(classes: int = 1000) -> Layer:
 
     Input (batch, 3, height, width), 224 x 224 in the paper and any size from 32; output (batch, classes).
 
-    Source: as of `dense_block`. Equals `torchvision.models.densenet121`, names and initial distributions too.
+    Source: as in `dense_block`. Equals `torchvision.models.densenet121`, names and initial distributions too.
 
     >>> import torch
     >>> from funcdl import random, tree

@@ -102,7 +102,7 @@ def residual_net(classes: int = 10, variant: Variant = "original") -> Layer:
 
     Args:
         classes: the number of classes.
-        variant: of both blocks, as of `residual_block`.
+        variant: of both blocks, as in `residual_block`.
 
     >>> import torch
     >>> from funcdl import random, tree

@@ -120,7 +120,7 @@ def transformer_decoder_layer(
     """Like `transformer_encoder_layer`, with cross-attention to a memory between self-attention and feedforward.
 
     Args:
-        nhead: of both attentions, and the other arguments as of `transformer_encoder_layer`.
+        nhead: of both attentions, and the other arguments as in `transformer_encoder_layer`.
         dim_feedforward: likewise.
         dropout: likewise.
         activation: likewise.
@@ -130,7 +130,7 @@ def transformer_decoder_layer(
         bias: likewise.
         tgt_is_causal: whether each position of the target attends only to itself and earlier ones.
         memory_is_causal: whether position i of the target attends only to positions 0 to i of the memory.
-        weight_init: as of `transformer_encoder_layer`.
+        weight_init: as in `transformer_encoder_layer`.
         bias_init: likewise.
 
     Inputs, as a tuple or a dict: `tgt` (time, batch, E) or (time, E); `memory` (source, batch, E) or (source, E), an
@@ -138,7 +138,7 @@ def transformer_decoder_layer(
     `multihead_attention`. Output as `tgt`.
 
     Raises:
-        ValueError: as of `transformer_encoder_layer`.
+        ValueError: as in `transformer_encoder_layer`.
         TypeError: likewise.
 
     Equals `torch.nn.TransformerDecoderLayer`.

@@ -98,10 +98,10 @@ def transformer(
     """A transformer: an encoder, and a decoder that attends to its output, both with a final layer norm.
 
     Args:
-        nhead: of every layer, and the others as of `transformer_encoder_layer`.
+        nhead: of every layer, and the others as in `transformer_encoder_layer`.
         num_encoder_layers: how many, at least 1.
         num_decoder_layers: how many, at least 1.
-        dim_feedforward: as of `transformer_encoder_layer`.
+        dim_feedforward: as in `transformer_encoder_layer`.
         dropout: likewise.
         activation: likewise.
         layer_norm_eps: likewise.

@@ -101,6 +101,11 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     predicted, survivors = survives.long().flatten(), truth.long().flatten()
     names, title = ["lost", "survived"], f"titanic: {KINDS[settings.dataset]} held out, over {settings.seeds} splits"
     scores.add_class_scores(lesson, report, predicted, survivors, names, title)
+    if settings.seeds > 1:
+        lesson.remark(
+            f"By chance alone, of split and start, the accuracies are from {of_each.min():.3f} to {of_each.max():.3f}: "
+            "a single run says little."
+        )
     return trained.outcome(lesson.metrics, lesson)
 
 

@@ -95,13 +95,12 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson.show("words", f"what each network makes of {word}", spelled)
     half = next((int(row["epoch"]) for row in report.rows if row["solved"] >= seeds / 2), "none yet")
     lesson.show("half_solved", f"first epoch after which half of the networks spell {target}", half)
-    lesson.show(
-        "loss", f"loss after the last step, {'sum' if summed else 'mean'} over the letters, mean of all", loss.mean()
-    )
+    over = "summed over the letters" if summed else "mean over the letters"
+    lesson.show("loss", f"loss after the last step ({over}), mean over the networks", loss.mean())
     lesson.show("extremes", "lowest and highest loss of a network", [loss.min().item(), loss.max().item()])
     if settings.model in BOUNDED:
         floor = (len(word) if summed else 1) * math.log(1 + (len(letters) - 1) * math.exp(-2))
         published = {"rnn-cell": "1.70", "rnn": "0.3407"}.get(settings.model, "")
         lesson.show("floor", "least loss possible with outputs between -1 and 1", floor, published)
-    lesson.remark("The networks differ in their random start only: which of them fail is chance, how many is not.")
+    lesson.remark("The networks differ only in their random start: it is chance which of them fail.")
     return trained.outcome(lesson.metrics, lesson)
