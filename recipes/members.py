@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 import funcdl as fd
+from funcdl import nn, random, tree
 from funcdl.optim import Transformation
 
 from . import pictures
@@ -21,14 +22,9 @@ def each(optimizer: Transformation) -> Transformation:
     )
 
 
-def in_words(values: Float[Tensor, " members"], digits: int = 3) -> str:
-    """Returns the mean of the members' values, and the least and the largest of them.
-
-    >>> in_words(torch.tensor([1.0, 2.0, 6.0]))
-    '3 (1 to 6)'
-    """
-    mean, low, high = (f"{value:.{digits}g}" for value in (values.mean(), values.min(), values.max()))
-    return mean if len(values) == 1 else f"{mean} ({low} to {high})"
+def initialize(layer: nn.Layer, key: Tensor, count: int, x: Tensor) -> tree.Tree:
+    """Returns the stacked parameters of so many members, for inputs like x."""
+    return fd.vmap(lambda key: layer.init(key, x)[0])(random.split(key, count))
 
 
 def band(axes: Axes, x: Sequence[float], values: Float[Tensor, "x members"], name: str, color: str, style: str) -> None:

@@ -108,7 +108,7 @@ def draw_progress(lesson: Lesson, report: train.Report, points: tuple[Tensor, Te
     losses = [history["loss"][step - 1].item() for step in steps]
     lesson.show("progress_losses", "loss of the curve before each of these steps", losses, "", 3)
     curves = {f"before step {step}": (points[0], history["fit"][step - 1]) for step in steps}
-    title = "The curve while it is fitted, from flat to a parabola"
+    title = "The curve while it is fitted, from its random start to the parabola"
     report.picture("progress", pictures.fitted({"points": points}, curves, title))
 
 
