@@ -125,4 +125,4 @@ def compare_names(lesson: Lesson, hidden: int, params: tree.Tree, x: Tensor, fir
     lesson.show("names", "names in the sequence", list(interop.to_state_dict(params)), "0 and 2")
     lesson.show("other_names", "names in the class", list(interop.to_state_dict(copied)), "hidden and predict")
     same = torch.equal(named(hidden)(copied, x), first)
-    lesson.show("same_function", "the same function with the weights copied", same, "True")
+    lesson.show("same_function", "both are the same function when the weights are copied", same, "True")
