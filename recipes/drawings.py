@@ -1,4 +1,4 @@
-"""Drawings that explain: what lies where in memory. For notebooks, which show a figure that ends a cell."""
+"""Drawings that explain: what lies where in memory. Notebooks show a figure that ends a cell."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
@@ -17,7 +18,7 @@ import funcdl as fd
 from .pictures import BLUE, COLORS, GRAY, ORANGE
 from .regression._costs import surface as cost_surface
 
-__all__ = ["activations", "computation", "cost_surface", "flow", "sheet", "storage", "windows"]
+__all__ = ["activations", "computation", "cost_surface", "flow", "matrix", "sheet", "storage", "windows"]
 
 
 def storage(views: Mapping[str, Tensor], title: str) -> Figure:
@@ -109,14 +110,14 @@ def windows(
     figure.suptitle(title, fontsize=11)
     grid = figure.subplots(2, columns, height_ratios=heights, squeeze=False)
     if kernel is not None:
-        _numbers(grid[0, 0], kernel, "weights", dict.fromkeys(_boxes(kernel), _CHOSEN))
+        matrix(grid[0, 0], kernel, "weights", dict.fromkeys(_boxes(kernel), _CHOSEN))
         grid[1, 0].set_visible(False)
     inside = {(row + padding, column + padding) for row, column in _boxes(image)}
     zeros = dict.fromkeys(set(_boxes(around)) - inside, "#E5E5E5")
     for (above, below), (y, x) in zip(grid.T[columns - len(places) :], places, strict=True):
         window = itertools.product(range(stride * y, stride * y + size), range(stride * x, stride * x + size))
-        _numbers(above, around, "image", zeros | dict.fromkeys(window, _CHOSEN))
-        _numbers(below, result, "result", {(y, x): _CHOSEN}, last=(y, x))
+        matrix(above, around, "image", zeros | dict.fromkeys(window, _CHOSEN))
+        matrix(below, result, "result", {(y, x): _CHOSEN}, last=(y, x))
     return figure
 
 
@@ -128,8 +129,8 @@ def _boxes(numbers: Tensor) -> list[tuple[int, int]]:
     return list(itertools.product(range(height), range(width)))
 
 
-def _numbers(
-    axes: Any,
+def matrix(
+    axes: Axes,
     numbers: Tensor,
     title: str,
     colors: Mapping[tuple[int, int], str],
