@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jaxtyping import Float
 from matplotlib.axes import Axes
@@ -30,8 +31,14 @@ def initialize(layer: nn.Layer, key: Tensor, count: int, x: Tensor) -> tree.Tree
 def band(axes: Axes, x: Sequence[float], values: Float[Tensor, "x members"], name: str, color: str, style: str) -> None:
     """Draws the mean of the members as a line, and from the least to the largest of them as a band."""
     members = values.numpy(force=True)
-    axes.plot(x, members.mean(1), color=color, ls=style, label=name)
-    axes.fill_between(x, members.min(1), members.max(1), color=color, alpha=0.2, linewidth=0)
+    spread(axes, x, (members.min(1), members.mean(1), members.max(1)), name, color, style)
+
+
+def spread(axes: Axes, x: Sequence[float], numbers: Sequence[Any], name: str, color: str, style: str) -> None:
+    """Draws the mean of members as a line, and from the least to the largest as a band; `numbers` are these three."""
+    least, mean, largest = numbers
+    axes.plot(x, mean, color=color, ls=style, label=name)
+    axes.fill_between(x, least, largest, color=color, alpha=0.2, linewidth=0)
 
 
 def bands(

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from funcdl import losses, metrics, models, optim, train, tree
 
-from .. import optimizer_choice, pictures, settings, training
+from .. import optimizer_choice, settings, training
 from ..lesson import Lesson
 from ..settings import Outcome, at_least
 from ..training import Task
-from ._letters import BOUNDED, EPOCHS, RATES, Variant, make_model, spell
+from ._letters import BOUNDED, EPOCHS, RATES, Variant, make_model, picture, spell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +80,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         info={"seeds": seeds},
     )
     trained = training.fit(settings, report, task, (inputs, targets), (inputs, targets))
-    band: dict[str, list[tuple[float, float, float]]] = {}
-    band[settings.model] = [(row["lowest_loss"], row["loss"], row["highest_loss"]) for row in report.rows]
-    title = f"{seeds} networks learn to turn {word} into {target}"
-    report.picture("loss", pictures.bands(band, title, "lowest to highest"))
+    report.picture("loss", picture(report.rows, f"{seeds} networks learn to turn {word} into {target}"))
 
     logits = trained.predict(trained.data[0])
     loss, spelled = loss_of_each(logits, trained.data[1])[0], spell(logits, letters)
