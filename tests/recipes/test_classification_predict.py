@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from funcdl import data, random
-from recipes.classification import _passengers, credit, diabetes, otto
+from recipes.classification import _passengers, _products, credit, diabetes, otto
 from tests.recipes.small import call
 
 QUICK = {
@@ -58,7 +58,7 @@ def test_points_and_students(runs):
     assert (one["notes"], four["notes"]) == ([], ["the students studied 1 to 3 hours"])
 
 
-@pytest.mark.parametrize(("module", "load"), [(credit, data.malignant_tumors), (otto, otto.sample)])
+@pytest.mark.parametrize(("module", "load"), [(credit, data.malignant_tumors), (otto, _products.sample)])
 def test_rows_held_out_are_predicted_as_the_run_scored_them(module, load, runs):
     name = module.__name__.rpartition(".")[2]
     folder, found = runs(name)
