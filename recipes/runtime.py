@@ -102,7 +102,16 @@ def load(folder: Path, like: tree.Tree) -> tree.Tree:
         CheckpointError: there is none, it is of another model, or its parameters are not numbers.
     """
     state, _ = train.load(folder, like)
-    for path, leaf in tree.leaves_with_paths(state.params):
+    check_finite(folder, state.params)
+    return state
+
+
+def check_finite(folder: Path, params: tree.Tree) -> None:
+    """Refuses parameters of a checkpoint that nothing can be predicted with.
+
+    Raises:
+        CheckpointError: one of them is infinite or undefined.
+    """
+    for path, leaf in tree.leaves_with_paths(params):
         if not torch.isfinite(leaf).all():
             raise train.CheckpointError(f"{folder}: its parameter '{path}' is not finite; train again or use a copy")
-    return state
