@@ -95,7 +95,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lines = {"trained": (x, first), **{name: (x, curve) for name, curve in curves.items()}}
     title = "One curve, trained, saved and restored: all lines coincide"
     report.picture("fit", pictures.fitted({"points": (x, y)}, lines, title))
-    title = f"The loss of the fit by step, rate {optimizer_choice.rate(settings, RATE):g}"
+    title = f"Fitting the curve, rate {optimizer_choice.rate(settings, RATE):g}"
     report.picture("losses", pictures.loss_curves({"training": history["loss"].tolist()}, title))
     draw_progress(lesson, report, (x, y), history)
     return minimize.outcome(lesson, epochs)
