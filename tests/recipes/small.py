@@ -64,10 +64,22 @@ def recording(settings_class, read):
                 code = sys._getframe(1).f_code
                 path = Path(code.co_filename)
                 where = path.relative_to(recipes).as_posix() if path.is_relative_to(recipes) else ""
-                session = where == "cli.py" and name in ("out", "resume", "json")
-                elsewhere = where in ("", "cli.py", "flags.py", "settings.py") or code.co_name in ("check", "recorded")
+                session = where == "running.py" and name in ("out", "resume", "json")
+                elsewhere = where in ("", "running.py", "flags.py", "settings.py") or code.co_name in (
+                    "check",
+                    "recorded",
+                )
                 if session or not elsewhere:
                     read.add(name)
             return super().__getattribute__(name)
 
     return Recording
+
+
+QUICK = ("basics", "regression")  # these run whole, with their defaults; the others for one epoch
+SLOW = {"overfitting": ["--epochs", "20"], "optimizers": ["--epochs", "1"]}  # their own tests run these whole
+
+
+def quick_flags(recipe):
+    """The flags with which a run of a recipe shows all of its lines and takes a moment."""
+    return SLOW.get(recipe.id, []) if recipe.folder in QUICK else ["--epochs", "1"]
