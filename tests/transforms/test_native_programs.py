@@ -1,4 +1,4 @@
-"""Random small programs, of views, writes, loops and batches, give compiled by our own compiler what they give eagerly."""
+"""Random small programs give, compiled by our own compiler, what they give eagerly: views, writes, loops, batches."""
 
 import random as python_random
 
@@ -15,8 +15,25 @@ from funcdl.transforms.engine.native.program import compile_graph
 pytestmark = pytest.mark.skipif(compiler.find() is None, reason="no C++ compiler")
 
 SHAPES = [(), (1,), (5,), (3, 5), (5, 3), (1, 5), (3, 1), (2, 3, 5), (4, 4)]
-UNARY = [torch.tanh, torch.sigmoid, torch.neg, torch.abs, torch.relu, torch.square, lambda x: x * 0.5 + 1, torch.sin, torch.clone]
-BINARY = [torch.add, torch.sub, torch.mul, torch.maximum, lambda x, y: torch.where(x > y, x, 2 * y), lambda x, y: x.lerp(y, 0.3)]
+UNARY = [
+    torch.tanh,
+    torch.sigmoid,
+    torch.neg,
+    torch.abs,
+    torch.relu,
+    torch.square,
+    lambda x: x * 0.5 + 1,
+    torch.sin,
+    torch.clone,
+]
+BINARY = [
+    torch.add,
+    torch.sub,
+    torch.mul,
+    torch.maximum,
+    lambda x, y: torch.where(x > y, x, 2 * y),
+    lambda x, y: x.lerp(y, 0.3),
+]
 
 
 def random_program(seed, *, steps=14, batched=False):
@@ -27,7 +44,9 @@ def random_program(seed, *, steps=14, batched=False):
         values = [x * 1 for x in inputs]
         for _ in range(steps):
             x = draw.choice(values)
-            kind = draw.choice(["unary", "unary", "binary", "binary", "view", "view", "write", "reduce", "product", "loop", "join"])
+            kind = draw.choice(
+                ["unary", "unary", "binary", "binary", "view", "view", "write", "reduce", "product", "loop", "join"]
+            )
             if kind == "unary":
                 values.append(draw.choice(UNARY)(x))
             elif kind == "binary":
@@ -97,7 +116,9 @@ def _loop(draw, x, y, seed):
         if kind == "shift":
             return (one.flip(0) if one.ndim else one, two + row * bias), one
         if kind == "nested":
-            (inner, _), ys = fd.scan(lambda c, r: ((c[1] + r, c[0] * 0.5), c[0]), (one, two), torch.stack([row, row * 2]))
+            (inner, _), ys = fd.scan(
+                lambda c, r: ((c[1] + r, c[0] * 0.5), c[0]), (one, two), torch.stack([row, row * 2])
+            )
             return (two, inner), ys.sum(0)
         return (one * 0.9 + row, two), one.sum()
 
@@ -135,7 +156,9 @@ def check(program, inputs, others):
         found, expected = compiled(*values), program(*values)
         assert tree.map(torch.equal, given, list(values)) == [True] * len(given)
         for index, (one, other) in enumerate(zip(found, expected, strict=True)):
-            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12, equal_nan=True, msg=lambda m, i=index: f"{i}: {m}")
+            torch.testing.assert_close(
+                one, other, rtol=1e-12, atol=1e-12, equal_nan=True, msg=lambda m, i=index: f"{i}: {m}"
+            )
     return True
 
 

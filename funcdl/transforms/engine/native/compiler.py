@@ -82,7 +82,7 @@ def cache_folder() -> Path:
 
 @functools.cache
 def _machine(compiler: str) -> str:
-    """What a compiled program depends on besides its source: the processor's instructions, and the compiler's version."""
+    """What a compiled program depends on besides its source: the processor's instructions and the compiler."""
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
     features = ""
     with_features = Path("/proc/cpuinfo")

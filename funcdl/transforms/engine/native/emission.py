@@ -23,6 +23,7 @@ from funcdl.transforms.engine.native.ir import (
 )
 
 ALIGNMENT = 64  # bytes of a cache line, and of the widest vector
+WIDTH = 32  # sums of a matrix product at a time
 LANES = 16  # partial sums of a reduction, which compilers keep in vectors
 
 
@@ -62,9 +63,7 @@ class Program:
                 self.workspace += -(-buffer.size * buffer.dtype.itemsize // ALIGNMENT) * ALIGNMENT
         philox = library.PHILOX if "philox_" in body else ""
         lines = "\n".join(head)
-        self.source = (
-            f'{library.SOURCE}{philox}\nextern "C" void program(void** pointers) {{\n{lines}\n{body}\n}}\n'
-        )
+        self.source = f'{library.SOURCE}{philox}\nextern "C" void program(void** pointers) {{\n{lines}\n{body}\n}}\n'
 
     # Writing lines.
 
@@ -109,7 +108,8 @@ class Program:
     def _block(self, statements: list[Statement]) -> None:
         for statement in statements:
             if isinstance(statement, Loop):
-                self._open(f"for (long {statement.variable} = 0; {statement.variable} < {statement.length}; {statement.variable}++)")
+                variable = statement.variable
+                self._open(f"for (long {variable} = 0; {variable} < {statement.length}; {variable}++)")
                 self._block(statement.body)
                 self._close()
             elif isinstance(statement, Group):
@@ -227,7 +227,9 @@ class Program:
             self._write(f"{number} {total}_lanes[{lanes}] = {{}}, {total} = 0;")
             for dim in over[:-1]:
                 loop(dim)
-            self._open(f"for (long block = 0; block < {whole}; block += {lanes}) for (long lane = 0; lane < {lanes}; lane++)")
+            self._open(
+                f"for (long block = 0; block < {whole}; block += {lanes}) for (long lane = 0; lane < {lanes}; lane++)"
+            )
             at = ["(block + lane)" if dim == inner else name for dim, name in enumerate(names)]
             self._write(f"{total}_lanes[lane] += {self._element(x, at)};")
             self._close()
@@ -250,31 +252,38 @@ class Program:
         by_rows = _padded(columns) * rows > _padded(rows) * columns
         length, others = (rows, columns) if by_rows else (columns, rows)
         padded = _padded(length)
-        scalar = (lambda r, k: self._element(b, [*names, k, r])) if by_rows else (lambda r, k: self._element(a, [*names, r, k]))
-        vector = (lambda k, j: self._element(a, [*names, j, k])) if by_rows else (lambda k, j: self._element(b, [*names, k, j]))
-        put = (lambda r, j: self._element(out, [*names, j, r])) if by_rows else (lambda r, j: self._element(out, [*names, r, j]))
+
+        def scalar(other: str, k: str) -> str:
+            return self._element(b, [*names, k, other]) if by_rows else self._element(a, [*names, other, k])
+
+        def vector(k: str, lane: str) -> str:
+            return self._element(a, [*names, lane, k]) if by_rows else self._element(b, [*names, k, lane])
+
+        def result(other: str, lane: str) -> str:
+            return self._element(out, [*names, lane, other] if by_rows else [*names, other, lane])
+
         stride = (a.strides[-2] if by_rows else b.strides[-1]) if length > 1 else 1
+        packed = self._name("p") if stride != 1 or padded != length else None
         self._open("")
-        if stride != 1 or padded != length:  # copied once, side by side
-            packed = self._name("p")
+        if packed:  # copied once, side by side
             self._write(f"{number} {packed}[{inner * padded}] __attribute__((aligned({ALIGNMENT})));")
             self._open(f"for (long k = 0; k < {inner}; k++)")
             self._write(f"for (long j = 0; j < {length}; j++) {packed}[k * {padded} + j] = {vector('k', 'j')};")
             if padded != length:
                 self._write(f"for (long j = {length}; j < {padded}; j++) {packed}[k * {padded} + j] = 0;")
             self._close()
-            vector = lambda k, j: f"{packed}[{k} * {padded} + {j}]"  # noqa: E731
-        self._open(f"for (long r = 0; r < {others}; r++) for (long start = 0; start < {padded}; start += {min(padded, 32)})")
-        width = min(padded, 32)
+        width = min(padded, WIDTH)
         sums = self._name("s")
+        self._open(f"for (long r = 0; r < {others}; r++) for (long start = 0; start < {padded}; start += {width})")
         self._write(f"{number} {sums}[{width}] __attribute__((aligned({ALIGNMENT}))) = {{}};")
         self._open(f"for (long k = 0; k < {inner}; k++)")
         self._write(f"const {number} x = {scalar('r', 'k')};")
         self._write("#pragma GCC ivdep")
-        self._write(f"for (long j = 0; j < {width}; j++) {sums}[j] += x * {vector('k', '(start + j)')};")
+        lane = f"{packed}[k * {padded} + start + j]" if packed else vector("k", "(start + j)")
+        self._write(f"for (long j = 0; j < {width}; j++) {sums}[j] += x * {lane};")
         self._close()
-        ends = f"({width} < {length} - start ? {width} : {length} - start)" if padded != length or padded > width else width
-        self._write(f"for (long j = 0; j < {ends}; j++) {put('r', '(start + j)')} = {sums}[j];")
+        end = f"({width} < {length} - start ? {width} : {length} - start)" if padded != length else width
+        self._write(f"for (long j = 0; j < {end}; j++) {result('r', '(start + j)')} = {sums}[j];")
         self._close(2 + len(names))
 
 
@@ -283,7 +292,7 @@ def _padded(length: int) -> int:
     for width in (1, 2, 4, 8, 16):
         if length <= width:
             return width
-    return -(-length // 32) * 32
+    return -(-length // WIDTH) * WIDTH
 
 
 def _merged_dims(out: View, views: list[View]) -> list[list[int]]:

@@ -115,7 +115,8 @@ class Lowering:
 
     def _call(self, node: Node) -> Any:
         target = node.target
-        args, kwargs = (map_arg(part, lambda n: self._env[n]) for part in (node.args, node.kwargs))
+        args: Any = map_arg(node.args, lambda n: self._env[n])
+        kwargs: Any = map_arg(node.kwargs, lambda n: self._env[n])
         if target is operator.getitem:
             return args[0][args[1]]
         if target is _torch.scan_op:
@@ -123,6 +124,8 @@ class Lowering:
         if not isinstance(target, _torch.OpOverload):
             raise NotSupported(str(target))
         name = _torch.schema(target).name.partition("::")[2]
+        if "val" not in node.meta:
+            raise NotSupported(f"{target}, of which nothing is known")
         value = node.meta["val"]
         if target.namespace == "funcdl":
             method = getattr(self, f"_{name}", None)
@@ -229,7 +232,8 @@ class Lowering:
         nodes: list[Node] = []
         map_arg((node.args, node.kwargs), nodes.append)
         nodes = list(dict.fromkeys(nodes))
-        spec = map_arg((node.args, node.kwargs), lambda n: _Place(nodes.index(n)))
+        place_of: Any = lambda n: _Place(nodes.index(n))  # noqa: E731
+        spec: Any = map_arg((node.args, node.kwargs), place_of)
 
         def call(*values: Tensor) -> Any:
             args, kwargs = _filled(spec, values)
@@ -246,12 +250,13 @@ class Lowering:
 
     def _compare(self, node: Node, name: str, args: list[Any]) -> View:
         value = node.meta["val"]
-        fakes = map_arg(node.args, lambda n: n.meta["val"])
+        fakes: Any = map_arg(node.args, lambda n: n.meta["val"])
         dtype = torch.result_type(*fakes)
         if dtype not in C_TYPES:
             raise NotSupported(f"{dtype}")
         sign = (operations.COMPARISONS | operations.LOGICAL)[name]
-        words, inputs = [], []
+        words: list[str] = []
+        inputs: list[View] = []
         for arg in args:
             if isinstance(arg, View):
                 words.append(f"({c_type(dtype)}){{{len(inputs)}}}")
@@ -340,10 +345,14 @@ class Lowering:
         spread = self.map(self.new(kept.shape, x.dtype), f"{{0}} / {degrees}", spread)
         return [self._reshaped(spread, variance), self._reshaped(average, mean)]
 
-    def _aten_var(self, value: Tensor, x: View, dims: Any = None, *, correction: Any = 1, keepdim: bool = False) -> View:
+    def _aten_var(
+        self, value: Tensor, x: View, dims: Any = None, *, correction: Any = 1, keepdim: bool = False
+    ) -> View:
         return self._aten_var_mean((value, value), x, dims, correction=correction)[0]
 
-    def _aten_std(self, value: Tensor, x: View, dims: Any = None, *, correction: Any = 1, keepdim: bool = False) -> View:
+    def _aten_std(
+        self, value: Tensor, x: View, dims: Any = None, *, correction: Any = 1, keepdim: bool = False
+    ) -> View:
         return self.map(self._like(value), "sqrt_({0})", self._aten_var(value, x, dims, correction=correction))
 
     def _reduced(self, kind: str, value: Tensor, x: View, dims: Any) -> View:
@@ -502,9 +511,8 @@ def _filled(spec: Any, values: Any) -> Any:
     if isinstance(spec, _Place):
         return values[spec.index]
     if isinstance(spec, (list, tuple)):
-        return type(spec)([_filled(part, values) for part in spec]) if type(spec) in (list, tuple) else [
-            _filled(part, values) for part in spec
-        ]
+        parts = [_filled(part, values) for part in spec]
+        return tuple(parts) if isinstance(spec, tuple) else parts
     if isinstance(spec, dict):
         return {key: _filled(part, values) for key, part in spec.items()}
     return spec

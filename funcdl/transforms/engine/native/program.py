@@ -109,7 +109,7 @@ def _runner(
     workspace, last = program.workspace, len(program.pointers)
     empty, data_ptr, uint8 = torch.empty, Tensor.data_ptr, torch.uint8
 
-    def run(*inputs: Tensor) -> list[Tensor]:
+    def run(*inputs: Tensor, _alive: Any = fixed) -> list[Tensor]:  # the constants have to live as long as it does
         pointers = array("Q", pointers_at_start)
         for place, index in from_arguments:
             pointers[place] = data_ptr(inputs[index])
@@ -124,7 +124,6 @@ def _runner(
             increment_version([inputs[index] for index in written])
         return [one(inputs, outputs) for one in finish]
 
-    run.constants = fixed  # type: ignore[attr-defined] (they have to live as long as it does)
     return run
 
 
