@@ -17,6 +17,7 @@ from .. import pictures, scores, settings, training
 from ..lesson import Lesson
 from ..settings import Outcome, SettingsError
 from ..training import Task, Trained
+from ._augmentation import augmented
 
 EVALUATION_BATCH = 100  # the activations of more images do not stay in the cache
 SHOWN = 12
@@ -68,6 +69,7 @@ def make_task(
     *,
     epochs: Mapping[str, int] = EPOCHS,
     prepare: Callable[[Tensor], Tensor] = normalize,
+    augment: bool = False,
     **options: Any,
 ) -> Task:
     """Returns the task of training a network to read digits.
@@ -78,10 +80,12 @@ def make_task(
         optimizer: makes the updates.
         epochs: how many by default, on each data set.
         prepare: turns the bytes of the images to floats; by default with MNIST's mean and deviation.
+        augment: whether to train on digits that are altered by chance.
         **options: others of the task.
     """
+    black, white = prepare(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)).flatten().tolist()
     return Task(
-        model,
+        augmented(model, black, white) if augment else model,
         optimizer,
         settings.epochs or epochs[settings.dataset],
         settings.batch_size,

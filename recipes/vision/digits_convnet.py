@@ -34,6 +34,8 @@ class Settings(_digits.Settings):
     """Samples per step."""
     lr: float = 0.5
     """Adadelta's rate."""
+    augment: Literal["auto", "on", "off"] = "auto"
+    """Whether to train on digits that are moved, turned, bent and drawn with other pens; auto does on the sample."""
 
 
 def network() -> nn.Layer:
@@ -62,6 +64,7 @@ def task(settings: Settings) -> Task:
         optim.adadelta(lr=settings.lr),
         loss=losses.nll,
         prepare=_digits.pixels(0.1302, 0.3069),
+        augment=settings.augment == "on" or (settings.augment == "auto" and settings.dataset == "sample"),
         epochs={"sample": 12, "mnist": 2},
         title=f"digits-convnet on {settings.dataset}",
     )
