@@ -11,7 +11,6 @@ DISTRIBUTIONS = {  # by the name that is imported
     "sklearn": "scikit-learn",
     "tensorboard": "tensorboard",
     "torchvision": "torchvision",
-    "tyro": "tyro",
 }
 
 

@@ -1,4 +1,4 @@
-"""The command line: `list`, `run ID [flags]`, `predict RUN_DIR INPUT...`."""
+"""The command line: it reads a command, and calls what does it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import funcdl
 
-from . import flags, registry, terminal
+from . import completion, flags, overview, predicting, registry, terminal
 from .settings import SESSION_ONLY, DeviceSettings, Settings, SettingsError, flag
 from .terminal import escaped, sentence
 
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from .lesson import Lesson
 
 DONE, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+COMMANDS = {
+    "list": "show all recipes",
+    "run": "run a recipe; run ID --help shows what it teaches, and its flags",
+    "predict": "ask the network of a run about data of your own",
+    "completion": "print the script that completes commands, recipes and flags on Tab",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -74,21 +80,29 @@ def _stop(number: int, frame: Any) -> None:
 
 
 def _command(arguments: Sequence[str]) -> None:
-    parser = _Parser(prog="funcdl", description="Every task of five PyTorch tutorials, in functional form.")
+    if not arguments:
+        print(overview.welcome())
+        return
+    parser = _Parser(
+        prog="funcdl",
+        description="Recipes that train and explain, one for every task of five PyTorch tutorials.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="funcdl alone says what to do first.",
+    )
     parser.add_argument("--version", action="version", version=f"funcdl {funcdl.__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{list,run,predict}")
-    listing = commands.add_parser("list", help="show all recipes")
-    listing.add_argument("--json", action="store_true", help="print one line of JSON")
-    running = commands.add_parser("run", help="run a recipe; run ID --help shows its flags", add_help=False)
-    running.add_argument("id", nargs="?", metavar="ID", help="the recipe's name, before its flags")
-    predicting = commands.add_parser("predict", help="apply the model of a run to files")
-    predicting.add_argument("run_dir", metavar="RUN_DIR")
-    predicting.add_argument("inputs", nargs="+", metavar="INPUT")
-    predicting.add_argument("--json", action="store_true", help="print one line of JSON")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    made = {name: commands.add_parser(name, help=text, add_help=name != "run") for name, text in COMMANDS.items()}
+    made["run"].add_argument("id", nargs="?", metavar="ID", help="the recipe's name, before its flags")
+    arguments = predicting.add_arguments(made["predict"], arguments)
+    made["completion"].add_argument("shell", choices=completion.SHELLS, metavar="|".join(completion.SHELLS))
+    made["completion"].formatter_class = argparse.RawDescriptionHelpFormatter
+    made["completion"].epilog = "\n".join(["Where the script goes:", *overview.pairs(list(completion.SHELLS.items()))])
+    for name in ("list", "predict"):
+        made[name].add_argument("--json", action="store_true", help="print one line of JSON")
     known, unknown = parser.parse_known_args(arguments)
     if known.command == "run":
         if known.id is None and {"-h", "--help"} & set(unknown):
-            running.print_help()
+            made["run"].print_help()
         elif known.id is None or known.id != arguments[1]:
             raise SettingsError("run: name a recipe, before its flags; see them with: funcdl list")
         else:
@@ -96,20 +110,21 @@ def _command(arguments: Sequence[str]) -> None:
     elif known.command == "predict" and unknown and not unknown[0].startswith("-"):
         parser.error(f"{unknown[0]}: stands apart from the other inputs; name them side by side")
     elif unknown:
-        parser.error(f"{unknown[0]}: '{known.command}' takes no such argument; {flags.nearest(unknown[0], ['--json'])}")
+        has = [option for action in made[known.command]._actions for option in action.option_strings if option != "-h"]
+        parser.error(f"{unknown[0]}: '{known.command}' takes no such argument; {flags.nearest(unknown[0], has)}")
     elif known.command == "list":
         _list(known.json)
+    elif known.command == "completion":
+        print(completion.script(known.shell, list(COMMANDS)), end="")
     else:
-        _predict(flags.folder("predict RUN_DIR", known.run_dir), known.inputs, known.json)
+        predicting.run(known)
 
 
 def _list(as_json: bool) -> None:
     if as_json:
         print(json.dumps([dataclasses.asdict(recipe) for recipe in registry.RECIPES.values()]))
-        return
-    width = max(len(name) for name in registry.RECIPES)
-    for recipe in registry.RECIPES.values():
-        print(f"{recipe.id:{width}}  {recipe.folder:14}  {recipe.summary}")
+    else:
+        print(overview.listing())
 
 
 def _run(name: str, words: Sequence[str]) -> None:
@@ -127,7 +142,7 @@ def _run(name: str, words: Sequence[str]) -> None:
 
     from funcdl import train
 
-    from . import results, runtime
+    from . import results, runtime, summary
 
     started = time.perf_counter()
     again = f"go on with: funcdl run {recipe.id} --resume --out {run_dir}"
@@ -144,6 +159,7 @@ def _run(name: str, words: Sequence[str]) -> None:
         except train.WriteError as error:
             results.clear(run_dir)
             raise SettingsError(f"--out {run_dir}: cannot be written ({error.strerror}); {error.advice}") from None
+        asked = settings
         if not new:  # one that was stopped before its first checkpoint begins again
             if results.is_begun(run_dir):
                 settings = runtime.restore_settings(settings, run_dir)
@@ -152,7 +168,8 @@ def _run(name: str, words: Sequence[str]) -> None:
         try:
             if isinstance(settings, DeviceSettings):
                 runtime.choose_device(settings.device)  # a device that is missing is refused before data is read
-            outcome = module.run(settings, report)
+            with contextlib.nullcontext() if new else results.changed(run_dir, recipe.id, asked):
+                outcome = module.run(settings, report)
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt(f"{str(interrupt) or 'interrupted'}; {again}") from None
         except FileNotFoundError as error:  # a file of the user's
@@ -169,48 +186,27 @@ def _run(name: str, words: Sequence[str]) -> None:
             raise
         finally:
             report.close()
-    result = {
-        "recipe": recipe.id,
-        "dataset": settings.dataset,
-        "seed": settings.seed,
-        "device": outcome.device,
-        "compiled": outcome.compiled,
-        "epochs": outcome.epochs,
-        "seconds": round(time.perf_counter() - started, 2),
-        "metrics": outcome.metrics,
-        "run_dir": str(run_dir),
-    }
+        result = {
+            "recipe": recipe.id,
+            "dataset": settings.dataset,
+            "seed": settings.seed,
+            "device": outcome.device,
+            "compiled": outcome.compiled,
+            "epochs": outcome.epochs,
+            "seconds": round(time.perf_counter() - started, 2),
+            "metrics": outcome.metrics,
+            "run_dir": str(run_dir),
+        }
+        lesson = summary.lesson_of(outcome)
+        summary.write(run_dir, result, results.settings_of_run(settings), report.rows, lesson)
     if settings.json:
         print(json.dumps(result))
     else:
-        _print_tables(report.rows, outcome.lesson, result)
-
-
-def _predict(run_dir: Path, inputs: list[str], as_json: bool) -> None:
-    from . import results
-
-    config = results.read_config(run_dir)
-    recipe = registry.find(config["recipe"])
-    module = recipe.load()
-    if not hasattr(module, "predict"):
-        raise SettingsError(f"{run_dir}: is a run of '{recipe.id}', which has nothing to predict")
-    predictions = module.predict(results.read_settings(module.Settings, config, run_dir), run_dir, inputs)
-    if as_json:
-        print(json.dumps(predictions))
-        return
-    for one in predictions:
-        notes = "".join(f" ({note})" for note in one.get("notes", []))
-        print(escaped(f"{one['input']}: {one['prediction']}{notes}"))
-        probabilities = one["probabilities"]
-        by_label = probabilities.items() if isinstance(probabilities, dict) else enumerate(probabilities)
-        labels = [(escaped(str(label)), probability) for label, probability in by_label]
-        width = max(len(label) for label, _ in labels)
-        for label, probability in labels:
-            print(f"  {label:<{width}}  {probability:7.2%}  {'#' * round(40 * probability)}")
+        _print_tables(report.rows, lesson, result)
 
 
 def _resumed(settings_class: type[Settings], name: str, words: Sequence[str], run_dir: Path) -> Settings:
-    """The settings of the run in `run_dir`, which flags may repeat but not change."""
+    """The settings of the run in `run_dir`, which flags may repeat but not change, except for its number of epochs."""
     from . import results
 
     config = results.read_config(run_dir)
@@ -220,7 +216,7 @@ def _resumed(settings_class: type[Settings], name: str, words: Sequence[str], ru
     asked = flags.parse(settings_class, name, words, default=saved)
     for field in dataclasses.fields(saved):
         was, now = getattr(saved, field.name), getattr(asked, field.name)
-        if was != now and field.name not in SESSION_ONLY:
+        if was != now and field.name not in (*SESSION_ONLY, "epochs"):
             given = flag(field.name)
             raise SettingsError(
                 f"--resume: the run in {run_dir} has {given} {was}, not {now}; leave {given} out, or start a new run"
@@ -239,33 +235,32 @@ def _latest(name: str) -> Path:
     return runs[-1]
 
 
-def _print_tables(rows: Sequence[dict[str, float]], lesson: Lesson | None, result: dict[str, Any]) -> None:
+def _print_tables(rows: Sequence[dict[str, float]], lesson: Lesson, result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from funcdl.train.report import format_number
+    from . import summary
 
-    console = Console()
-    title = f"{result['recipe']} on {result['dataset']}, seed {result['seed']}"
+    console, title = Console(), summary.title(result)
     if rows:
         table = Table(title=title)
         names = dict.fromkeys(name for row in rows for name in row)
         for name in names:
             table.add_column(Text(escaped(name)), justify="right", overflow="fold")
         for row in rows:
-            texts = {name: f"{value:g}" if name == "epoch" else format_number(value) for name, value in row.items()}
+            texts = summary.measured(row)
             table.add_row(*[texts.get(name, "") for name in names])
         console.print(table)
-    if lesson:
+    if lesson.lines:
         table = Table(title=title, show_lines=any("\n" in line.result for line in lesson.lines))
         for name in ("expression", "result", "tutorial"):
             table.add_column(name, overflow="fold")
         for line in lesson.lines:
             table.add_row(*[Text(_in_lines(cell)) for cell in (line.expression, line.result, line.tutorial)])
         console.print(table)
-        for remark in lesson.remarks:
-            console.print(Text(f"- {_in_lines(remark)}"))
+    for remark in lesson.remarks:
+        console.print(Text(f"- {_in_lines(remark)}"))
     print(f"{result['seconds']} s on {result['device']}, {'compiled' if result['compiled'] else 'not compiled'}")
     print(f"what the run leaves behind is in {escaped(result['run_dir'])}")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import types
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
+from . import helptext
 from .settings import SESSION_ONLY, BatchSettings, Settings, SettingsError, flag
 
 S = TypeVar("S", bound=Settings)
@@ -24,9 +24,8 @@ def parse(settings_class: type[S], name: str, words: Sequence[str], default: S |
     """
     prog = f"funcdl run {name}"
     if {"-h", "--help"} & set(words):
-        import tyro  # imported here as it takes a moment
-
-        tyro.cli(settings_class, args=["--help"], prog=prog, default=default or settings_class())
+        print(helptext.run_page(name, default or settings_class()))
+        raise SystemExit(0)
     try:
         values = dict(_values(settings_class, name, words))
     except SettingsError as error:
@@ -34,14 +33,14 @@ def parse(settings_class: type[S], name: str, words: Sequence[str], default: S |
     return dataclasses.replace(default or settings_class(), **values)
 
 
-def folder(flag: str, text: str) -> Path:
-    """Returns the folder that the value of a flag names; a leading ~ is the home folder.
+def folder(flag: str, text: str, what: str = "folder") -> Path:
+    """Returns the folder, or file, that the value of a flag names; a leading ~ is the home folder.
 
     Raises:
         SettingsError: it names none.
     """
     if not text.strip() or "\0" in text:
-        raise SettingsError(f"{flag} '{text}': names no folder")
+        raise SettingsError(f"{flag} '{text}': names no {what}")
     try:
         return Path(text).expanduser()
     except RuntimeError:
@@ -87,14 +86,11 @@ def _refuse(name: str, given: str, kinds: dict[str, Any]) -> NoReturn:
 
 
 def _converted(given: str, kind: Any, text: str) -> Any:
-    if isinstance(kind, types.UnionType):
-        if text == "None":
-            return None
-        (kind,) = (one for one in typing.get_args(kind) if one is not types.NoneType)
-    if typing.get_origin(kind) is Literal:
-        choices = typing.get_args(kind)
-        if text not in choices:
-            raise SettingsError(f"{given}: invalid choice '{text}'; it is one of {', '.join(choices)}")
+    if kind is not (kind := helptext.without_none(kind)) and text == "None":
+        return None
+    if words := helptext.choices(kind):
+        if text not in words:
+            raise SettingsError(f"{given}: invalid choice '{text}'; it is one of {', '.join(words)}")
         return text
     if kind is Path:
         return folder(given, text)

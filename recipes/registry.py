@@ -29,6 +29,14 @@ class Recipe:
         return importlib.import_module(f".{self.folder}.{self.id.replace('-', '_')}", __package__)
 
 
+FOLDERS = {
+    "basics": "what tensors, gradients and layers are",
+    "regression": "fitting lines and curves by gradient descent",
+    "classification": "telling classes apart in tables of numbers",
+    "vision": "reading images",
+    "sequence": "text, signals, and rows of pixels, step by step",
+}
+
 RECIPES = {
     recipe.id: recipe
     for recipe in (

@@ -21,9 +21,28 @@ CONFIG = "config.json"
 
 def write_config(run_dir: Path, name: str, settings: Settings) -> None:
     """Writes the settings of a run, without those that may change when it is resumed."""
-    settings_of_run = {key: value for key, value in dataclasses.asdict(settings).items() if key not in SESSION_ONLY}
-    text = json.dumps({"recipe": name, "settings": settings_of_run}, indent=1)
+    text = json.dumps({"recipe": name, "settings": settings_of_run(settings)}, indent=1)
     files.write_atomically(run_dir / CONFIG, text.encode())
+
+
+def settings_of_run(settings: Settings) -> dict[str, Any]:
+    """The settings of a run by name, without those that may change when it is resumed."""
+    return {name: value for name, value in dataclasses.asdict(settings).items() if name not in SESSION_ONLY}
+
+
+@contextlib.contextmanager
+def changed(run_dir: Path, name: str, settings: Settings) -> Iterator[None]:
+    """Writes the settings of a run that is resumed, which may have another number of epochs.
+
+    What was there before comes back if the run cannot go on with them.
+    """
+    before = files.read(run_dir / CONFIG)
+    write_config(run_dir, name, settings)
+    try:
+        yield
+    except (SettingsError, files.CheckpointError):
+        files.write_atomically(run_dir / CONFIG, before)
+        raise
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:

@@ -16,6 +16,21 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu", "cuda"]
 Compile = Literal["auto", "on", "off"]
+OptimizerName = Literal[
+    "adadelta",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "asgd",
+    "lbfgs",
+    "lion",
+    "nadam",
+    "radam",
+    "rmsprop",
+    "rprop",
+    "sgd",
+]
 
 
 class SettingsError(ValueError):
@@ -98,7 +113,29 @@ class OptimizationSettings(DeviceSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings(SeedSettings, OptimizationSettings):
+class OptimizerSettings(OptimizationSettings):
+    """The settings of a recipe that can be trained by another optimizer; see `optimizer_choice.choose`."""
+
+    lr: float | None = None
+    """Learning rate; by default the recipe's for its own optimizer, else the usual one of --optimizer."""
+    optimizer: OptimizerName | None = None
+    """The optimizer; by default the recipe's own."""
+    optimizer_options: str = ""
+    """Numbers of --optimizer, such as "momentum=0.9,nesterov=true" or "betas=0.9:0.99"."""
+
+    def check(self) -> None:
+        """Raises SettingsError for a value that no run could use."""
+        super().check()
+        if self.optimizer_options and self.optimizer is None:
+            meant_for(self, "--optimizer NAME", "optimizer_options")
+        if self.optimizer_options and self.optimizer is not None:
+            from . import optimizer_choice  # imports torch, which takes a second
+
+            optimizer_choice.make(self.optimizer, 1.0, self.optimizer_options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(SeedSettings, OptimizerSettings):
     """The settings of a recipe that trains from random parameters, by a step that can be compiled."""
 
     compile: Compile = "auto"
@@ -111,11 +148,13 @@ class BatchSettings(DataSettings, TrainingSettings):
 
     batch_size: int | None = None
     """Samples per step."""
+    log_every: int | None = None
+    """Print the training loss after every so many batches; by default only after each epoch."""
 
     def check(self) -> None:
         """Raises SettingsError for a value that no run could use."""
         super().check()
-        at_least(1, batch_size=self.batch_size)
+        at_least(1, batch_size=self.batch_size, log_every=self.log_every)
 
 
 MOST = 10**12  # of epochs, rows and the like; products of larger numbers do not fit into 64 bits
@@ -173,7 +212,7 @@ def chosen(flag: str, text: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if not wanted or name in wanted]
 
 
-SESSION_ONLY = ("out", "resume", "json", "data_dir")  # may change when a run is resumed
+SESSION_ONLY = ("out", "resume", "json", "data_dir", "log_every")  # may change when a run is resumed
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from funcdl.data import length, stacked_batches, take
 from funcdl.metrics import Metric
 from funcdl.train import TrainState
 from funcdl.train.best import make_criterion
-from funcdl.train.report import Row
+from funcdl.train.report import Row, format_number
 from funcdl.train.step import Evaluate
 from funcdl.tree import Tree
 
@@ -24,6 +24,7 @@ from . import pictures, runtime
 from .lesson import Lesson
 from .settings import Outcome, TrainingSettings
 
+WORDS = {"loss": "mean loss over the {} samples", "accuracy": "share of the {} samples predicted right"}
 Part = tuple[Any, Tensor]  # inputs and targets, a row per sample
 
 
@@ -102,9 +103,25 @@ class Trained:
         return predict(self.task, self.state, inputs)
 
     def outcome(self, metrics: Mapping[str, Any], lesson: Lesson | None = None) -> Outcome:
-        """The outcome of the recipe, with these metrics."""
-        device = self.state.step.device.type
-        return Outcome(dict(metrics), self.task.epochs, device, self.compiled, lesson)
+        """The outcome of the recipe, with these metrics; its lesson begins with what was measured, in words."""
+        device, shown = self.state.step.device.type, Lesson()
+        for name in (name for name in metrics if name in self.measurements and name not in (lesson or shown).metrics):
+            shown.show(name, self.in_words(name), metrics[name])
+        if lesson:
+            shown.lines += lesson.lines
+            shown.remarks += lesson.remarks
+            shown.metrics |= lesson.metrics
+        return Outcome(dict(metrics), self.task.epochs, device, self.compiled, shown)
+
+    def in_words(self, name: str) -> str:
+        """What a measurement is: when it was taken, and of which samples."""
+        part = self.task.prefix if name.startswith(f"{self.task.prefix}_") else ""
+        what = name.removeprefix(f"{part}_") if part else name
+        samples = {"test": "test", "val": "validation", "": "training"}.get(part, part)
+        when = f"{'after' if part else 'during'} epoch {self.row['epoch']:g}"
+        best = f", the one with the best {self.task.best}" if self.task.best else ""
+        words = WORDS.get(what, f"{what.replace('_', ' ')} of the {{}} samples")
+        return f"{words.format(samples)}, {when}{best}"
 
 
 def fit(
@@ -159,7 +176,7 @@ def fit(
         epochs=task.epochs,
         evaluate=evaluate,
         evaluation_data=_stack(task, held_out) if held_out else (),
-        on_step=on_step,
+        on_step=_log_batches(settings, report, task, len(data[1]), on_step),
         compile=compiled,
         record=train.Record(
             report,
@@ -203,6 +220,32 @@ def load(task: Task, folder: Path, inputs: Tree) -> TrainState:
         CheckpointError: there is none, it is of another model, or its parameters are not numbers.
     """
     return runtime.load(folder, make_state(task, random.key(0), inputs))
+
+
+OnStep = Callable[[TrainState, dict[str, Tensor]], None]
+
+
+def _log_batches(
+    settings: TrainingSettings, report: train.Report, task: Task, rows: int, on_step: OnStep | None
+) -> OnStep | None:
+    """What to call after each step: `on_step`, and a line after every so many batches, if the settings ask for it."""
+    every = getattr(settings, "log_every", None)
+    if every is None:
+        return on_step
+    steps = runtime.count_steps(task.batch_size, 1, rows)
+
+    def log(state: TrainState, measured: dict[str, Tensor]) -> None:
+        if on_step:
+            on_step(state, measured)
+        epoch, batch = divmod(int(state.step) - 1, steps)
+        if (batch + 1) % every == 0:
+            seen = (batch + 1) * task.batch_size
+            report.log(
+                f"epoch {epoch + 1}, batch {batch + 1} of {steps} ({seen} of {rows} samples, {seen / rows:.0%}): "
+                f"training loss {format_number(measured['loss'].item())}"
+            )
+
+    return log
 
 
 def _prepared(task: Task, inputs: Tree) -> Tree:

@@ -8,7 +8,7 @@ import torch
 
 from funcdl.transforms.engine import backend
 from tests.compile_with import counted
-from tests.one_file import one_file_for_the_kernels_of_a_graph  # noqa: F401 (a fixture)
+from tests.kernels_in_one_file import one_file_for_the_kernels_of_a_graph  # noqa: F401 (a fixture)
 
 torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def thermometer(dtype: torch.dtype = torch.float32) -> tuple[Float[Tensor, 11], Float[Tensor, 11]]:
+def thermometer(dtype: torch.dtype = torch.float32) -> tuple[Float[Tensor, " 11"], Float[Tensor, " 11"]]:
     """Returns 11 readings in unknown units, and the temperatures in degrees Celsius measured at the same time.
 
     The unknown scale is Fahrenheit's with errors of reading: Celsius is 0.5556 t - 17.78.

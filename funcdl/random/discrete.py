@@ -166,7 +166,7 @@ def choice(
     shape: Shape = (),
     replace: bool = True,
     p: Sequence[float] | Float[Tensor, " n"] | None = None,
-) -> Shaped[Tensor, "*shape ..."]:
+) -> Tensor:
     """Draws from 0 ... n - 1, or rows of a tensor, with or without replacement.
 
     Without weights, numbers from `randint`, or the first of a `permutation`. With weights, the first numbers whose

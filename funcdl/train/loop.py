@@ -23,7 +23,7 @@ from funcdl.train import files
 from funcdl.train.best import Direction, make_criterion
 from funcdl.train.files import CheckpointError
 from funcdl.train.progress import Progress
-from funcdl.train.report import Report
+from funcdl.train.report import Report, format_number
 from funcdl.train.state import TrainState
 from funcdl.train.step import Evaluate, Step
 from funcdl.transforms import jit
@@ -170,7 +170,7 @@ def fit(
                     bar.update(1)
                     if progress.step % LOOK_STEPS == 0:
                         _check_finite(report, state, progress)
-                        bar.set_postfix_str(f"loss {measured['loss']:.4f}")
+                        bar.set_postfix_str(f"loss {format_number(measured['loss'].item())}")
                         report.scalar("step_loss", measured["loss"].item(), int(state.step))
                     if interrupt.is_set() or time.monotonic() - progress.saved > SAVE_SECONDS:
                         _save(report, state, progress, run)
@@ -208,8 +208,8 @@ def _resume(
     progress = Progress.at(state, steps, saved)
     if int(state.step) > steps * epochs:
         raise CheckpointError(
-            f"{_folder(report)}: holds step {int(state.step)}, and this run ends at step {steps * epochs}; "
-            "resume it as it was made, or start a new one"
+            f"{_folder(report)}: holds step {int(state.step)}, and with epochs={epochs} this run ends at step "
+            f"{steps * epochs}; resume it with {-(-int(state.step) // steps)} epochs or more, or start a new one"
         )
     _check_loaded(report, state)
     report.log(f"resuming at step {int(state.step)} of {steps * epochs}")

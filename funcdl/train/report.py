@@ -210,12 +210,12 @@ class Bar(Protocol):
 
 
 def format_number(value: float) -> str:
-    """Formats a measured number: with four decimals, or as a power of ten when it is huge.
+    """Formats a measured number: with four decimals, or as a power of ten when it is huge, or too small for them.
 
-    >>> format_number(0.25), format_number(1.5e91)
-    ('0.2500', '1.5000e+91')
+    >>> format_number(0.25), format_number(1.5e91), format_number(2.98e-07), format_number(0.0)
+    ('0.2500', '1.5000e+91', '2.9800e-07', '0.0000')
     """
-    return f"{value:.4f}" if abs(value) < 1e9 else f"{value:.4e}"
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e9 or value == 0 else f"{value:.4e}"
 
 
 class _Restored(Row):

@@ -74,7 +74,9 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         tutorial = "0.99" if not name else ""
         lesson.show(f"{name}accuracy", f"{name}accuracy", metrics.accuracy(model(params, x), y), tutorial)
     predicted, names = model(params, test[0]).argmax(1), ["0 (upper right)", "1 (lower left)"]
-    scores.add_class_scores(lesson, report, predicted, test[1], names, "200 fresh points")
+    scores.add_class_scores(
+        lesson, report, predicted, test[1], names, "blobs: true and predicted class of 200 new points"
+    )
     report.picture("regions", picture(lambda x: model(params, x).softmax(-1)[:, 1], points, classes))
     return Outcome(lesson.metrics, settings.epochs, device.type, compiled, lesson)
 

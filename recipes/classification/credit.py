@@ -15,6 +15,11 @@ from ..settings import Outcome
 from ..training import Task
 
 ROWS = 10
+WHAT = {
+    "sample": "569 breast tumors from scikit-learn, no debtors: 212 of them are malignant",
+    "credit": "1,000 debtors of a German bank, 300 of them bad",
+}
+OUTPUTS = {"sigmoid": "with a sigmoid before the cross entropy", "raw": "with raw outputs"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +50,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains, and tests on the tenth held out."""
     real = settings.dataset == "credit"
     rows, classes = data.credit(settings.data_dir) if real else data.malignant_tumors()
-    names = ["good", "bad"] if real else ["benign", "malignant"]
+    names, kind = (["good", "bad"], "debtors") if real else (["benign", "malignant"], "tumors")
     split_key, state_key, order_key = random.split(random.key(settings.seed), 3).unbind()
     known, unknown = data.hold_out(split_key, (rows, classes), share=0.1)
     split = [(data.standardize(x, by=known[0]), y) for x, y in (known, unknown)]
@@ -55,20 +60,22 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         settings.epochs,
         min(settings.batch_size, len(known[1])),
         every=max(1, settings.epochs // ROWS),
-        title=f"credit on {settings.dataset}, {settings.outputs} outputs",
+        title=f"credit: learning to tell {' from '.join(names)} {kind}, {OUTPUTS[settings.outputs]}",
     )
     trained = training.fit(settings, report, task, *split, keys=(state_key, order_key))
 
     lesson = Lesson()
     handbook = real and settings.outputs == "sigmoid"
     published = {"loss": "0.6313 to 0.5496", "test_accuracy": "0.76 to 0.80"} if handbook else {}
-    lesson.show("parameters", "tree.size(params)", tree.size(trained.state.params))
-    for name in ("loss", "accuracy", "test_loss", "test_accuracy"):
-        lesson.show(name, name, trained.row[name], published.get(name, ""))
+    lesson.show("data", "the data of this run", WHAT[settings.dataset])
+    lesson.show("parameters", "number of parameters, tree.size(params)", tree.size(trained.state.params))
+    scores.add_measurements(lesson, trained.row, published)
     floor = losses.cross_entropy(torch.tensor([[1.0, 0.0]]), torch.tensor([0]))
-    lesson.show("floor", "cross_entropy([[1., 0.]], [0]), the least loss after a sigmoid", floor, "0.3133")
+    lesson.show("floor", "the least loss possible after a sigmoid, cross_entropy([[1., 0.]], [0])", floor, "0.3133")
     predicted = trained.predict(trained.held_out[0]).argmax(1)
-    title = f"credit on {settings.dataset}: {len(predicted)} held out"
+    title = f"credit: which of {len(predicted)} {kind} held out are mistaken for which"
     scores.add_class_scores(lesson, report, predicted, trained.held_out[1], names, title)
-    lesson.remark("The cross entropy takes raw outputs (--outputs raw); of a sigmoid's it cannot come below the floor.")
+    lesson.remark(
+        "Cross entropy takes raw outputs (--outputs raw); after a sigmoid even perfect answers keep that least loss."
+    )
     return trained.outcome(lesson.metrics, lesson)

@@ -25,6 +25,11 @@ ACTIVATIONS = {
     "softplus": nn.softplus(),
 }
 ROWS = 10
+WHAT = {
+    "sample": "569 breast tumors from scikit-learn, no diabetes: label 1 is benign, 0 malignant",
+    "diabetes": "759 patients of the lecture's file: label 1 is no diabetes, 0 diabetes",
+}
+LABELS = {"sample": ["malignant", "benign"], "diabetes": ["diabetes", "no diabetes"]}  # 0 and 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,26 +74,35 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         loss=partial(losses.binary_cross_entropy, reduction=settings.reduction),
         metrics={"accuracy": accuracy},
         every=max(1, settings.epochs // ROWS),
-        title=f"diabetes on {settings.dataset}, {settings.activation}",
+        title=f"diabetes on {settings.dataset} data: {settings.activation} between the layers",
     )
     trained = training.fit(settings, report, task, table)
 
     lesson = Lesson()
     inputs, labels = trained.data
     probabilities = trained.predict(inputs)
-    lesson.show("parameters", "tree.size(params)", tree.size(trained.state.params), "87")
+    lesson.show("data", "the data of this run", WHAT[settings.dataset])
+    lesson.show("parameters", "number of parameters, tree.size(params)", tree.size(trained.state.params), "87")
+    loss = losses.binary_cross_entropy(probabilities, labels)
+    lesson.show("loss", "mean loss on the training data after the last step", loss, published("loss", settings))
+    share = f"loss of giving everybody the same probability, the share of label 1 ({labels.mean():.3f})"
+    lesson.show("prior_loss", share, prior_loss(labels), "0.645" if real else "")
     lesson.show(
-        "loss", "mean loss of the data", losses.binary_cross_entropy(probabilities, labels), published("loss", settings)
+        "accuracy", "accuracy on the training data", accuracy(probabilities, labels), published("accuracy", settings)
     )
-    lesson.show("prior_loss", "of always saying the share of 1", prior_loss(labels), "0.645" if real else "")
-    lesson.show("accuracy", "accuracy", accuracy(probabilities, labels), published("accuracy", settings))
-    lesson.show("range", "smallest and largest probability", torch.stack([probabilities.min(), probabilities.max()]))
+    extremes = torch.stack([probabilities.min(), probabilities.max()])
+    lesson.show("range", "smallest and largest predicted probability of label 1", extremes)
     predicted, truth = (probabilities > 0.5).long().flatten(), labels.long().flatten()
-    names = ["diabetes", "none"] if real else ["malignant", "benign"]
-    scores.add_class_scores(lesson, report, predicted, truth, names, f"diabetes on {settings.dataset}: training data")
+    title = f"diabetes: {len(truth)} {'patients' if real else 'tumors'} of the training data, true and predicted class"
+    scores.add_class_scores(lesson, report, predicted, truth, LABELS[settings.dataset], title)
+    if loss > 0.98 * prior_loss(labels):
+        lesson.remark(
+            "The network has learned only the prior: its loss is that of giving everybody the same probability. "
+            "What learns more: --activation relu --epochs 1000."
+        )
     if real:
-        lesson.remark("The file's labels are inverted: 1 means no diabetes, in all 759 rows; the slides have it wrong.")
-        lesson.remark("A 0 among the measurements may mean that it is missing: the file has 0 for every -1.")
+        lesson.remark("Label 1 means no diabetes, in all 759 rows of the file; the slides have it the other way round.")
+        lesson.remark("A measurement of 0 may be a missing one: whoever made the file put 0 in place of every -1.")
     return trained.outcome(lesson.metrics, lesson)
 
 

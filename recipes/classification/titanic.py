@@ -18,6 +18,10 @@ from ..training import Task
 
 EPOCHS = {"sample": 40, "titanic": 500}
 ROWS = 10
+WHAT = {
+    "sample": "891 invented passengers, drawn by a rule: the real ones are --dataset titanic",
+    "titanic": "891 real passengers, from Kaggle",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     known, unknown, sexes = tree.map(lambda leaf: leaf.transpose(0, 1).contiguous(), tree.stack(parts))
     member = nn.serial(nn.flatten(), nn.linear(16), nn.relu(), nn.linear(8), nn.relu(), nn.linear(1))
     epochs = settings.epochs or EPOCHS[settings.dataset]
+    passenger_kind = "passengers" if real else "invented passengers"
     task = Task(
         models.ensemble(member, settings.seeds),
         optim.adam(lr=settings.lr),
@@ -88,7 +93,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         metrics={"accuracy": metrics.binary_accuracy()},
         prefix="val",
         every=max(1, epochs // ROWS),
-        title=f"titanic, mean of {settings.seeds} splits",
+        title=f"titanic: {passenger_kind}, mean over {settings.seeds} splits",
         info={"seeds": settings.seeds},
     )
     trained = training.fit(settings, report, task, known, unknown, keys=(state_key, order_key))
@@ -97,14 +102,16 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     x, truth = trained.held_out
     survives = trained.predict(x) > 0
     right = survives == (truth > 0.5)
-    lesson.show("parameters", "tree.size(params) of one member", tree.size(trained.state.params) // settings.seeds)
-    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
-        lesson.show(name, f"{name}, mean over the members", trained.row[name])
-    of_each, best_of_one = right.float().mean((0, 2)), "0.8547 at best, of one run" if real else ""
-    lesson.show("members", "val_accuracy of each member", of_each, best_of_one)
+    lesson.show("data", "the data of this run", WHAT[settings.dataset])
+    size = tree.size(trained.state.params) // settings.seeds
+    lesson.show("parameters", "number of parameters of one member of the ensemble", size)
+    scores.add_measurements(lesson, trained.row, when="in the last epoch, mean over the members")
+    of_each, best_of_one = right.float().mean((0, 2)), "0.8547, the best of one run" if real else ""
+    lesson.show("members", "accuracy of each member on its own validation data", of_each, best_of_one)
     by_sex = (sexes.unsqueeze(-1).to(truth.device) == truth).float().mean()
-    lesson.show("by_sex", "accuracy of saying that the women survived", by_sex, "0.787 of all" if real else "")
+    rule = "accuracy of a rule without training: all women survive, and no men"
+    lesson.show("by_sex", rule if real else f"{rule} (invented passengers)", by_sex, "0.787 of all 891" if real else "")
     predicted, survivors = survives.long().flatten(), truth.long().flatten()
-    names, title = ["lost", "survived"], f"titanic on {settings.dataset}: held out, of {settings.seeds} splits"
+    names, title = ["lost", "survived"], f"titanic: {passenger_kind} held out, over {settings.seeds} splits"
     scores.add_class_scores(lesson, report, predicted, survivors, names, title)
     return trained.outcome(lesson.metrics, lesson)

@@ -44,7 +44,7 @@ class Settings(settings.TrainingSettings):
     """sample: the lecture's (1, 2), (2, 4), (3, 6); noisy: the handbook's 256 points about y = 5 x + 7, mean loss."""
     epochs: int | None = None
     """Steps, each on all points; 1000 on the sample, 3000 on the noisy points."""
-    optimizer: Literal["sgd", "adagrad", "adam", "adamax", "asgd", "lbfgs", "rmsprop", "rprop", "all"] = "sgd"
+    optimizer: Literal["sgd", "adagrad", "adam", "adamax", "asgd", "lbfgs", "rmsprop", "rprop", "all"] = "sgd"  # type: ignore[assignment]
     """One optimizer, or all of them one after the other at the same rate."""
     lr: float = 0.01
     """Learning rate."""

@@ -9,15 +9,21 @@ from typing import Any, Literal
 
 import torch
 
-from funcdl import data, metrics, models, nn, random, train, tree
+from funcdl import data, models, nn, random, train, tree
 from funcdl.data.errors import excerpt
 from funcdl.data.names import MAX_LETTERS
 
-from .. import pictures
+from .. import scores
+from ..lesson import Lesson
 from ..settings import Outcome, SettingsError
 from . import _classifier
 
 EPOCHS = {"sample": 8, "names": 100}
+WHAT = {
+    "sample": "1,500 invented names of six invented languages, made by a rule",
+    "names": "13,374 surnames to train on and 6,700 to test, of 18 countries",
+}
+FIGURES = {"parameters": "318,818", "test_accuracy": "0.84, at best 0.853", "majority": "0.468"}
 SHOWN = 5  # likeliest classes in a prediction
 
 
@@ -70,7 +76,6 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         prefix = "val"
 
     letters = "".join(sorted(set("".join(split.train.texts))))
-    title = f"names on {settings.dataset}"
     trained = _classifier.fit(
         settings,
         report,
@@ -81,19 +86,33 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         settings.epochs or EPOCHS[settings.dataset],
         prefix=prefix,
         best="val_accuracy" if settings.validation else None,
-        title=title,
+        title="names" if settings.dataset == "names" else "names of invented languages",
     )
     inputs = tree.map(lambda leaf: leaf.to(trained.state.step.device), test[0])
     predicted = trained.predict(inputs).argmax(1).cpu()
     right = (predicted == split.test.labels).float()
-    counts = metrics.confusion_matrix(len(split.classes))(predicted, split.test.labels)
-    report.picture("confusion", pictures.confusion(counts, split.classes, f"{title}: test"))
-    measured = trained.measurements
-    measured |= {"test_accuracy": right.mean().item(), "test_accuracy_unseen": right[new].mean().item()}
-    measured |= {"test_share_seen": 1 - new.float().mean().item(), "parameters": tree.size(trained.state.params)}
+    lesson = Lesson()
+    tutorial = FIGURES if settings.dataset == "names" and not settings.validation else {}
+    lesson.show("data", "the data of this run", WHAT[settings.dataset])
+    size = tree.size(trained.state.params)
+    lesson.show("parameters", "number of parameters, tree.size(params)", size, tutorial.get("parameters", ""))
+    when = "in the last epoch"
     if settings.validation:
-        measured["best_epoch"] = int(trained.row["epoch"])
-    return trained.outcome(measured)
+        when = "at the epoch kept"
+        best = int(trained.row["epoch"])
+        lesson.show("best_epoch", "epoch with the highest accuracy on the validation names, kept", best)
+    row = {name: value for name, value in trained.measurements.items() if name != "test_accuracy"}
+    scores.add_measurements(lesson, row, when=when)
+    accuracy = tutorial.get("test_accuracy", "")
+    lesson.show("test_accuracy", "accuracy on all test names", right.mean(), accuracy)
+    unseen = "accuracy on the test names that are not in the training data with the same country"
+    lesson.show("test_accuracy_unseen", unseen, right[new].mean())
+    share_seen = 1 - new.float().mean()
+    lesson.show("test_share_seen", "share of the test names that are also in the training data", share_seen)
+    kinds = "countries" if settings.dataset == "names" else "invented languages"
+    title = f"{len(right)} test names: true and predicted {kinds}"
+    scores.add_confusion(lesson, report, predicted, split.test.labels, split.classes, title, tutorial)
+    return trained.outcome(lesson.metrics, lesson)
 
 
 def network(classes: int) -> nn.Layer:

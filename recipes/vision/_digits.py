@@ -125,6 +125,11 @@ def predict(run_dir: Path, inputs: Sequence[str], task: Task) -> list[dict[str, 
     state = training.load(task, run_dir / "checkpoint", images)
     probabilities = training.predict(task, state, images).softmax(-1)
     return [
-        {"input": str(path), "prediction": row.argmax().item(), "probabilities": row.tolist()}
-        for path, row in zip(inputs, probabilities, strict=True)
+        {
+            "input": path,
+            "prediction": row.argmax().item(),
+            "probabilities": {str(digit): share for digit, share in enumerate(row.tolist())},
+            "image": image,
+        }
+        for path, row, image in zip(inputs, probabilities, images, strict=True)
     ]

@@ -99,7 +99,7 @@ def test_derivatives_are_finite_at_the_hyperparameters_of_its_case(name):
 @every
 def test_derivatives_are_limits_of_differences(name):
     if CASES[name].tolerance:
-        pytest.skip("its arithmetic is in bfloat16; see tests/faults/test_b_optimizers.py")
+        pytest.skip("its arithmetic is in bfloat16; see tests/faults/test_optimizer_derivatives.py")
     vector, unravel, steps = coordinates(start(name, friendly))
 
     def f(vector):

@@ -11,16 +11,6 @@ from tests.recipes.small import call
 KEYS = ["recipe", "dataset", "seed", "device", "compiled", "epochs", "seconds", "metrics", "run_dir"]
 
 
-def test_the_list_names_every_recipe():
-    code, out, err = call("list")
-    assert (code, err) == (0, [])
-    assert [line.split()[0] for line in out] == list(registry.RECIPES)
-    code, out, _ = call("list", "--json")
-    assert code == 0
-    assert len(out) == 1
-    assert [recipe["id"] for recipe in json.loads(out[0])] == list(registry.RECIPES)
-
-
 @pytest.mark.parametrize("recipe", registry.RECIPES.values(), ids=lambda recipe: recipe.id)
 def test_every_recipe_has_what_the_command_line_needs(recipe):
     module = recipe.load()
@@ -117,3 +107,18 @@ def test_without_a_cpp_compiler_it_warns_and_runs_uncompiled(tmp_path):
     result = json.loads(run.stdout.splitlines()[-1])
     assert result["compiled"] is False
     assert result["metrics"]["test_accuracy"] > 0.3
+
+
+@pytest.mark.usefixtures("small_data")
+def test_log_every_prints_the_loss_within_an_epoch(tmp_path):
+    flags = ("--epochs", 2, "--batch-size", 16, "--log-every", 2)
+    code, _, err = call("run", "digits-convnet", *flags, "--out", tmp_path / "run")
+    assert code == 0
+    lines = [line for line in err if "batch" in line]
+    assert [line.split(" (")[0] for line in lines] == [
+        f"epoch {epoch}, batch {batch} of 6" for epoch in (1, 2) for batch in (2, 4, 6)
+    ]
+    assert "(32 of 96 samples, 33%): training loss 2." in lines[0]
+    code, _, err = call("run", "digits-convnet", *flags[:-1], 0)
+    assert code == 2
+    assert err[-1].startswith("funcdl: --log-every 0: must be 1 or more")

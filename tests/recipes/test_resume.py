@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import torch
 from funcdl import train
 from recipes import runtime
 from recipes.vision import digits_convnet
-from tests.recipes.small import call, left_in
+from tests.recipes.small import call, files, left_in
 
 FLAGS = ["--epochs", "3", "--batch-size", "64", "--device", "cpu"]
 
@@ -179,3 +180,42 @@ def test_a_run_that_failed_before_it_began_leaves_its_folder_free(tmp_path, monk
     assert list((tmp_path / "runs" / "digits-convnet").iterdir()) == [run]  # so --resume goes on with this one
     assert call("run", "digits-convnet", "--batch-size", 9999, "--out", "new")[0] == 2
     assert call("run", "digits-convnet", *SMALL, "--out", "new")[0] == 0
+
+
+@pytest.mark.usefixtures("small_data")
+def test_a_finished_run_goes_on_for_more_epochs_and_ends_as_one_that_had_them(tmp_path):
+    flags = ("--device", "cpu", "--out")
+    assert call("run", "digits-convnet", "--epochs", 3, *flags, tmp_path / "whole")[0] == 0
+    assert call("run", "digits-convnet", "--epochs", 1, *flags, tmp_path / "part")[0] == 0
+    code, out, err = call("run", "digits-convnet", "--resume", "--epochs", 3, "--json", "--out", tmp_path / "part")
+    assert code == 0, err
+    assert json.loads(out[0])["epochs"] == 3
+    assert left_in(tmp_path / "part") == left_in(tmp_path / "whole")
+    assert call("run", "digits-convnet", "--resume", "--out", tmp_path / "part")[0] == 0  # it has 3 now
+
+    before = files(tmp_path / "part")
+    code, _, err = call("run", "digits-convnet", "--resume", "--epochs", 2, "--out", tmp_path / "part")
+    assert code == 2
+    assert "with epochs=2 this run ends at step 6; resume it with 3 epochs or more" in err[-1]
+    assert files(tmp_path / "part") == before
+
+
+@pytest.mark.usefixtures("small_data")
+def test_interrupted_and_resumed_the_table_is_that_of_a_whole_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def table(lines):
+        rows = [re.split("[│┃]", line)[1:-1] for line in lines if re.search("epoch ┃|│ +[12] │", line)]
+        return [[cell.strip() for cell in row[:-1]] for row in rows]  # without seconds
+
+    flags = ("--epochs", 2, "--device", "cpu", "--out")
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "make_step", interrupt(at=2))
+        assert call("run", "digits-cnn", *flags, tmp_path / "cut", "--batch-size", 32)[0] == 130
+    _, resumed, _ = call("run", "digits-cnn", "--resume", "--out", tmp_path / "cut")
+    _, again, _ = call("run", "digits-cnn", *flags, tmp_path / "again", "--batch-size", 32)
+    assert table(again)[0] == ["epoch", "loss", "accuracy", "test_loss", "test_accuracy"]
+    assert table(resumed) == table(again)
+    assert len(table(resumed)) == 3
+    for cells in table(resumed)[1:]:
+        assert float(cells[1]) > 1 > float(cells[2])  # the loss of the first epochs, and the accuracy

@@ -19,7 +19,7 @@ from funcdl.data import DataError
 from recipes.sequence import names, sentiment
 from recipes.settings import SettingsError
 from recipes.vision import _pretrained
-from tests.faults.test_a_pictures import png
+from tests.faults.test_image_depths import png
 
 WEIGHTS = {
     "a.weight": torch.arange(12.0).view(3, 4),
