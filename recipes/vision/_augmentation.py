@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from funcdl import nn, random, tree
@@ -56,6 +57,18 @@ def altered(key: Tensor, ink: Float[Tensor, "n 1 h w"]) -> Float[Tensor, "n 1 h 
     ink = F.grid_sample(ink, _places(place_key, ink) + _bends(bend_key, ink), align_corners=False)
     contrast = random.uniform(edge_key, (n, 1, 1, 1), low=1, high=SHARPEN)
     return ((ink / ink.amax((1, 2, 3), keepdim=True).clamp(min=0.1) - 0.5) * contrast + 0.5).clamp(0, 1)
+
+
+def picture(key: Tensor, images: UInt8[Tensor, "n 1 28 28"]) -> Figure:
+    """The images as they are, and below as the network might be shown them in three epochs."""
+    ink = images.float() / 255
+    rows = [ink, *(altered(one, ink) for one in random.split(key, 3).unbind())]
+    figure = Figure(figsize=(1.1 * len(images), 5), layout="constrained")
+    figure.suptitle("Training digits as they are (top row), and as the network is shown them")
+    for axes, image in zip(figure.subplots(len(rows), len(images)).flat, torch.cat(rows), strict=True):
+        axes.imshow(image[0].numpy(force=True), cmap="gray", vmin=0, vmax=1)
+        axes.set_axis_off()
+    return figure
 
 
 def _places(key: Tensor, ink: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from funcdl import data, nn, optim, train
 from funcdl.data import Split
 
-from .. import pictures, scores, settings, training
+from .. import architecture, optimizer_choice, pictures, scores, settings, training
 from ..lesson import Lesson
 from ..settings import Outcome, SettingsError
 from ..training import Task, Trained
@@ -21,6 +21,7 @@ from ._augmentation import augmented
 
 EVALUATION_BATCH = 100  # the activations of more images do not stay in the cache
 SHOWN = 12
+CERTAIN = 0.9  # the probability from which a reading is worth trusting
 EPOCHS = {"sample": 20, "mnist": 10}
 
 
@@ -96,13 +97,22 @@ def make_task(
     )
 
 
-def run(settings: Settings, report: train.Report, task: Task) -> Outcome:
+def lecture_sgd(settings: Settings, lr: float = 0.01, momentum: float = 0.5) -> optim.Transformation:
+    """The optimizer of the lecture's networks, or the one that the settings name."""
+    return optimizer_choice.choose(settings, lambda rate: optim.sgd(lr=rate, momentum=momentum), lr)
+
+
+def run(settings: settings.BatchSettings, report: train.Report, task: Task) -> Outcome:
     """Trains a network, draws predictions, and scores it digit by digit; the pictures have the title of the task."""
     trained = training.fit(settings, report, task, *read_data(settings))
     measurements = draw(report, trained)
     images, labels = trained.held_out
     probabilities = trained.predict(images).softmax(-1)
     lesson = Lesson()
+    architecture.show_layers(lesson, task.model, training.prepared(task, images[:1]))
+    lesson.show("prediction", "what the first test digit is read as", measurements["prediction"])
+    lesson.show("truth", "what the first test digit is", measurements["truth"])
+    add_certainty(lesson, probabilities, labels)
     names = list("0123456789")
     scores.add_class_scores(lesson, report, probabilities.argmax(1), labels, names, f"{len(labels)} test digits")
     of_truth = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)
@@ -119,6 +129,20 @@ def draw(report: train.Report, trained: Trained) -> dict[str, Any]:
     return trained.measurements | {"prediction": probabilities[0].argmax().item(), "truth": labels[0].item()}
 
 
+def add_certainty(lesson: Lesson, probabilities: Tensor, labels: Tensor) -> None:
+    """Adds how often the network is certain of what it reads, and how often it is right then, and where it is not."""
+    likeliest, predicted = probabilities.max(-1)
+    right, certain = predicted == labels, likeliest >= CERTAIN
+    lesson.show("certain", f"share of the test digits that it is at least {CERTAIN:.0%} certain of", mean(certain))
+    lesson.show("right_if_certain", "share of these that it reads right", mean(right[certain]))
+    lesson.show("right_if_uncertain", "share of the others that it reads right", mean(right[~certain]))
+
+
+def mean(those: Tensor) -> float | str:
+    """The share of True, as text where there is nothing to count."""
+    return those.float().mean().item() if len(those) else "there are none"
+
+
 def predict(run_dir: Path, inputs: Sequence[str], task: Task) -> list[dict[str, Any]]:
     """Reads pictures of single digits with the network of a run."""
     images = torch.stack([data.load_digit(path) for path in inputs])
@@ -129,7 +153,14 @@ def predict(run_dir: Path, inputs: Sequence[str], task: Task) -> list[dict[str, 
             "input": path,
             "prediction": row.argmax().item(),
             "probabilities": {str(digit): share for digit, share in enumerate(row.tolist())},
+            "notes": notes(row),
             "image": image,
         }
         for path, row, image in zip(inputs, probabilities, images, strict=True)
     ]
+
+
+def notes(probabilities: Tensor) -> list[str]:
+    """What to say of a reading that is not certain."""
+    (first, second), digits = (part.tolist() for part in probabilities.topk(2))
+    return [f"uncertain, {first:.0%}; perhaps {digits[1]}, {second:.0%}"] if first < CERTAIN else []

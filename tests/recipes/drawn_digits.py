@@ -1,5 +1,7 @@
 """Digits as a program draws them: three ways to write each, in pens, sizes and on papers that differ."""
 
+import itertools
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -81,7 +83,7 @@ def corners(stroke):
         return np.stack([x + rx * np.cos(angles), y + ry * np.sin(angles)], 1)
     points = np.array(stroke, dtype=float)
     steps = np.linspace(0, 1, 20)[:, None]
-    return np.concatenate([a + (b - a) * steps for a, b in zip(points[:-1], points[1:], strict=True)])
+    return np.concatenate([a + (b - a) * steps for a, b in itertools.pairwise(points)])
 
 
 def wobbled(points, numbers):
