@@ -1,8 +1,8 @@
 """funcdl: a pure-functional, JAX-style deep-learning library on PyTorch.
 
-Everything a computation depends on is an argument, everything it changes is a result: models are pure functions of
-parameter trees, optimizers are pure update functions, randomness comes from keys, and a whole training step compiles
-to one graph.
+Everything that a computation depends on is an argument, and everything that it changes is a result: models are pure
+functions of parameter trees, optimizers are pure update functions, randomness comes from keys, and a whole training
+step compiles to one graph.
 
 Subpackages and functions are imported when they are first used, so that a command line, or a script that needs only
 one of them, starts quickly.

@@ -1,10 +1,10 @@
-"""Packages that `pip install funcdl` does not bring, since only some functions need them."""
+"""Optional packages, which only some functions need and which `pip install funcdl` does not install."""
 
 from __future__ import annotations
 
 import importlib.util
 
-DISTRIBUTIONS = {  # by the name that is imported
+DISTRIBUTIONS = {  # by import name
     "PIL": "pillow",
     "matplotlib": "matplotlib",
     "rich": "rich",
@@ -19,7 +19,7 @@ def require(module: str, user: str) -> None:
 
     Args:
         module: the package's top-level module.
-        user: what needs it, as the caller knows it.
+        user: the function that needs it, for the message.
 
     Raises:
         ModuleNotFoundError: it is not installed; the message has the command that installs it.
@@ -31,7 +31,7 @@ def require(module: str, user: str) -> None:
 
 
 def missing(module: str, user: str) -> str:
-    """Returns the sentence that says which package is missing, and how to install it.
+    """Returns a message that says which package is missing and how to install it.
 
     >>> missing("sklearn", "data.digits")
     "data.digits needs scikit-learn, which is not installed; install it with: pip install 'funcdl[recipes]'"

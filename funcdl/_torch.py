@@ -1,13 +1,13 @@
-"""The one door to torch's private names: no other file of the library uses one.
+"""All access to torch's private names: no other file of the library uses one.
 
-Private is what torch may rename or drop in any version: what has a name that begins with an underscore (modules,
-functions, classes, attributes, operators), and all of `torch.fx.experimental`. Here each has a name of ours, is looked
-up once, when it is first needed, and is from then on an attribute of this module; `import funcdl` looks up none. So
-write `_torch.is_fake`, never `from funcdl._torch import is_fake`.
+A name is private if torch may rename or remove it in any version. These are all names that begin with an underscore
+(modules, functions, classes, attributes, operators), and everything in `torch.fx.experimental`. Each has a name in this
+module. It is looked up when it is first used and is an attribute of this module from then on; `import funcdl` looks up
+none. Therefore write `_torch.is_fake`, never `from funcdl._torch import is_fake`.
 
-Where torch lacks a name, `_FALLBACKS` has what serves in its place: the same by public means, more slowly, or what is
-true of plain eager torch. What has no fallback is needed to trace and compile, and raises a `MissingName`;
-`missing_to_trace` tells so beforehand, and `jit`, `scan` and `eval_shape` do without it.
+If torch lacks a name, its value in `_FALLBACKS` is used: a slower implementation by public functions, or a value that
+is correct without tracing and transforms. A name without a fallback is needed only for tracing and compiling; using it
+raises a `MissingName`. `missing_to_trace` checks for that, so that `jit`, `scan` and `eval_shape` can do without.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def find(path: str) -> Any:
-    """Returns what stands in torch under a dotted path, whose modules it imports; None where there is no such name.
+    """Imports the modules of a dotted path and returns the object there; None if it does not exist.
 
     >>> find("torch.nn.functional.relu").__name__, find("torch.no.such.name")
     ('relu', None)
@@ -39,7 +39,7 @@ def find(path: str) -> Any:
     so_far = first
     for name in names:
         so_far = f"{so_far}.{name}"
-        if isinstance(found, ModuleType):  # a module comes before a function of its name, which hides it in its package
+        if isinstance(found, ModuleType):  # a module is preferred to a function of the same name in its package
             try:
                 found = importlib.import_module(so_far)
                 continue
@@ -52,7 +52,7 @@ def find(path: str) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    """Looks up a name of `_NAMES`: Python calls this for an attribute that the module does not have yet."""
+    """Looks up a name from `_NAMES`; Python calls this for an attribute that the module does not have yet."""
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     path, *make = _NAMES[name]
@@ -65,13 +65,14 @@ def __getattr__(name: str) -> Any:
 
 
 class MissingName(AttributeError):
-    """This torch has no such private name."""
+    """A private name does not exist in the installed torch."""
 
 
 def constant_in_graph(f: F) -> F:
-    """Has Dynamo call a function while it traces, and take the result for a constant of the graph.
+    """Decorator that makes Dynamo call the function while tracing and treat its result as a constant of the graph.
 
-    This is `torch.compiler.assume_constant_result`, which would import Dynamo, and take as long as all of torch.
+    It does the same as `torch.compiler.assume_constant_result`, which would import Dynamo and take as long as importing
+    all of torch.
     """
     f._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return f
@@ -79,7 +80,7 @@ def constant_in_graph(f: F) -> F:
 
 @constant_in_graph
 def missing_to_trace() -> str | None:
-    """The first private name that tracing needs and this torch lacks, or None; looks them all up."""
+    """Returns the first private name that tracing needs and torch lacks; None if it lacks none."""
     return _missing_to_trace()
 
 
@@ -96,7 +97,7 @@ def _missing_to_trace() -> str | None:
 
 @contextmanager
 def replaced(path: str, value: Any) -> Iterator[None]:
-    """Within it `value` stands in torch under a dotted path, if something stands there."""
+    """Context manager that replaces the object at a dotted path in torch with `value`, if the path exists."""
     owner, name = find(path.rpartition(".")[0]), path.rpartition(".")[2]
     before = getattr(owner, name, None)
     if before is None:
@@ -110,30 +111,30 @@ def replaced(path: str, value: Any) -> Iterator[None]:
 
 
 def own_operator(name: str) -> Any:
-    """The operator of funcdl that `torch.library` has registered under a name."""
+    """Returns the operator of that name that funcdl has registered with `torch.library`."""
     return getattr(torch.ops.funcdl, name).default
 
 
-# What is built on a private name.
+# Functions that use private names.
 
 
 def _versions(tensors: Iterable[Tensor]) -> list[int | None]:
-    """How often each tensor has been written into; None where nobody counts that."""
+    """Returns the version counter of each tensor, which each write increments; None for inference tensors."""
     return [None if tensor.is_inference() else tensor._version for tensor in tensors]
 
 
 def _storage_ids(tensors: Iterable[Tensor]) -> list[int]:
-    """Identifies the memory of each tensor, also of those without data; a view has that of its base."""
+    """Returns a number that identifies the storage of each tensor, real or fake; a view has that of its base."""
     return [tensor.untyped_storage()._cdata for tensor in tensors]
 
 
 def _transform_kinds() -> list[str] | None:
-    """The transforms of `torch.func` under way by name, such as Grad and Vmap, the outermost first; None if unknown."""
+    """Returns the names of the active transforms of `torch.func`, such as Grad and Vmap, outermost first."""
     return [transform.key().name for transform in torch._C._functorch.get_interpreter_stack() or ()]
 
 
 def _unwrap(tensor: Tensor) -> Tensor | None:
-    """The tensor that all transforms of `torch.func` have wrapped, which plain autograd sees; None if unknown."""
+    """Returns the tensor inside all wrappers of `torch.func` transforms, which plain autograd sees."""
     functorch = torch._C._functorch
     while functorch.is_functorch_wrapped_tensor(tensor):
         tensor = functorch.get_unwrapped(tensor)
@@ -142,7 +143,7 @@ def _unwrap(tensor: Tensor) -> Tensor | None:
 
 def _finds_cpp_compiler() -> bool:
     """Whether Inductor finds a C++ compiler."""
-    from torch._inductor.cpp_builder import get_cpp_compiler  # imported here as it takes a second
+    from torch._inductor.cpp_builder import get_cpp_compiler  # imported here because it takes a second
     from torch._inductor.exc import InvalidCxxCompiler
 
     try:
@@ -157,13 +158,13 @@ def _dispatch_mode(kind: str) -> Callable[[], Any]:
     return lambda: get(key)
 
 
-# What serves where torch lacks a name, by what torch documents or refuses in words.
+# Fallbacks, by documented functions and errors of torch.
 
 
 def _functorch_refuses() -> bool:
-    """Whether a transform of `torch.func` is under way: it refuses `requires_grad_`."""
+    """Whether a transform of `torch.func` is active: it makes `requires_grad_` raise an error."""
     if torch.compiler.is_compiling():
-        return True  # nobody can tell: whoever asks takes more care than may be needed
+        return True  # this cannot be known; True is the safe answer
     try:
         torch.empty(0).requires_grad_()
     except RuntimeError:
@@ -176,7 +177,7 @@ def _system_has_cpp_compiler() -> bool:
 
 
 def _forward_ad_takes_a_dual() -> bool:
-    """Whether a forward derivative is under way: without one, torch makes no dual tensor."""
+    """Whether forward-mode differentiation is active: otherwise torch creates no dual tensor."""
     try:
         forward_ad.make_dual(torch.zeros(()), torch.zeros(()))
     except RuntimeError:
@@ -184,13 +185,13 @@ def _forward_ad_takes_a_dual() -> bool:
     return True
 
 
-# Where `replaced` puts something else while a function is compiled.
+# Paths for `replaced`, while a function is compiled.
 SCHEDULER_NODE = "torch._inductor.scheduler.SchedulerNode"
 TENSORIFY = "torch._functorch._aot_autograd.graph_compile._apply_tensorify_python_scalars"
 
-# For each name of ours the path of torch's, and what makes the attribute of what stands there, if it is not that.
+# For each name in this module, the path in torch, and optionally a function from the object there to the attribute.
 _NAMES: dict[str, tuple[Any, ...]] = {
-    # transforms under way, and what they wrap
+    # active transforms, and the tensors that they wrap
     "functorch_is_active": ("torch._C._are_functorch_transforms_active",),
     "transform_kinds": ("torch._C._functorch.get_interpreter_stack", lambda _: _transform_kinds),
     "is_functorch_wrapped": ("torch._C._functorch.is_functorch_wrapped_tensor",),
@@ -202,13 +203,13 @@ _NAMES: dict[str, tuple[Any, ...]] = {
         lambda _: lambda: forward_ad._current_level >= 0,
     ),
     "versions": ("torch.Tensor._version", lambda _: _versions),
-    # modes under way
+    # active modes
     "proxy_mode": ("torch._C._get_dispatch_mode", lambda _: _dispatch_mode("PROXY")),
     "fake_mode": ("torch._C._get_dispatch_mode", lambda _: _dispatch_mode("FAKE")),
     "torch_function_modes": ("torch._C._len_torch_function_stack",),
     "autocast_is_enabled": ("torch._C._is_any_autocast_enabled",),
     "DisableAutocast": ("torch._C._DisableAutocast",),
-    # tensors without data
+    # fake tensors
     "FakeTensorMode": ("torch._subclasses.fake_tensor.FakeTensorMode",),
     "is_fake": ("torch._subclasses.fake_tensor.is_fake",),
     "unset_fake_temporarily": ("torch._subclasses.fake_tensor.unset_fake_temporarily",),
@@ -249,15 +250,15 @@ _NAMES: dict[str, tuple[Any, ...]] = {
 _FALLBACKS: dict[str, Any] = {
     "functorch_is_active": _functorch_refuses,
     "transform_kinds": lambda: None if _functorch_refuses() else [],
-    "is_functorch_wrapped": lambda tensor: _functorch_refuses(),  # it may be
+    "is_functorch_wrapped": lambda tensor: _functorch_refuses(),  # the safe answer
     "unwrap": lambda tensor: None if _functorch_refuses() else tensor,
     "forward_ad_is_active": _forward_ad_takes_a_dual,
     "versions": lambda tensors: [None for _ in tensors],
-    "proxy_mode": lambda: None,  # there is no tracing of ours then
+    "proxy_mode": lambda: None,  # funcdl does not trace then
     "fake_mode": lambda: None,
     "is_fake": lambda tensor: False,
     "has_cpp_compiler": _system_has_cpp_compiler,
-    "philox_randint_": None,  # `random.philox` makes the same words of plain operations
-    "cpu_vec_isa": None,  # Inductor probes the instructions itself, one after the other
-    "CppCodeCache": None,  # Inductor compiles the update of each leaf
+    "philox_randint_": None,  # `random.philox` computes the same words by plain operations
+    "cpu_vec_isa": None,  # Inductor then tests the instruction sets itself, one after the other
+    "CppCodeCache": None,  # Inductor then compiles the update of each leaf
 }

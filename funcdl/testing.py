@@ -1,4 +1,4 @@
-"""Parity tests: a layer against its `nn.Module` twin, an optimizer against `torch.optim`."""
+"""Parity tests: compare a layer with its `nn.Module` twin, or an optimizer with one of `torch.optim`."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ def assert_matches_module(
     rtol: float | None = None,
     atol: float | None = None,
 ) -> None:
-    """Asserts that a layer computes what an `nn.Module` does, forwards and backwards.
+    """Asserts that a layer computes the same as an `nn.Module`, forward and backward.
 
-    The module's state is copied to the layer, both are applied to the inputs, and these have to agree: names and shapes
-    of parameters and buffers; outputs; gradients of a random projection of the outputs with respect to parameters and
-    floating inputs; buffers afterwards. All are in the module's dtype: `.double()` it for a strict comparison.
+    The module's state is copied to the layer, and both are applied to the inputs. They have to agree in the names and
+    shapes of parameters and buffers, the outputs, the gradients of a random projection of the outputs with respect to
+    parameters and floating-point inputs, and the buffers after the call. Everything is computed in the module's dtype;
+    for a strict comparison convert it with `.double()`.
 
     Args:
-        layer: the layer; a tuple or dict of inputs reaches it as one argument.
-        module: its twin. It is not changed, nor is torch's global generator.
-        inputs: a tensor; or a tuple or dict of them, for a module that takes several, by position or by name. Floating
-            ones are converted to the module's dtype.
-        key: for layers that draw random numbers.
+        layer: the layer; a tuple or dict of inputs is passed to it as one argument.
+        module: its twin. Neither the module nor torch's global generator is changed.
+        inputs: a tensor, or a tuple or dict of tensors for a module that takes several by position or by name.
+            Floating-point inputs are converted to the module's dtype.
+        key: a key, for layers that draw random numbers.
         train: whether both are applied in training mode. A module that draws random numbers in training cannot be
             matched.
         rtol: the relative tolerance, as in `torch.testing.assert_close`: give both or neither.
@@ -64,7 +65,7 @@ def assert_matches_module(
     except ValueError as error:
         raise AssertionError(f"the layer and the module differ in their parameters and buffers: {error}") from None
 
-    # The module runs first: its buffers were copied above, and are read after the call below.
+    # The module's buffers were copied above; they are compared after the call below.
     floating, other = tree.partition(inputs, lambda _, leaf: leaf.is_floating_point())
     leaves = tree.map(lambda leaf: leaf.clone().requires_grad_(), floating)
     module_inputs = tree.combine(leaves, other)
@@ -101,7 +102,7 @@ def assert_matches_optimizer(
 ) -> None:
     """Asserts that a transformation takes the steps that a `torch.optim.Optimizer` takes.
 
-    Both start at the same parameters and see the same gradients; their parameters have to agree after every step.
+    Both start at the same parameters and get the same gradients; their parameters have to agree after every step.
 
     Args:
         transformation: the optimizer under test.

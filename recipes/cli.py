@@ -13,22 +13,22 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import funcdl
 
-from . import completion, flags, overview, predicting, registry, terminal
+from . import code, completion, flags, overview, predicting, registry, terminal
 from .settings import SESSION_ONLY, DeviceSettings, Settings, SettingsError, flag
 from .terminal import escaped, sentence
-
-if TYPE_CHECKING:
-    from .lesson import Lesson
 
 DONE, BUG, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 COMMANDS = {
     "list": "show all recipes",
     "run": "run a recipe; run ID --help shows what it teaches, and its flags",
     "predict": "ask the network of a run about data of your own",
+    "code": "show a recipe's model, loss and step, beside the same in plain PyTorch",
+    "show": "print the results of a run again, and where its pictures are",
+    "compare": "put several runs side by side, in a table and a picture",
     "completion": "print the script that completes commands, recipes and flags on Tab",
 }
 
@@ -97,7 +97,12 @@ def _command(arguments: Sequence[str]) -> None:
     made["completion"].add_argument("shell", choices=completion.SHELLS, metavar="|".join(completion.SHELLS))
     made["completion"].formatter_class = argparse.RawDescriptionHelpFormatter
     made["completion"].epilog = "\n".join(["Where the script goes:", *overview.pairs(list(completion.SHELLS.items()))])
-    for name in ("list", "predict"):
+    made["code"].add_argument("id", metavar="ID")
+    made["code"].add_argument("--plain", action="store_true", help="print the plain script alone, as it is")
+    made["show"].add_argument("run_dir", metavar="RUN_DIR")
+    made["compare"].add_argument("run_dirs", nargs="+", metavar="RUN_DIR")
+    made["compare"].add_argument("--picture", metavar="FILE", help="where to; by default under runs/comparisons/")
+    for name in ("list", "predict", "show", "compare"):
         made[name].add_argument("--json", action="store_true", help="print one line of JSON")
     known, unknown = parser.parse_known_args(arguments)
     if known.command == "run":
@@ -116,6 +121,17 @@ def _command(arguments: Sequence[str]) -> None:
         _list(known.json)
     elif known.command == "completion":
         print(completion.script(known.shell, list(COMMANDS)), end="")
+    elif known.command == "code":
+        code.show(known.id, known.plain)
+    elif known.command == "show":
+        from .show import show
+
+        show(flags.folder("show RUN_DIR", known.run_dir), known.json)
+    elif known.command == "compare":
+        from .compare import compare
+
+        picture = None if known.picture is None else flags.folder("--picture", known.picture)
+        compare([flags.folder("compare RUN_DIR", path) for path in known.run_dirs], picture, known.json)
     else:
         predicting.run(known)
 
@@ -142,7 +158,7 @@ def _run(name: str, words: Sequence[str]) -> None:
 
     from funcdl import train
 
-    from . import results, runtime, summary
+    from . import results, runtime, summary, tables
 
     started = time.perf_counter()
     again = f"go on with: funcdl run {recipe.id} --resume --out {run_dir}"
@@ -198,11 +214,12 @@ def _run(name: str, words: Sequence[str]) -> None:
             "run_dir": str(run_dir),
         }
         lesson = summary.lesson_of(outcome)
-        summary.write(run_dir, result, results.settings_of_run(settings), report.rows, lesson)
+        found = summary.write(run_dir, result, results.settings_of_run(settings), report.rows, lesson)
     if settings.json:
         print(json.dumps(result))
     else:
-        _print_tables(report.rows, lesson, result)
+        tables.print_summary(found)
+        print(f"what the run leaves behind is in {escaped(str(run_dir))}")
 
 
 def _resumed(settings_class: type[Settings], name: str, words: Sequence[str], run_dir: Path) -> Settings:
@@ -233,41 +250,6 @@ def _latest(name: str) -> Path:
     if not runs:
         raise SettingsError(f"--resume: there is no run of '{name}' under runs/; name its folder with --out")
     return runs[-1]
-
-
-def _print_tables(rows: Sequence[dict[str, float]], lesson: Lesson, result: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from . import summary
-
-    console, title = Console(), summary.title(result)
-    if rows:
-        table = Table(title=title)
-        names = dict.fromkeys(name for row in rows for name in row)
-        for name in names:
-            table.add_column(Text(escaped(name)), justify="right", overflow="fold")
-        for row in rows:
-            texts = summary.measured(row)
-            table.add_row(*[texts.get(name, "") for name in names])
-        console.print(table)
-    if lesson.lines:
-        table = Table(title=title, show_lines=any("\n" in line.result for line in lesson.lines))
-        for name in ("expression", "result", "tutorial"):
-            table.add_column(name, overflow="fold")
-        for line in lesson.lines:
-            table.add_row(*[Text(_in_lines(cell)) for cell in (line.expression, line.result, line.tutorial)])
-        console.print(table)
-    for remark in lesson.remarks:
-        console.print(Text(f"- {_in_lines(remark)}"))
-    print(f"{result['seconds']} s on {result['device']}, {'compiled' if result['compiled'] else 'not compiled'}")
-    print(f"what the run leaves behind is in {escaped(result['run_dir'])}")
-
-
-def _in_lines(text: str) -> str:
-    """`text` escaped but for its ends of lines, as a cell of a table may have."""
-    return "\n".join(map(escaped, text.split("\n")))
 
 
 def _is_for_the_user(error: Exception) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,10 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+import funcdl as fd
+
 from .pictures import BLUE, COLORS, GRAY, ORANGE
 from .regression._costs import surface as cost_surface
 
-__all__ = ["computation", "cost_surface", "storage"]
+__all__ = ["activations", "computation", "cost_surface", "sheet", "storage", "windows"]
 
 
 def storage(views: Mapping[str, Tensor], title: str) -> Figure:
@@ -44,13 +47,143 @@ def storage(views: Mapping[str, Tensor], title: str) -> Figure:
         axes.text(-0.15, height, name, ha="right", va="center", fontsize=10, color=color)
         readers: dict[int, list[str]] = {}
         for index in itertools.product(*map(range, tensor.shape)):
-            box = tensor.storage_offset() + sum(i * stride for i, stride in zip(index, tensor.stride(), strict=True))
+            steps = sum(i * stride for i, stride in zip(index, tensor.stride(), strict=True))
+            box = int(tensor.storage_offset() + steps)
             readers.setdefault(box, []).append(str(list(index)))
         for box, indices in readers.items():
             axes.text(box + 0.5, height, "\n".join(indices), ha="center", va="center", fontsize=9, color=color)
     axes.set(xlim=(-1.2, length + 0.1), ylim=(-0.6 - 0.6 * len(views), 1.6))
     axes.set_axis_off()
     axes.set_title(title, fontsize=11)
+    return figure
+
+
+def activations(functions: Mapping[str, Callable[[Tensor], Tensor]], title: str, columns: int = 4) -> Figure:
+    """Functions of a number from -4 to 4, each in a small panel with its derivative."""
+    x = torch.linspace(-4, 4, 161)
+    rows = -(-len(functions) // columns)
+    figure = Figure(figsize=(2.2 * columns, 1.75 * rows + 0.7), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes in grid.flat[len(functions) :]:
+        axes.set_visible(False)
+    for axes, (name, f) in zip(grid.flat, functions.items(), strict=False):
+        (value,) = axes.plot(x.tolist(), f(x).tolist(), color=BLUE, linewidth=2, label="f(x)")
+        (slope,) = axes.plot(x.tolist(), fd.vmap(fd.grad(f))(x).tolist(), "--", color=ORANGE, label="its slope")
+        axes.set_title(name, fontsize=9)
+        axes.set(ylim=(-2, 3), xlabel="x")
+        axes.label_outer()
+        axes.tick_params(labelsize=7)
+        axes.grid(alpha=0.3)
+    figure.legend(handles=[value, slope], loc="outside lower center", ncols=2, fontsize=9)
+    return figure
+
+
+def windows(
+    image: Tensor,
+    result: Tensor,
+    places: Sequence[tuple[int, int]],
+    title: str,
+    *,
+    size: int,
+    stride: int = 1,
+    padding: int = 0,
+    kernel: Tensor | None = None,
+) -> Figure:
+    """Some steps of a convolution or a pool: the window over the image, and below it the number that it gives.
+
+    Args:
+        image: the numbers that the window goes over, (height, width), without padding.
+        result: what comes out, (height, width).
+        places: (row, column) in the result, one for each step that is drawn.
+        title: what to see in it.
+        size: of the window, in each direction.
+        stride: pixels from one window to the next.
+        padding: zeros around the image, which are drawn in gray.
+        kernel: the weights in the window, drawn at the left.
+    """
+    around = torch.nn.functional.pad(image, [padding] * 4)
+    columns = len(places) + (kernel is not None)
+    heights = [len(around), len(result)]
+    figure = Figure(figsize=(0.36 * around.shape[1] * columns + 0.8, 0.4 * sum(heights) + 0.9), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    grid = figure.subplots(2, columns, height_ratios=heights, squeeze=False)
+    if kernel is not None:
+        _numbers(grid[0, 0], kernel, "weights", dict.fromkeys(_boxes(kernel), _CHOSEN))
+        grid[1, 0].set_visible(False)
+    inside = {(row + padding, column + padding) for row, column in _boxes(image)}
+    zeros = dict.fromkeys(set(_boxes(around)) - inside, "#E5E5E5")
+    for (above, below), (y, x) in zip(grid.T[columns - len(places) :], places, strict=True):
+        window = itertools.product(range(stride * y, stride * y + size), range(stride * x, stride * x + size))
+        _numbers(above, around, "image", zeros | dict.fromkeys(window, _CHOSEN))
+        _numbers(below, result, "result", {(y, x): _CHOSEN}, last=(y, x))
+    return figure
+
+
+_CHOSEN = "#FBE5D6"
+
+
+def _boxes(numbers: Tensor) -> list[tuple[int, int]]:
+    height, width = numbers.shape
+    return list(itertools.product(range(height), range(width)))
+
+
+def _numbers(
+    axes: Any,
+    numbers: Tensor,
+    title: str,
+    colors: Mapping[tuple[int, int], str],
+    last: tuple[int, int] = (sys.maxsize, 0),
+) -> None:
+    """Draws a matrix as boxes, white but for those in `colors`; those behind the box `last` stay empty."""
+    for row, column in _boxes(numbers):
+        color = colors.get((row, column), "white")
+        axes.add_patch(Rectangle((column, row), 1, 1, facecolor=color, edgecolor=GRAY))
+        if (row, column) <= last:
+            text = f"{numbers[row, column].item():g}"
+            axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=9)
+    height, width = numbers.shape
+    axes.set(xlim=(-0.1, width + 0.1), ylim=(height + 0.1, -0.1), aspect="equal")
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=9, pad=2)
+
+
+def sheet(
+    pictures: Tensor,
+    title: str,
+    names: Sequence[str] = (),
+    *,
+    columns: int = 8,
+    signed: bool = False,
+    size: float = 1.0,
+) -> Figure:
+    """Small gray pictures side by side, such as images, feature maps or filters.
+
+    Args:
+        pictures: of the shape (n, height, width), on one scale from the least to the greatest number.
+        title: what to see in it.
+        names: one above each.
+        columns: how many in a row.
+        signed: whether to draw 0 as white, negative numbers in orange and positive ones in purple, with a scale.
+        size: of one picture, in inches.
+    """
+    count, height, width = pictures.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(size * columns + 0.8 * signed, size * rows * height / width + 0.5), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    most = pictures.abs().max().item()
+    colors: dict[str, Any] = {"cmap": "PuOr", "vmin": -most, "vmax": most} if signed else {"cmap": "gray"}
+    if not signed:
+        colors |= {"vmin": pictures.min().item(), "vmax": pictures.max().item()}
+    for index, axes in enumerate(grid.flat):
+        axes.set_axis_off()
+        if index < count:
+            image = axes.imshow(pictures[index].numpy(force=True), **colors)
+            axes.set_title(names[index] if names else "", fontsize=8, pad=2)
+    if signed:
+        figure.colorbar(image, ax=grid, shrink=0.9, label="value")
     return figure
 
 
@@ -101,7 +234,7 @@ def computation(function: Callable[..., Tensor], arguments: Mapping[str, Tensor]
 
 _ARROW = {"arrowstyle": "->", "color": GRAY}
 _BOX = {"boxstyle": "round", "facecolor": "white"}
-_SIGNS = {"add": "+", "sub": "−", "mul": "×", "truediv": "÷", "pow": "power"}
+_SIGNS = {"add": "+", "sub": "-", "mul": "·", "truediv": "÷", "pow": "power"}
 
 
 class _Steps(torch.fx.Interpreter):

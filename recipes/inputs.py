@@ -57,7 +57,7 @@ def rows(
 def _texts(text: str, columns: Sequence[str]) -> list[tuple[str, list[str]]]:
     """The cells of a row on the command line, or of each row of a file, with what to call it."""
     path = Path(text)
-    if path.suffix in (".csv", ".gz") or ("\0" not in text and path.is_file()):
+    if path.suffix in (".csv", ".gz") or _is_file(path):
         table = data.read_text_table(path, columns=columns)
         return [(f"{text}, line {line}", cells) for cells, line in zip(table.rows, table.lines, strict=True)]
     cells = text.split(",")
@@ -68,6 +68,13 @@ def _texts(text: str, columns: Sequence[str]) -> list[tuple[str, list[str]]]:
             "between them, or a CSV file with a header"
         )
     return [(text, cells)]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # many values are too long for a name
+        return False
 
 
 def _number(name: str, column: str, cell: str, words: Mapping[str, float] | None, missing: float | None) -> float:

@@ -6,7 +6,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any, get_args
 
-from funcdl import optim
+from funcdl import optim, tree
+from funcdl.optim.hyperparameters import Count
+from funcdl.optim.update_rule import Hyper
+from funcdl.tree import Tree
 
 from .settings import OptimizerName, OptimizerSettings, SettingsError
 
@@ -30,9 +33,8 @@ def choose(
     Raises:
         SettingsError: an option is none of that optimizer's, or has an impossible value.
     """
-    if settings.optimizer is None:
-        return default(rate(settings, lr))
-    return make(settings.optimizer, rate(settings, lr), settings.optimizer_options)
+    name, options = settings.optimizer, settings.optimizer_options
+    return default(rate(settings, lr)) if name is None else make(name, rate(settings, lr), options)
 
 
 def rate(settings: OptimizerSettings, lr: float) -> float:
@@ -64,6 +66,25 @@ def make(name: str, lr: float, options: str = "") -> optim.Transformation:
         raise
     except (TypeError, ValueError) as error:  # it names the number and its range
         raise SettingsError(f"--optimizer-options {options}: {error}") from None
+
+
+def for_members(optimizer: optim.Transformation, members: int) -> optim.Transformation:
+    """Returns the optimizer of an ensemble whose loss is the mean over its members, so that each learns as if alone.
+
+    The mean divides the gradient of every member by their number; this one multiplies it again.
+
+    >>> import torch
+    >>> together = for_members(optim.sgd(lr=0.1), 5)
+    >>> params, grads = {"w": torch.ones(5)}, {"w": torch.full((5,), 2.0)}
+    >>> fifths = {"w": grads["w"] / 5}
+    >>> together.update(fifths, together.init(params), params)[0]["w"]
+    tensor([-0.2000, -0.2000, -0.2000, -0.2000, -0.2000])
+    """
+
+    def update(grads: Tree, params: Tree, hyper: Hyper, count: Count) -> Tree:
+        return tree.map(lambda g: g * members, grads)
+
+    return optim.chain(optim.stateless("scale_by_members", {}, update), optimizer)
 
 
 def _parsed(name: str, options: str) -> dict[str, Any]:

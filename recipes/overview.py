@@ -11,6 +11,7 @@ from .helptext import width
 FIRST = (
     ("funcdl run tensors", "the first lesson: a table of code, its results and the tutorial's figures"),
     ("funcdl run digits-convnet", "train a network that reads handwritten digits; no download"),
+    ("funcdl code digits-convnet", "its model, loss and training step, beside plain PyTorch"),
     ("funcdl list", "all recipes, from tensors to fine-tuning"),
     ("funcdl run ID --help", "what a recipe teaches, and its flags"),
 )

@@ -61,7 +61,7 @@ def read_config(run_dir: Path) -> dict[str, Any]:
         raise
     except ValueError:
         raise SettingsError(f"{path}: is not JSON; it is damaged or not a run's") from None
-    wrong = files.difference(config, {"recipe": str, "settings": dict})
+    wrong = files.find_mismatch(config, {"recipe": str, "settings": dict})
     if wrong:
         raise SettingsError(f"{path}: is not a run's; it needs a 'recipe' and its 'settings' ({wrong})")
     return config
@@ -85,7 +85,7 @@ def read_settings(settings_class: type[Settings], config: dict[str, Any], run_di
     for name in sorted(names):
         if not _fits(found[name], hints[name]):
             raise SettingsError(
-                f"{path}: has the setting '{name}' {files.shown(found[name])}, which it cannot be; "
+                f"{path}: has the setting '{name}' {files.quote(found[name])}, which it cannot be; "
                 "put the run's own file in its place, or start a new run"
             )
     settings = settings_class(**found)
@@ -173,4 +173,4 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(value == one and type(value) is type(one) for one in get_args(hint))
     if get_origin(hint) in (Union, types.UnionType):
         return any(_fits(value, one) for one in get_args(hint))
-    return hint in files.NAMES and files.difference(value, hint) is None
+    return hint in files.TYPE_NAMES and files.find_mismatch(value, hint) is None

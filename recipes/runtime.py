@@ -83,9 +83,9 @@ def restore_settings(settings: Settings, run_dir: Path) -> Settings:
     """
     folder = run_dir / "checkpoint"
     run: Any = train.read_info(folder).get("run")
-    wrong = files.difference(run, ENVIRONMENT)
+    wrong = files.find_mismatch(run, ENVIRONMENT)
     if not wrong and run["device"] not in ("cpu", "cuda"):
-        wrong = f"at 'device' it has {files.shown(run['device'])}"
+        wrong = f"at 'device' it has {files.quote(run['device'])}"
     if not wrong and not 1 <= run["threads"] <= MOST_THREADS:
         wrong = f"at 'threads' it has {run['threads']}"
     if wrong:
@@ -102,7 +102,16 @@ def load(folder: Path, like: tree.Tree) -> tree.Tree:
         CheckpointError: there is none, it is of another model, or its parameters are not numbers.
     """
     state, _ = train.load(folder, like)
-    for path, leaf in tree.leaves_with_paths(state.params):
+    check_finite(folder, state.params)
+    return state
+
+
+def check_finite(folder: Path, params: tree.Tree) -> None:
+    """Refuses parameters of a checkpoint that nothing can be predicted with.
+
+    Raises:
+        CheckpointError: one of them is infinite or undefined.
+    """
+    for path, leaf in tree.leaves_with_paths(params):
         if not torch.isfinite(leaf).all():
             raise train.CheckpointError(f"{folder}: its parameter '{path}' is not finite; train again or use a copy")
-    return state

@@ -49,8 +49,10 @@ class Summary:
     pictures: list[str] = field(default_factory=list)
 
 
-def write(run_dir: Path, result: dict[str, Any], settings: dict[str, Any], rows: Sequence[Row], lesson: Lesson) -> None:
-    """Writes the summary of a run into its folder.
+def write(
+    run_dir: Path, result: dict[str, Any], settings: dict[str, Any], rows: Sequence[Row], lesson: Lesson
+) -> Summary:
+    """Writes the summary of a run into its folder, and returns it.
 
     Raises:
         WriteError: it cannot be written.
@@ -58,7 +60,8 @@ def write(run_dir: Path, result: dict[str, Any], settings: dict[str, Any], rows:
     pictures = sorted(path.relative_to(run_dir).as_posix() for path in run_dir.rglob("*.png"))
     summary = Summary(result, settings, [dict(row) for row in rows], lesson.lines, lesson.remarks, pictures)
     files.write_atomically(run_dir / RESULT, (json.dumps(asdict(summary), indent=1) + "\n").encode())
-    files.write_atomically(run_dir / LESSON, page(summary).encode())
+    files.write_atomically(run_dir / LESSON, page(summary).encode(errors="backslashreplace"))
+    return summary
 
 
 def read(run_dir: Path) -> Summary:
@@ -71,7 +74,7 @@ def read(run_dir: Path) -> Summary:
     path = run_dir / RESULT
     try:
         found = files.parse(files.read(path))
-        wrong = files.difference(found, KINDS)
+        wrong = files.find_mismatch(found, KINDS)
         if wrong:
             raise SettingsError(f"{path}: is not a run's ({wrong}); run it again with --resume")
         return Summary(**{**found, "lines": [Line(**line) for line in found["lines"]]})

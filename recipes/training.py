@@ -181,7 +181,7 @@ def fit(
         record=train.Record(
             report,
             settings.resume,
-            runtime.environment(device, compiled, precision=task.precision, lr=settings.lr, **task.info),
+            runtime.environment(device, compiled, precision=task.precision, **recorded(settings), **task.info),
             best=task.best,
             every=task.every,
         ),
@@ -191,6 +191,11 @@ def fit(
         best = row["epoch"] if task.best else None
         report.picture("curves", pictures.curves(report.rows, task.title, task.prefix, best))
     return Trained(task, state, row, data, held_out, compiled)
+
+
+def recorded(settings: TrainingSettings) -> dict[str, Any]:
+    """The settings that a checkpoint has too: with others its run cannot be resumed, whoever has changed them."""
+    return {"lr": settings.lr, "optimizer": settings.optimizer, "optimizer_options": settings.optimizer_options}
 
 
 def choose_compile(settings: TrainingSettings, report: train.Report, task: Task, data: Part) -> bool:

@@ -78,7 +78,7 @@ def test_plain_network_data_and_settings_of_sequences(name, monkeypatch):
         module.run(module.Settings(), train.Report())
     settings, _, layer, *parts = begun[:5]
     job = plain_sequences.JOBS[name]
-    assert (settings.batch_size, settings.lr) == (job.batch_size, plain_sequences.RATE)
+    assert (settings.batch_size, _classifier.LR) == (job.batch_size, plain_sequences.RATE)
     with torch.random.fork_rng():
         *plain_parts, _ = job.prepare(SAMPLES[name]())
     for rows, (sequences, targets) in zip(plain_parts, parts, strict=True):

@@ -83,7 +83,9 @@ def test_files_without_weights_are_an_error(tmp_path):
             load(tmp_path / "twin.pt")
     path = tmp_path / "other"
     path.write_bytes(b"neither the one nor the other")
-    with pytest.raises(ValueError, match=r"load_torch: .*other holds more than tensors, or is no file of torch\.save"):
+    with pytest.raises(
+        ValueError, match=r"load_torch: .*other holds more than tensors, or is not a file of torch\.save"
+    ):
         interop.load_torch(path)
     with pytest.raises(ValueError, match=r"load_safetensors: .*other is not a safetensors file .* try load_torch"):
         interop.load_safetensors(path)

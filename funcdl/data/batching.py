@@ -1,7 +1,7 @@
-"""Batches of data in memory, shuffled by a key: pure functions, no worker processes.
+"""Batches of data in memory, shuffled by a key: pure functions without worker processes.
 
-Data is any tree of tensors with a common first dimension, most often `(inputs, targets)`. An epoch is a tensor of
-row indices, one row per batch, for a loop over the batches or a compiled scan.
+Data are any tree of tensors with equal first dimensions, usually `(inputs, targets)`. An epoch is a tensor of row
+indices with one row per batch, for a loop over the batches or a compiled scan.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from funcdl.tree import Tree
 
 
 def shuffled_batches(key: Tensor, data: Tree, batch_size: int, *, drop_last: bool = True) -> Iterator[Tree]:
-    """Yields one epoch of batches for training: every row at most once, in an order that `key` decides.
+    """Yields the batches of one epoch of training: every row at most once, in an order that depends on `key`.
 
     Args:
-        key: the key of this epoch; `random.fold_in(key, epoch)` makes one for each.
+        key: the key of this epoch, such as `random.fold_in(key, epoch)`.
         data: a tree of tensors with the same number n of rows (first dimension).
         batch_size: rows in a batch, 1 to n.
-        drop_last: whether to drop the n mod batch_size rows that fill no batch. False yields them as a last,
-            shorter batch, which costs a compiled step a second graph; batch_size may then exceed n.
+        drop_last: whether to drop the n mod batch_size rows that do not fill a batch. With False they are a last,
+            shorter batch, for which a compiled step compiles a second graph; batch_size may then exceed n.
 
     Returns:
         An iterator of trees like `data` with `batch_size` rows, copied from `data`.
@@ -44,11 +44,11 @@ def shuffled_batches(key: Tensor, data: Tree, batch_size: int, *, drop_last: boo
 
 
 def padded_batches(data: tuple[Tree, ...], batch_size: int) -> Iterator[tuple[Tree, ...]]:
-    """Yields `(inputs, targets, weights)` batches for evaluation: every row once, in order, all of one shape.
+    """Yields `(inputs, targets, weights)` batches for evaluation: every row once, in order, all of the same shape.
 
-    The last batch is filled up with copies of the last row, at weight 0, so that sums weighted by `weights` see each
-    row of `data` exactly once and a compiled function sees one shape. (Rows of zeros could bring in a NaN, which
-    weight 0 does not remove.)
+    The last batch is padded with copies of the last row at weight 0. Sums weighted by `weights` therefore include each
+    row of `data` exactly once, and a compiled function gets only one shape. (Rows of zeros could give NaN outputs,
+    which weight 0 does not remove.)
 
     Args:
         data: `(inputs, targets)`, trees of tensors with the same number of rows.
@@ -85,8 +85,8 @@ def stacked_batches(data: tuple[Tree, ...], batch_size: int) -> tuple[Tree, ...]
 def batch_indices(key: Tensor, n: int, batch_size: int) -> Int[Tensor, "steps batch_size"]:
     """Returns the row indices of one epoch's full batches, for `take` inside a scan over the first dimension.
 
-    They are the first steps * batch_size entries of `random.permutation(key, n)`, with steps = floor(n / batch_size);
-    under `vmap` over keys each member of an ensemble has an order of its own.
+    They are the first steps * batch_size entries of `random.permutation(key, n)`, with steps = floor(n / batch_size).
+    With `vmap` over keys each member of an ensemble has its own order.
 
     Args:
         key: the key of this epoch.
@@ -108,13 +108,13 @@ def batch_indices(key: Tensor, n: int, batch_size: int) -> Int[Tensor, "steps ba
 
 
 def epoch_indices(key: Tensor, n: int, batch_size: int, *, drop_last: bool = True) -> tuple[Tensor, ...]:
-    """Returns the row indices of one epoch as a tuple of batches, with the short last batch unless `drop_last`.
+    """Returns the row indices of one epoch as a tuple of batches, with a shorter last batch if `drop_last` is False.
 
     Args:
         key: the key of this epoch.
         n: rows of data.
         batch_size: rows in a batch, 1 to n (any number above 0 with `drop_last=False`).
-        drop_last: whether to drop the n mod batch_size rows that fill no batch.
+        drop_last: whether to drop the n mod batch_size rows that do not fill a batch.
 
     Raises:
         ValueError: `batch_size` is out of range, or n is below 1.
@@ -143,7 +143,7 @@ def steps_per_epoch(n: int, batch_size: int, *, drop_last: bool = True) -> int:
     """Returns the number of batches in one epoch: floor(n / batch_size), or the ceiling with `drop_last=False`.
 
     Raises:
-        ValueError: n or `batch_size` is below 1, or not one batch can be filled and the short one is dropped.
+        ValueError: n or `batch_size` is below 1, or `batch_size` exceeds n with `drop_last`.
 
     >>> steps_per_epoch(10, 4), steps_per_epoch(10, 4, drop_last=False)
     (2, 3)
@@ -168,7 +168,7 @@ def take(data: Tree, indices: Sequence[int] | Int[Tensor, " batch"]) -> Tree:
         indices: row indices from 0 on; a tensor or a list.
 
     Raises:
-        IndexError: a number is below 0, or there is no such row; compiled or vmapped it is a RuntimeError of torch's.
+        IndexError: an index is negative or too large. In a compiled or vmapped function torch raises a RuntimeError.
 
     >>> take({"x": torch.tensor([10, 11, 12])}, torch.tensor([2, 0]))
     {'x': tensor([12, 10])}
@@ -195,7 +195,7 @@ def length(data: Tree) -> int:
     """Returns the number of rows of `data`: the size of the first dimension that all its tensors share.
 
     Raises:
-        ValueError: there is no tensor, one without dimensions, or two of unequal length; the message has their paths.
+        ValueError: there is no tensor, a tensor has no dimensions, or the numbers of rows differ.
 
     >>> length((torch.zeros(5, 3), torch.zeros(5)))
     5

@@ -26,7 +26,7 @@ def malignant_tumors() -> tuple[Float[Tensor, "n 30"], Int[Tensor, " n"]]:
 def benign_tumors() -> tuple[Float[Tensor, "n 8"], Float[Tensor, "n 1"]]:
     """Returns the first eight measurements of 569 breast tumors, scaled to [-1, 1], and label 1 for the benign ones.
 
-    It has the form of `diabetes`, where 1 is the healthy class too.
+    It has the same form as `diabetes`, where 1 is also the healthy class.
 
     >>> measurements, labels = benign_tumors()
     >>> measurements.shape, measurements.amin(), measurements.amax(), labels.sum()
@@ -42,7 +42,7 @@ def benign_tumors() -> tuple[Float[Tensor, "n 8"], Float[Tensor, "n 1"]]:
 
 def _load() -> tuple[Float[Tensor, "n 30"], Int[Tensor, " n"]]:
     require("sklearn", "the breast tumor data")
-    from sklearn.datasets import load_breast_cancer  # imported here as it takes a second
+    from sklearn.datasets import load_breast_cancer  # imported here because it takes a second
 
     bunch = load_breast_cancer()
     return torch.from_numpy(bunch.data), torch.from_numpy(bunch.target)

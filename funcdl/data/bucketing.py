@@ -1,7 +1,7 @@
 """Bucketing: batches of sequences of similar length, padded to a few widths, so that few shapes have to be compiled.
 
-Sequences are a dict of two tensors, as recurrent layers take them: `input` (n, time, ...), padded after each
-sequence's end, and `lengths` (n,). A bucket holds the sequences that are padded to its width, in time steps.
+Sequences are a dict of two tensors, which recurrent layers accept: `input` (n, time, ...), padded at the end of each
+sequence, and `lengths` (n,). A bucket contains the sequences that are padded to its width, in time steps.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def pad_sequences(sequences: Sequence[Sequence[int]], value: int = 0) -> Sequenc
     """Pads sequences of numbers to the length of the longest.
 
     Args:
-        sequences: at least one, each of one number or more.
-        value: what to pad with.
+        sequences: at least one sequence, each with at least one number.
+        value: the number to pad with.
 
     Returns:
         `input`, int64 (n, longest), and `lengths`, int64 (n,).
@@ -50,13 +50,14 @@ def pad_sequences(sequences: Sequence[Sequence[int]], value: int = 0) -> Sequenc
 
 
 def choose_bucket_widths(lengths: Int[Tensor, " n"], count: int) -> tuple[int, ...]:
-    """Returns at most `count` widths, ascending, that minimize padding if each sequence gets the first that fits it.
+    """Returns at most `count` bucket widths, ascending, that minimize the padding.
 
-    The last one is the greatest length. They are found by dynamic programming over the distinct lengths.
+    Each sequence is padded to the first width that fits it; the last width is the largest length. The widths are found
+    by dynamic programming over the distinct lengths.
 
     Args:
-        lengths: of the sequences.
-        count: 1 or more.
+        lengths: the lengths of the sequences.
+        count: the maximum number of widths, at least 1.
 
     Raises:
         ValueError: `count` is less than 1, or there are no lengths.
@@ -69,14 +70,14 @@ def choose_bucket_widths(lengths: Int[Tensor, " n"], count: int) -> tuple[int, .
             f"choose_bucket_widths: expected a count of 1 or more and some lengths, got {count}, {len(lengths)}"
         )
     sizes, counts = (column.tolist() for column in lengths.unique(return_counts=True))
-    up_to = [0, *itertools.accumulate(counts)]
-    # best[i]: the least number of steps, padding included, for the shortest i sizes, and the widths that give it
+    totals = [0, *itertools.accumulate(counts)]
+    # best[i]: the minimum number of steps, including padding, for the i smallest sizes, and the widths that achieve it
     best: list[tuple[int, tuple[int, ...]]] = [(0, ())] + [
-        (up_to[i + 1] * size, (size,)) for i, size in enumerate(sizes)
+        (totals[i + 1] * size, (size,)) for i, size in enumerate(sizes)
     ]
     for _ in range(min(count, len(sizes)) - 1):
         best = [best[0]] + [
-            min((best[j][0] + (up_to[i] - up_to[j]) * sizes[i - 1], (*best[j][1], sizes[i - 1])) for j in range(i))
+            min((best[j][0] + (totals[i] - totals[j]) * sizes[i - 1], (*best[j][1], sizes[i - 1])) for j in range(i))
             for i in range(1, len(best))
         ]
     return best[-1][1]
@@ -87,16 +88,16 @@ def bucketed_epoch_indices(
 ) -> tuple[Tensor, ...]:
     """Returns the row indices of one epoch batch by batch, each batch with sequences of one bucket if possible.
 
-    The rows are shuffled as by `epoch_indices`, those that fill no batch are dropped, the others are sorted by bucket
-    (in random order within one) and split into batches; then the batches are shuffled. Where the sequences of a bucket
-    do not fill their last batch, it has longer ones of the next bucket too.
+    The rows are shuffled as by `epoch_indices`, and those that do not fill a batch are dropped. The others are sorted
+    by bucket (in random order within each) and split into batches, and the batches are shuffled. If the sequences of a
+    bucket do not fill their last batch, it also gets longer ones from the next bucket.
 
     Args:
         key: the key of this epoch.
-        lengths: of all sequences, on the key's device.
-        widths: of the buckets, ascending; the last one fits the longest sequence.
+        lengths: the lengths of all sequences, on the key's device.
+        widths: the widths of the buckets, ascending; the last one fits the longest sequence.
         batch_size: rows in a batch, 1 to n (any number above 0 with `drop_last=False`).
-        drop_last: whether to drop the n mod batch_size rows that fill no batch.
+        drop_last: whether to drop the n mod batch_size rows that do not fill a batch.
 
     Raises:
         ValueError: `batch_size` is out of range, or a sequence is longer than the last width.
@@ -131,12 +132,12 @@ def trim_padding(sequences: Sequences, widths: Sequence[int]) -> Sequences:
 def bucketed_stacked_batches(
     data: tuple[Sequences, Tree], batch_size: int, widths: Sequence[int]
 ) -> list[tuple[Tree, ...]]:
-    """Returns `stacked_batches` of each bucket's sequences, for evaluation: every row once.
+    """Returns the `stacked_batches` of each bucket, for evaluation: every row once.
 
     Args:
         data: `(sequences, targets)`.
-        batch_size: rows in a batch, 1 or more; the last batch of each bucket is filled up with rows of weight 0.
-        widths: of the buckets, ascending; the last one fits the longest sequence. Empty buckets are dropped.
+        batch_size: rows in a batch, 1 or more; the last batch of each bucket is padded with rows of weight 0.
+        widths: the widths of the buckets, ascending; the last one fits the longest sequence. Empty buckets are omitted.
 
     Raises:
         ValueError: a sequence is longer than the last width, or `batch_size` is below 1.
@@ -156,7 +157,7 @@ def bucketed_stacked_batches(
 
 
 def bucket_indices(lengths: Int[Tensor, "*n"], widths: Sequence[int]) -> Int[Tensor, "*n"]:
-    """Returns for each length the index of the first width that fits it.
+    """Returns the index of the first width that fits each length.
 
     >>> bucket_indices(torch.tensor([1, 3, 4]), (3, 9))
     tensor([0, 0, 1])

@@ -29,7 +29,7 @@ def credit(path: str | os.PathLike[str] | None = None) -> tuple[Float[Tensor, "n
         are 1 and 2 in the file.
 
     Raises:
-        DataError: the file is missing and cannot be downloaded, or is damaged; with file, line and column.
+        DataError: the file is missing and cannot be downloaded, or is damaged; the message has file, line and column.
 
     Source: UCI, Statlog (German Credit Data), https://doi.org/10.24432/C5NC77.
     """

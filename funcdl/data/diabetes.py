@@ -20,9 +20,9 @@ FEATURES = 8
 def diabetes(path: str | os.PathLike[str] | None = None) -> tuple[Float[Tensor, "n 8"], Float[Tensor, "n 1"]]:
     """Returns the 759 women of the lecture's `diabetes.csv.gz`: eight measurements in [-1, 1] each, and a label.
 
-    The labels are inverted: 1 means *no* diabetes, as every row agrees with the original Pima table with
-    `label = 1 - outcome`. A measurement of 0 may also mean a missing value: the authors of the file replaced each -1 by
-    0.
+    The labels are inverted: 1 means *no* diabetes. (Every row agrees with the original Pima table if
+    `label = 1 - outcome`.) A measurement of 0 may also mean a missing value, because the authors of the file replaced
+    each -1 by 0.
 
     The file is `path/diabetes/diabetes.csv` or `path/diabetes/diabetes.csv.gz`, or is downloaded as the latter.
 
@@ -33,7 +33,7 @@ def diabetes(path: str | os.PathLike[str] | None = None) -> tuple[Float[Tensor, 
         `(measurements, labels)`, float32 (759, 8) and (759, 1), the shape of a network's output.
 
     Raises:
-        DataError: the file is missing and cannot be downloaded, or is damaged; with file, line and column.
+        DataError: the file is missing and cannot be downloaded, or is damaged; the message has file, line and column.
 
     Source: https://github.com/hunkim/PyTorchZeroToAll; Smith et al., "Using the ADAP learning algorithm to forecast the
     onset of diabetes mellitus", 1988.

@@ -1,4 +1,4 @@
-"""Images of handwritten digits in the form of MNIST's, for networks that are trained on MNIST."""
+"""Converting images of handwritten digits to MNIST's format, for networks that are trained on MNIST."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
 
 SIDE = 28  # pixels of an MNIST image
 BOX = 20  # pixels of the longest side of the digit in it
-MIN_CONTRAST = 16 / 255  # below it an image counts as blank
-NOISE = 0.1  # of the contrast; pixels closer to the background than that are background
-CERTAIN = 0.15  # of the contrast; what reaches it is the pen's, so that grain of the paper does not enlarge the digit
-STROKE = 1.4  # pixels of an MNIST image, in which 97 of 100 digits are wider; thinner ones would fade, scaled down
+MIN_CONTRAST = 16 / 255  # with less an image counts as blank
+NOISE = 0.1  # fraction of the contrast; pixels closer to the background count as background
+CERTAIN = 0.15  # fraction of the contrast; ink from here on sets the digit's box, which grain of the paper must not
+STROKE = 1.4  # pixels of an MNIST image; 97 of 100 digits there have wider strokes, and thinner ones would fade
 FINE = 4  # times the resolution of an MNIST image, to measure and widen strokes in
 
 
 def load_digit(path: str | os.PathLike[str]) -> UInt8[Tensor, "1 28 28"]:
-    """Reads an image of one handwritten digit and normalizes it as MNIST: light on dark, scaled and centered.
+    """Reads an image of one handwritten digit and normalizes it like MNIST: light on dark, scaled and centered.
 
-    It may have any size, be gray or colored, 8 or 16 bits, with or without transparency, dark on light or light on
-    dark: the border is taken for the background. The contrast is stretched to the full range, the digit scaled to a
-    longest side of 20 pixels and its center of mass moved to the middle of 28 x 28, as in MNIST. Strokes of a pen that
-    is finer than MNIST's, which would fade, are widened. An image that already is like this (28 x 28, a black border, a
-    bright digit) is returned unchanged.
+    The image may have any size, be gray or colored, 8 or 16 bits, with or without transparency, dark on light or light
+    on dark: the border is assumed to be background. The contrast is stretched to the full range, the digit is scaled so
+    that its longest side has 20 pixels, and its center of mass is moved to the middle of 28 x 28, as in MNIST. Strokes
+    of a finer pen than MNIST's, which would fade, are widened. An image that is already like this (28 x 28, a black
+    border, a bright digit) is returned unchanged.
 
     Args:
-        path: a file as `load_image` reads it.
+        path: a file that `load_image` can read.
 
     Returns:
         uint8 (1, 28, 28), 0 the background and 255 full ink.
 
     Raises:
-        DataError: the file is missing, too large, is not an image, is damaged, or shows one even surface.
+        DataError: the file is missing, too large, not an image or damaged, or the image is blank.
 
     >>> import tempfile
     >>> from PIL import Image, ImageDraw
@@ -74,7 +74,7 @@ def load_digit(path: str | os.PathLike[str]) -> UInt8[Tensor, "1 28 28"]:
 
 
 def center(ink: Float[Tensor, "n 20 20"]) -> Float[Tensor, "n 28 28"]:
-    """Pads each 20 x 20 image to 28 x 28, its center of mass as near as possible to row and column 14, as in MNIST.
+    """Pads 20 x 20 images to 28 x 28, with the center of mass as near as possible to row and column 14, as in MNIST.
 
     >>> ink = torch.zeros(1, 20, 20)
     >>> ink[0, 9:12, 7] = 1.0
@@ -84,7 +84,7 @@ def center(ink: Float[Tensor, "n 20 20"]) -> Float[Tensor, "n 28 28"]:
     margin = SIDE - BOX
     positions = torch.arange(BOX, dtype=ink.dtype)
     mass = ink.sum((1, 2)).clamp(min=torch.finfo(ink.dtype).tiny)
-    # The image's top left corner in the result.
+    # The position of the image's top left corner in the result.
     top = (SIDE / 2 - (ink.sum(2) @ positions) / mass).round().long().clamp(0, margin)
     left = (SIDE / 2 - (ink.sum(1) @ positions) / mass).round().long().clamp(0, margin)
     padded = F.pad(ink, (margin,) * 4)
@@ -94,7 +94,7 @@ def center(ink: Float[Tensor, "n 20 20"]) -> Float[Tensor, "n 28 28"]:
 
 
 def _brightness(path: Path) -> np.ndarray:
-    """The brightness of an image as float32 (height, width) in [0, 1]."""
+    """Returns the brightness of an image as float32 (height, width) in [0, 1]."""
     picture = open_image(path)
     if picture.mode == "F":
         return np.asarray(picture)
@@ -104,18 +104,18 @@ def _brightness(path: Path) -> np.ndarray:
 
 
 def _flattened(picture: Image.Image) -> np.ndarray:
-    """The brightness of an image with transparency, on a background of its median brightness."""
+    """Returns the brightness of an image with transparency, on a background of its median brightness."""
     alpha = np.asarray(picture.getchannel("A"), dtype=np.float32) / 255
     gray = np.asarray(picture.convert("RGB").convert("L"), dtype=np.float32) / 255
     visible = alpha >= 0.5
-    if visible.mean() < 0.5:  # ink on a transparent background: its shape is the alpha channel, whatever its color
+    if visible.mean() < 0.5:  # ink on a transparent background: the alpha channel is its shape
         return alpha
     paper = float(np.median(gray[visible]))
     return alpha * gray + (1 - alpha) * paper
 
 
 def _fit(ink: np.ndarray) -> np.ndarray:
-    """The bounding box of the ink scaled to 20 x 20 by its longest side, centered, with full contrast."""
+    """Crops the ink to its bounding box, scales its longest side to 20, and centers it in 20 x 20, at full contrast."""
     pen = ink >= CERTAIN
     rows, columns = np.flatnonzero(pen.any(1)), np.flatnonzero(pen.any(0))
     digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
@@ -126,7 +126,7 @@ def _fit(ink: np.ndarray) -> np.ndarray:
 
 
 def _widened(digit: np.ndarray) -> np.ndarray:
-    """The digit itself, or finer than it will be and with wider strokes, if they are thinner than MNIST's."""
+    """Widens strokes that are thinner than MNIST's, at a finer resolution; other digits are returned unchanged."""
     margin = round(STROKE * FINE)
     fine = np.pad(_scaled(digit, FINE * BOX), margin)
     inside = fine > fine.max() / 2
@@ -140,7 +140,7 @@ def _widened(digit: np.ndarray) -> np.ndarray:
 
 
 def _scaled(digit: np.ndarray, side: int) -> np.ndarray:
-    """The image with its longest side of so many pixels."""
+    """Scales the image so that its longest side has so many pixels."""
     from PIL import Image
 
     height, width = (max(1, round(length * side / max(digit.shape))) for length in digit.shape)

@@ -14,9 +14,9 @@ from funcdl.data.splits import Split
 def digits() -> Split:
     """Returns scikit-learn's 1,797 handwritten digits in MNIST's format, a fifth held out as the test set.
 
-    The originals are 8 x 8 with ink from 0 to 16. They are enlarged to MNIST's box of 20 x 20 (bicubic) and set into
-    28 x 28 with the center of mass in the middle. A small convolutional network trained on MNIST reads 86 % of them
-    right; of the same digits enlarged to the full 28 x 28, 65 %.
+    The originals are 8 x 8 with ink from 0 to 16. They are enlarged to MNIST's box of 20 x 20 (bicubic) and placed in
+    28 x 28 with the center of mass in the middle. A small convolutional network trained on MNIST classifies 86 % of
+    them correctly; if the digits are enlarged to the full 28 x 28 instead, 65 %.
 
     The test set is every fifth image of each class, in the original order, so that both parts have the same proportions
     of classes and the split is reproducible.
@@ -32,7 +32,7 @@ def digits() -> Split:
     Source: `sklearn.datasets.load_digits`; Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998.
     """
     require("sklearn", "data.digits")
-    from sklearn.datasets import load_digits  # imported here as it takes a second
+    from sklearn.datasets import load_digits  # imported here because it takes a second
 
     bunch = load_digits()
     ink = torch.from_numpy(bunch.images).float() / 16
@@ -44,6 +44,6 @@ def digits() -> Split:
 
 
 def _rank_in_class(labels: Tensor) -> Tensor:
-    """For each row, how many earlier rows have the same label."""
+    """Returns, for each row, how many earlier rows have the same label."""
     one_hot = F.one_hot(labels)
     return (one_hot.cumsum(0) * one_hot).sum(1) - 1

@@ -1,4 +1,4 @@
-"""Downloads that are atomic and verified: a file is complete with the right checksum, or is not there."""
+"""Atomic and verified downloads: a file either is complete and has the right checksum, or does not exist."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def download(
 ) -> Path:
     """Downloads a file to `path`, from the first of `urls` that delivers it with the right checksum.
 
-    The bytes go to a temporary file `*.part` beside `path`, which is renamed to `path` when they are complete, verified
-    and on disk. A process that is killed before may leave the temporary file, and whatever was at `path` before. The
-    bytes are only stored: nothing is unpacked or unpickled. A terminal shows a progress bar on stderr.
+    The download goes to a temporary file `*.part` in the same folder, which is renamed to `path` when it is complete,
+    verified and on disk. If the process is killed before, the temporary file may remain and `path` does not change.
+    Nothing is unpacked or unpickled. On a terminal there is a progress bar.
 
     Args:
         urls: an address or several addresses (mirrors) of the same file: `https:`, `http:`, `ftp:` or `file:`.
         path: where to store it; missing folders are created, an existing file is replaced.
-        md5: the file's MD5 checksum in hexadecimal, or None if it is not known.
+        md5: the MD5 checksum of the file in hexadecimal, or None if it is unknown.
         sha256: the same for SHA-256.
-        timeout: seconds to wait for a connection, and for each part of the response.
+        timeout: seconds to wait for a connection and for each part of the response.
 
     Returns:
         `path`, as a `Path`.
 
     Raises:
-        DataError: no address delivered the file, or it cannot be written; the message has a reason for each.
+        DataError: no address delivered the file, or it cannot be written; the message gives the reason for each.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -71,7 +71,7 @@ def download(
 def find_or_download(
     name: str, path: str | os.PathLike[str] | None = None, *, urls: str | Sequence[str] = (), sha256: str | None = None
 ) -> Path:
-    """Returns the path of a file, or of the file gzipped as `name.gz`; if there is neither, downloads it.
+    """Returns the path of the file `name`, or of `name` gzipped as `name.gz`; downloads it if there is neither.
 
     Args:
         name: the file relative to the folder of data sets, such as "wine/winequality-white.csv".
@@ -80,7 +80,7 @@ def find_or_download(
         sha256: the file's SHA-256 checksum in hexadecimal.
 
     Raises:
-        DataError: the file is not there and cannot be downloaded; says where to put it.
+        DataError: the file does not exist and cannot be downloaded; the message says where to put it.
     """
     return find_file(name, path) or download(urls, data_dir(path) / name, sha256=sha256)
 
@@ -89,7 +89,7 @@ def _fetch(url: str, path: Path, checksums: dict[str, str | None], timeout: floa
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
     digests = {name: hashlib.new(name, usedforsecurity=False) for name, wanted in checksums.items() if wanted}
     try:
-        # Some mirrors refuse urllib's own name; the mode "x" never writes into another process's file.
+        # Some mirrors refuse urllib's user agent. The mode "x" never overwrites another process's file.
         request = Request(url, headers={"User-Agent": "funcdl"})
         with urlopen(request, timeout=timeout) as response, part.open("xb") as file:
             length = response.headers.get("Content-Length")

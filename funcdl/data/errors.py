@@ -4,11 +4,11 @@ from __future__ import annotations
 
 
 class DataError(ValueError):
-    """Data is missing, damaged or not what it should be; the message is one sentence that says what to do."""
+    """Data are missing, damaged or not as expected; the message says what to do, in one sentence."""
 
 
 def excerpt(text: str, length: int = 60) -> str:
-    """Returns the beginning of a text for a message, with everything that is not printable escaped.
+    """Returns the beginning of a text for an error message, with unprintable characters escaped.
 
     >>> print(excerpt("a\\tbcdef", 3))
     a\\tb...

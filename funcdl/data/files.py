@@ -1,4 +1,4 @@
-"""Files of data sets: the folder that they are in, finding one, reading its bytes."""
+"""Files of data sets: finding their folder, finding a file, and reading its bytes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from funcdl.data.errors import DataError
 
-MAX_UNPACKED = 1 << 26  # bytes that any gzip file may unpack to
-MAX_RATIO = 64  # how many times its size a larger one may unpack to
+MAX_UNPACKED = 1 << 26  # the unpacked size that is allowed for any gzip file, in bytes
+MAX_RATIO = 64  # a larger file may unpack to at most this many times its size
 
 
 def data_dir(path: str | os.PathLike[str] | None = None) -> Path:
     """Returns the folder of all data sets: `path`, else `$FUNCDL_DATA`, else `~/.cache/funcdl`.
 
-    The folder need not exist: a download makes it.
+    The folder need not exist; a download creates it.
 
     >>> data_dir("data").as_posix()
     'data'
@@ -42,10 +42,10 @@ def find_file(name: str, path: str | os.PathLike[str] | None = None) -> Path | N
 
 
 def read_bytes(path: Path) -> bytes:
-    """Reads a file, unpacked if its name ends in `.gz`: up to 64 MiB, or to 64 times its size.
+    """Reads a file. If its name ends in `.gz`, unpacks it, up to 64 MiB or 64 times its size.
 
     Raises:
-        DataError: the file is missing or cannot be read, or is not gzip where its name says so, or unpacks to more.
+        DataError: the file is missing or cannot be read, is not gzip although its name says so, or unpacks to more.
     """
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):

@@ -1,4 +1,4 @@
-"""Reading image files: upright, as uint8 tensors of gray, RGB or RGBA."""
+"""Reading image files as upright uint8 tensors of gray, RGB or RGBA."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from funcdl.data.errors import DataError
 if TYPE_CHECKING:
     from PIL import Image
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # Pillow reads more, some of them by other programs
-MAX_PIXELS = 50_000_000  # a few kilobytes may claim more, and take minutes and gigabytes
-RANGES = {"F": (1.0, 255.0, 65535.0), "I": (255.0, 65535.0)}  # of gray pictures whose file states none
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # Pillow reads others by running other programs
+MAX_PIXELS = 50_000_000  # a file of a few kilobytes may unpack to more, and take minutes and gigabytes
+RANGES = {"F": (1.0, 255.0, 65535.0), "I": (255.0, 65535.0)}  # of gray, if the file states none
 
 
 def load_image(path: str | os.PathLike[str]) -> UInt8[Tensor, "channels height width"]:
     """Reads an image file, upright, in torch's layout: channels first.
 
-    - Gray of 12 or 16 bits is scaled from the range of its type. Gray of 32 bits has the smallest of the ranges
-      [0, 255], [0, 65535] and that of its type which contains its values, and floating gray the smallest of [0, 1],
-      [0, 255] and [0, 65535]; other values are refused.
-    - Of colors with 16 bits Pillow reads the upper 8 bits.
-    - If the file has transparency in any form, there is an alpha channel. CMYK, YCbCr and Lab become RGB.
-    - Of an animation, the first frame is read.
+    - Gray of 12 or 16 bits is scaled from the range of its type. For gray of 32 bits the range is the smallest of
+      [0, 255], [0, 65535] and the range of its type that contains all values; for floating-point gray it is the
+      smallest of [0, 1], [0, 255] and [0, 65535]. Other values are an error.
+    - For colors of 16 bits, Pillow reads the upper 8 bits.
+    - If the file has any transparency, there is an alpha channel. CMYK, YCbCr and Lab are converted to RGB.
+    - For an animation, the first frame is read.
 
     Args:
         path: a BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file, of at most 50 million pixels.
 
     Returns:
-        uint8 (channels, height, width): 1 channel of gray, 3 of RGB or 4 of RGBA.
+        uint8 (channels, height, width), with 1 channel for gray, 3 for RGB or 4 for RGBA.
 
     Raises:
-        DataError: the file is missing, too large, is not an image, or is damaged, its metadata included.
+        DataError: the file is missing, too large or not an image, or it or its metadata are damaged.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "night.png"
@@ -66,7 +66,7 @@ def open_image(path: Path) -> Image.Image:
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise OSError("it is a pipe or a device")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's about the file's metadata
+            warnings.simplefilter("ignore")  # Pillow's warnings about metadata
             with Image.open(path, formats=FORMATS) as file:
                 width, height = file.size
                 if not 0 < width * height <= MAX_PIXELS:
@@ -88,13 +88,13 @@ def open_image(path: Path) -> Image.Image:
         ) from None
     except Image.DecompressionBombError:
         raise DataError(f"{path} has more pixels than the {MAX_PIXELS:,} that are read; scale it down") from None
-    except Exception as error:  # on damaged files Pillow's readers raise whatever they stumble over
+    except Exception as error:  # Pillow raises all types of errors for damaged files
         reason = str(error).strip() or type(error).__name__
         raise DataError(f"{path} cannot be read as an image ({reason}); save it again as PNG") from None
 
 
 def _standard_mode(picture: Image.Image, file: Image.Image, stored: str, path: Path) -> Image.Image:
-    """An image in one of the modes that `open_image` returns; `stored` is the pixel format of its file."""
+    """Converts an image to one of the modes that `open_image` returns; `stored` is the pixel format of its file."""
     from PIL import Image, ImageCms
 
     clear = picture.info.get("transparency")
@@ -106,7 +106,7 @@ def _standard_mode(picture: Image.Image, file: Image.Image, stored: str, path: P
         picture = Image.fromarray((255 * gray).round().astype(np.uint8)).convert("RGBA")
         picture.putalpha(opacity)
         return picture
-    if clear is not None:  # is stated in the file's bits, and Pillow compares it with 8
+    if clear is not None:  # is in the bit depth of the file, but Pillow compares it with 8-bit values
         if stored.startswith("RGB;16"):
             picture.info["transparency"] = tuple(value >> 8 for value in clear)
         elif stored in ("L;2", "L;4"):
@@ -125,7 +125,7 @@ def _standard_mode(picture: Image.Image, file: Image.Image, stored: str, path: P
 
 
 def _scaled_gray(picture: Image.Image, file: Image.Image, stored: str, path: Path) -> np.ndarray:
-    """Gray of more than 8 bits as float32 (height, width) in [0, 1]."""
+    """Returns gray of more than 8 bits as float32 (height, width) in [0, 1]."""
     values, tags = np.asarray(picture), getattr(file, "tag_v2", {})
     bits, unsigned = tags.get(258, (32,))[0], tags.get(339, (1,))[0] == 1
     if picture.mode.startswith("I;16"):
@@ -139,11 +139,11 @@ def _scaled_gray(picture: Image.Image, file: Image.Image, stored: str, path: Pat
     else:
         values = values.view(np.uint32) if unsigned else values
         ranges = (*RANGES["I"], 2.0**32 - 1 if unsigned else 2.0**31 - 1)
-    least, most = float(values.min()), float(values.max())
-    full = next((end for end in ranges if most <= end), None)
-    # A little above 1 may be the overshoot of a filter, or a very dark picture of [0, 255].
-    if full is None or not least >= 0 or (picture.mode == "F" and 1 < most < 2):
+    lowest, highest = float(values.min()), float(values.max())
+    full = next((end for end in ranges if highest <= end), None)
+    # Slightly above 1 is ambiguous: the overshoot of a filter in [0, 1], or a very dark picture in [0, 255].
+    if full is None or not lowest >= 0 or (picture.mode == "F" and 1 < highest < 2):
         expected = " or ".join(f"[0, {end:.0f}]" for end in ranges)
-        raise DataError(f"{path} has values from {least:g} to {most:g}, expected {expected}; scale or clip them")
+        raise DataError(f"{path} has values from {lowest:g} to {highest:g}, expected {expected}; scale or clip them")
     gray = values.astype(np.float32) / np.float32(full)
     return 1 - gray if tags.get(262) == 0 else gray  # TIFF may have white at 0

@@ -10,7 +10,7 @@ from funcdl.data.files import data_dir, find_file
 
 
 def kaggle_file(name: str, competition: str, path: str | os.PathLike[str] | None = None) -> Path:
-    """Returns the path of a competition's file, or of the file gzipped as `name.gz`.
+    """Returns the path of the file `name` of a competition, or of `name` gzipped as `name.gz`.
 
     Args:
         name: the file relative to the folder of data sets, such as "titanic/train.csv".
@@ -18,7 +18,7 @@ def kaggle_file(name: str, competition: str, path: str | os.PathLike[str] | None
         path: the folder of data sets; None means what `data_dir` says.
 
     Raises:
-        DataError: the file is not there; says where to get it and where to put it.
+        DataError: the file does not exist; the message says where to get it and where to put it.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())

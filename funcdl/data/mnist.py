@@ -1,4 +1,4 @@
-"""The MNIST handwritten digits, and the IDX files that they come in."""
+"""The MNIST handwritten digits, and reading IDX files, the format of MNIST."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ COUNTS = {"train": 60_000, "t10k": 10_000}
 
 
 def mnist(path: str | os.PathLike[str] | None = None) -> Split:
-    """Returns MNIST: 60,000 images of handwritten digits to train on and 10,000 to test on.
+    """Returns MNIST: 60,000 images of handwritten digits for training and 10,000 for testing.
 
-    Files are read from `path/MNIST/raw`, as in torchvision, or from `path` itself, named for example
-    `train-images-idx3-ubyte` or `train-images-idx3-ubyte.gz`. Those that are missing are downloaded to
-    `path/MNIST/raw` from torchvision's mirrors and checked against its checksums.
+    Files are read from `path/MNIST/raw`, as in torchvision, or from `path` itself; their names are for example
+    `train-images-idx3-ubyte` or `train-images-idx3-ubyte.gz`. Missing files are downloaded to `path/MNIST/raw` from
+    torchvision's mirrors and verified by its checksums.
 
     Args:
         path: the folder of data sets; None means what `data_dir` says.
@@ -45,18 +45,18 @@ def mnist(path: str | os.PathLike[str] | None = None) -> Split:
 def read_idx(path: str | os.PathLike[str], dimensions: int) -> Tensor:
     """Reads an IDX file of unsigned bytes, gzipped if its name ends in `.gz`.
 
-    IDX is two zero bytes, the type (8 for unsigned bytes), the number of dimensions, each size as a big-endian 32-bit
-    number, then the values, the last dimension fastest.
+    An IDX file has two zero bytes, the type (8 for unsigned bytes), the number of dimensions, each size as a big-endian
+    32-bit integer, and then the values, with the last dimension varying fastest.
 
     Args:
         path: the file.
-        dimensions: the number of dimensions it must have: 1 for labels, 3 for images.
+        dimensions: the required number of dimensions: 1 for labels, 3 for images.
 
     Returns:
-        A uint8 tensor of the shape that the file states.
+        A uint8 tensor of the shape in the file.
 
     Raises:
-        DataError: the file is missing, not gzip where its name says so, of another type, or has too few or too many
+        DataError: the file is missing, not gzip although its name says so, of another type, or has too few or too many
             bytes.
 
     >>> import tempfile
@@ -96,13 +96,13 @@ def _part(folder: Path, part: str) -> tuple[Tensor, Tensor]:
 
 
 def _file(folder: Path, name: str) -> Path:
-    """The path of a file in either folder; if it is in neither, it is downloaded."""
+    """Returns the path of a file in either folder; downloads it if it is in neither."""
     candidates = [parent / file for parent in (folder / "MNIST" / "raw", folder) for file in (name, f"{name}.gz")]
     for path in candidates:
         if path.exists():
             return path
     require("torchvision", "downloading MNIST")
-    from torchvision.datasets import MNIST  # imported here as it takes a second, and only a download needs it
+    from torchvision.datasets import MNIST  # imported here because it takes a second and only a download needs it
 
     checksum = dict(MNIST.resources)[f"{name}.gz"]
     return download([f"{mirror}{name}.gz" for mirror in MNIST.mirrors], candidates[1], md5=checksum)

@@ -28,24 +28,24 @@ SYNTHETIC = {  # by language: beginnings, syllables and endings of names
     "Fennic": ("Aa Hei Kai Lei Sii Vuo", "kka la na ri ni", "nen la"),
 }
 SYNTHETIC_COUNT = 1500
-MAX_LETTERS = 100  # of a name: all others are padded to the longest
+MAX_LETTERS = 100  # of a name, because all names are padded to the longest
 
 
 def names(path: str | os.PathLike[str] | None = None) -> TextSplit:
     """Returns the lecture's surnames: 13,374 to train on and 6,700 to test on, with 18 countries in alphabetical order.
 
-    Of the pairs of a name and a country in the test, 11.5 % are in the training part too, and 476 names have several
+    11.5 % of the pairs of a name and a country in the test set are also in the training set, and 476 names have several
     countries.
 
-    The files are `path/names/names_train.csv` and `names_test.csv`, or the same with `.gz`, as which they are
-    downloaded: two columns, the name and the country, without a header.
+    The files are `path/names/names_train.csv` and `names_test.csv`, or the same gzipped with `.gz`, which is what is
+    downloaded. They have two columns, the name and the country, without a header.
 
     Args:
         path: the folder of data sets; None means what `data_dir` says.
 
     Raises:
         DataError: a file is missing and cannot be downloaded, or is damaged; a name is empty, not ASCII or longer than
-            100 letters; the test has a country that the training part does not have.
+            100 letters; the test set has a country that the training set does not have.
 
     Source: https://github.com/hunkim/PyTorchZeroToAll, made of https://github.com/spro/practical-pytorch.
     """
@@ -60,7 +60,7 @@ def names(path: str | os.PathLike[str] | None = None) -> TextSplit:
 def synthetic_names() -> TextSplit:
     """Returns 1,500 synthetic names of six invented languages, a fifth held out as the test set.
 
-    A name is a beginning, none to two syllables and an ending, each drawn from those of its language (`SYNTHETIC`); the
+    A name is a beginning, zero to two syllables and an ending, each drawn from those of its language (`SYNTHETIC`). The
     languages share most of their letters, and some syllables.
 
     >>> (texts, labels), test, classes = synthetic_names()
@@ -98,7 +98,7 @@ def _file(part: str, path: str | os.PathLike[str] | None) -> Path:
 
 
 def _read(path: Path, countries: list[str] | None) -> tuple[list[str], list[str]]:
-    """The two columns of a file, checked; `countries` are those there may be."""
+    """Reads and validates the two columns of a file; `countries` are the allowed ones."""
     table = read_text_table(path, header=False, columns=2)
     for (name, country), line in zip(table.rows, table.lines, strict=True):
         if not name.strip() or not country.strip():

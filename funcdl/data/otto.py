@@ -25,7 +25,7 @@ def otto(path: str | os.PathLike[str] | None = None) -> tuple[Float[Tensor, "n 9
         `(counts, classes)`: float32 (61878, 93) of whole numbers, most of them 0, and int64 (61878,) in [0, 9).
 
     Raises:
-        DataError: the file is missing (says where to get it) or damaged; with file, line and column.
+        DataError: the file is missing (the message says where to get it) or damaged (it has file, line and column).
 
     Source: https://www.kaggle.com/competitions/otto-group-product-classification-challenge.
     """

@@ -1,4 +1,4 @@
-"""Photographs in one folder per class, read by worker processes."""
+"""Reading photographs from one folder per class, by worker processes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from funcdl.data.splits import Split
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
 URL = "https://download.pytorch.org/tutorial/{name}.zip"
-SKIPPED_FOLDERS = ("__MACOSX", "@eaDir")  # of archives and file servers: their files have the names of images
+SKIPPED_FOLDERS = ("__MACOSX", "@eaDir")  # metadata of archives and file servers, with the names of images
 WORKER_BATCH = 16  # images that a worker returns at once
 
 
 class Photographs(NamedTuple):
-    """Photographs of two parts, the names of the classes, and the files that could not be read.
+    """Photographs for training and testing, the names of the classes, and the files that could not be read.
 
     Attributes:
         split: `train` and `test`, each uint8 images (n, 3, size, size) and int64 classes (n,).
@@ -51,25 +51,26 @@ def photographs(
 ) -> Photographs:
     """Reads photographs with paths such as `name/train/ants/*.jpg`: a folder per class, in a folder per part.
 
-    Nested folders belong to their class. Hidden files and folders, such as `._1.jpg`, are ignored, and so are folders
-    `__MACOSX` and `@eaDir`.
+    Nested folders belong to their class. Hidden files and folders, such as `._1.jpg`, and folders called `__MACOSX` or
+    `@eaDir` are ignored.
 
-    Each is resized so that its shorter side is 256 / 224 of `size`, and center-cropped to a square. Training images may
-    have more views: random crops, resized to `size` and flipped at random, by torchvision's v2 transforms.
+    Each photograph is resized so that its shorter side is 256 / 224 of `size`, and center-cropped to a square. Training
+    images may have additional views: random crops, resized to `size` and randomly flipped, by torchvision's v2
+    transforms.
 
     Args:
         path: the folder of data sets; None means what `data_dir` says.
         name: the folder of this data set; ants and bees by default.
         parts: the folders of the training and the test images.
-        size: of the images, in pixels.
-        views: of each training photograph: the center crop, and random ones.
-        seed: of the random views, which do not depend on the number of workers.
-        workers: processes that read; 0 reads in this process.
+        size: the side of the images in pixels.
+        views: the number of views of each training photograph; the first is the center crop, the others are random.
+        seed: the seed of the random views, which do not depend on the number of workers.
+        workers: the number of processes that read; 0 reads in this process.
         skip_unreadable: whether to skip files that cannot be read, instead of raising an error.
 
     Raises:
         DataError: a folder or a class is missing, a photograph lies beside the classes' folders, or files cannot be
-            read; all of these are named.
+            read; the message names all of them.
 
     >>> import tempfile
     >>> from PIL import Image
@@ -107,11 +108,11 @@ def photographs(
 
 
 class _Views(Dataset[tuple[Tensor | None, int, str]]):
-    """The views of photographs: `(image, class, error)`, the image None if it cannot be read."""
+    """A data set of the views of photographs: `(image, class, error)`; the image is None if it cannot be read."""
 
     def __init__(self, samples: Sequence[tuple[Path, int]], size: int, views: int, seed: int) -> None:
         require("torchvision", "data.photographs")
-        from torchvision.transforms import v2  # imported here as it takes a second
+        from torchvision.transforms import v2  # imported here because it takes a second
 
         self.samples, self.views, self.seed = samples, views, seed
         self.short = size * 256 // 224
@@ -127,14 +128,14 @@ class _Views(Dataset[tuple[Tensor | None, int, str]]):
         try:
             pixels = _rgb(load_image(file))
             short, long = sorted(pixels.shape[1:])
-            if self.short**2 * long > MAX_PIXELS * short:  # resized, it would take gigabytes
+            if self.short**2 * long > MAX_PIXELS * short:  # after resizing it would take gigabytes
                 height, width = pixels.shape[1:]
                 raise DataError(f"{file} has {width:,} x {height:,} pixels, too long a strip; cut it")
         except DataError as error:
             return None, label, "" if view else str(error)  # reported once
         if view == 0:
             return self.plain(pixels), label, ""
-        # v2 uses the global generator: its state is restored, since without workers it is the caller's.
+        # v2 uses torch's global generator. Its state is restored, because without workers it is the caller's.
         before = torch.get_rng_state()
         torch.default_generator.manual_seed((self.seed * 1_000_003 + index) % 2**63)
         try:
@@ -144,7 +145,7 @@ class _Views(Dataset[tuple[Tensor | None, int, str]]):
 
 
 def _list_classes(folder: Path, name: str) -> dict[str, list[Path]]:
-    """The photographs in each class folder, by its name."""
+    """Returns the photographs in each class folder, by the name of the folder."""
     if not folder.is_dir():
         raise DataError(
             f"there is no folder {folder}; get {URL.format(name=name)} and unpack it in {folder.parents[1]}"
@@ -165,7 +166,7 @@ def _list_classes(folder: Path, name: str) -> dict[str, list[Path]]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """The photographs in a folder, then those in its subfolders, by name."""
+    """Yields the photographs in a folder, then those in its subfolders, sorted by name."""
 
     def refuse(error: OSError) -> None:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}") from None
@@ -190,13 +191,13 @@ def _is_hidden(name: str) -> bool:
 def _read(
     samples: Sequence[tuple[Path, int]], size: int, views: int, seed: int, workers: int
 ) -> tuple[UInt8[Tensor, "n 3 size size"], Tensor, list[str]]:
-    """All views of all photographs that can be read, their classes, and the error messages of the others."""
+    """Returns all views of the readable photographs, their classes, and the error messages of the other files."""
     loader = DataLoader(
         _Views(samples, size, views, seed),
         WORKER_BATCH,
         num_workers=workers,
         collate_fn=_collate,
-        generator=torch.Generator(),  # the loader draws a seed for its workers: not from the global generator
+        generator=torch.Generator(),  # otherwise the loader draws a seed from the global generator
     )
     images = torch.empty(len(samples) * views, 3, size, size, dtype=torch.uint8)
     labels: list[int] = []
@@ -218,5 +219,5 @@ def _collate(batch: Sequence[tuple[Tensor | None, int, str]]) -> tuple[Tensor, l
 
 
 def _rgb(pixels: UInt8[Tensor, "channels height width"]) -> UInt8[Tensor, "3 height width"]:
-    """Gray as three equal channels, RGBA without alpha."""
+    """Converts gray to three equal channels, and removes alpha from RGBA."""
     return pixels.expand(3, -1, -1) if len(pixels) == 1 else pixels[:3]

@@ -25,8 +25,8 @@ JUDGMENTS = (  # the words of each class
     "superb brilliant wonderful",
 )
 SENTENCES = 600
-MAX_DIGITS = 18  # of a number that int64 holds
-MAX_WORDS = 128  # of a phrase: all others are padded to the longest
+MAX_DIGITS = 18  # of a number, so that it fits int64
+MAX_WORDS = 128  # of a phrase, because all phrases are padded to the longest
 
 
 class Phrases(NamedTuple):
@@ -38,10 +38,10 @@ class Phrases(NamedTuple):
 
 
 def sentiment(path: str | os.PathLike[str] | None = None) -> Phrases:
-    """Returns Kaggle's 156,060 phrases of film reviews, in 8,529 sentences, from 0, negative, to 4, positive.
+    """Returns Kaggle's 156,060 phrases of 8,529 sentences from film reviews, labeled from 0 (negative) to 4 (positive).
 
-    The phrases of a sentence overlap: in any split they belong to the same part. 51.0 % are of class 2, neutral,
-    and one is empty.
+    The phrases of a sentence overlap, so that a split should keep them together. 51.0 % are of class 2 (neutral), and
+    one phrase is empty.
 
     The file is `path/sentiment/train.tsv` or `train.tsv.gz`.
 
@@ -80,11 +80,11 @@ def sentiment(path: str | os.PathLike[str] | None = None) -> Phrases:
 
 
 def synthetic_phrases() -> Phrases:
-    """Returns synthetic phrases of 600 sentences, from 0, negative, to 4, positive.
+    """Returns synthetic phrases of 600 sentences, labeled from 0 (negative) to 4 (positive).
 
-    A sentence is "SUBJECT is WORD", "SUBJECT is not WORD", or two of these joined by "but". A word has the class that
-    `JUDGMENTS` lists it under, "not" turns a class c to 4 - c, and of two clauses the one after "but" decides. The
-    subject of a sentence, class 2, and its clauses are phrases too.
+    A sentence is "SUBJECT is WORD", "SUBJECT is not WORD", or two of these joined by "but". The class of a word is its
+    index in `JUDGMENTS`. "not" changes class c to 4 - c, and the clause after "but" determines the class of the
+    sentence. The clauses of a sentence and its subject (class 2) are also phrases.
 
     >>> phrases = synthetic_phrases()
     >>> for text, label, sentence in list(zip(*phrases))[:4]:

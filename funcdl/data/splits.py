@@ -1,4 +1,4 @@
-"""Data sets in two parts: `Split`, and `hold_out`, which splits at random."""
+"""Splits of data sets in two parts: `Split`, and `hold_out`, which splits at random."""
 
 from __future__ import annotations
 

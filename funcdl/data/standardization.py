@@ -14,9 +14,9 @@ def standardize(values: Float[Tensor, "n columns"], *, by: Float[Tensor, "m colu
     training.
 
     Args:
-        values: what to scale.
+        values: the rows to scale.
         by: the rows whose mean and standard deviation (divided by m, not m - 1) are used. A column that is constant
-            there is only shifted.
+            in `by` is only shifted.
 
     Source: `sklearn.preprocessing.StandardScaler`.
 

@@ -1,4 +1,4 @@
-"""Tables in text files (CSV, TSV, white space), plain or gzipped, with errors that name line and column."""
+"""Reading tables from text files (CSV, TSV, white space), plain or gzipped, with errors that name line and column."""
 
 from __future__ import annotations
 
@@ -61,19 +61,20 @@ def read_table(
         path: the file, UTF-8, gzipped if its name ends in `.gz`.
         delimiter: the character between columns; None is any run of white space.
         header: whether the first line names the columns.
-        columns: how many columns the file must have, or the names of those to return, in this order; None for all
-            columns of the first line.
-        convert: `{column: conversion}` from text to numbers: a dict of all texts, or a function that raises ValueError
-            for unexpected ones. Other columns must contain finite numbers, in ASCII digits.
-        missing: the value of empty cells; None refuses them.
-        dtype: of the values, which it must be able to represent: 1e39 is refused in float32, and 1.5 in int64.
+        columns: the required number of columns, or the names of the columns to return, in this order; None returns
+            all columns.
+        convert: `{column: conversion}` from text to numbers. A conversion is a dict with all valid texts, or a function
+            that raises ValueError for invalid ones. Other columns must contain finite numbers in ASCII digits.
+        missing: the value of empty cells; None makes them an error.
+        dtype: the dtype of the values. It is an error if it cannot represent one, such as 1e39 in float32 or 1.5 in
+            int64.
 
     Returns:
         `Table(values, names)`: (rows, columns) and the names of the columns.
 
     Raises:
-        DataError: the file is missing, damaged, empty or not UTF-8, a row has another number of columns than the
-            first, a named column is missing or duplicated, or a cell is not a number; with file, line and column.
+        DataError: the file is missing, damaged, empty or not UTF-8, the rows differ in their number of columns, a named
+            column is missing or duplicated, or a cell is not a number. The message has file, line and column.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "wine.csv"
@@ -108,8 +109,8 @@ def read_table(
     if lost.any():
         row, column = lost.nonzero()[0].tolist()
         raise DataError(
-            f"{path}, line {text.lines[row]}, {_place(column, text.names)}: '{excerpt(text.rows[row][column])}' is "
-            f"not a number that {dtype} holds; correct it or pass a wider dtype"
+            f"{path}, line {text.lines[row]}, {_column_label(column, text.names)}: "
+            f"'{excerpt(text.rows[row][column])}' is not a number that {dtype} holds; correct it or pass a wider dtype"
         )
     return Table(converted, text.names)
 
@@ -128,15 +129,16 @@ def read_text_table(
         path: the file, UTF-8, gzipped if its name ends in `.gz`.
         delimiter: the character between columns; None is any run of white space.
         header: whether the first line names the columns.
-        columns: how many columns the file must have, or the names of those to return, in this order; None is all of
-            them, however many the first line has.
-        quoted: whether double quotes enclose a cell, which may then hold delimiters; False takes them as they are.
+        columns: the required number of columns, or the names of the columns to return, in this order; None returns
+            all columns.
+        quoted: whether double quotes enclose cells, which may then contain delimiters; with False they are ordinary
+            characters.
 
     Returns:
         `TextTable(rows, names, lines)`.
 
     Raises:
-        DataError: as `read_table`, for all but the cells.
+        DataError: as in `read_table`, except for the contents of cells.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "passengers.csv"
@@ -199,7 +201,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def _split(path: Path, delimiter: str | None, quoted: bool) -> Iterator[tuple[int, list[str]]]:
-    """Yields the rows that are not blank, each with the number of the line on which it ends."""
+    """Yields each row that is not blank, with the number of the line on which it ends."""
     lines = io.StringIO(read_text(path), newline="")
     if delimiter is None:
         yield from ((number, cells) for number, line in enumerate(lines, 1) if (cells := line.split()))
@@ -213,7 +215,7 @@ def _split(path: Path, delimiter: str | None, quoted: bool) -> Iterator[tuple[in
 
 
 def _parser(conversion: Conversion | None, missing: float | None) -> Callable[[str], float]:
-    """Returns the parser of one column's cells, whose ValueError says what is expected."""
+    """Returns a parser for the cells of a column. The message of its ValueError is what it expects."""
 
     def parse(cell: str) -> float:
         if missing is not None and not cell.strip():
@@ -236,22 +238,22 @@ def _parser(conversion: Conversion | None, missing: float | None) -> Callable[[s
 
 
 def _describe_error(row: list[str], names: Sequence[str], parsers: Sequence[Callable[[str], float]]) -> str:
-    """Says what is wrong with the first cell that cannot be parsed."""
+    """Describes what is wrong with the first cell that cannot be parsed."""
     for index, (cell, parse) in enumerate(zip(row, parsers, strict=True)):
         try:
             parse(cell)
         except ValueError as expected:
             cell = excerpt(cell)
-            return f"{_place(index, names)}: '{cell}' is not {expected}; correct it or get the file again"
+            return f"{_column_label(index, names)}: '{cell}' is not {expected}; correct it or get the file again"
     raise AssertionError("every cell can be read")
 
 
-def _place(index: int, names: Sequence[str]) -> str:
+def _column_label(index: int, names: Sequence[str]) -> str:
     return f"column {index + 1}" + (f" '{excerpt(names[index])}'" if names else "")
 
 
 def _rounded(converted: Tensor, values: Tensor) -> Tensor:
-    """Where integers differ from the parsed values, or may, since float64 rounds integers from 2^53 on."""
+    """Returns where integers differ from the parsed values, or may differ, because float64 rounds from 2^53 on."""
     return (converted.double() != values) | (values.abs() >= 2.0**53)
 
 

@@ -1,4 +1,4 @@
-"""Text: labeled texts, ASCII folding, vocabularies, and the encoding of letters and words as integers."""
+"""Text: labeled texts, folding to ASCII, vocabularies, and encoding letters and words as integers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TextSplit(NamedTuple):
 
 
 def fold_to_ascii(text: str) -> str:
-    """Returns text without accents and with a few letters spelled out; characters without an ASCII equivalent stay.
+    """Removes accents and spells out a few letters, such as ß; characters without an ASCII equivalent stay.
 
     >>> fold_to_ascii("Müller, Dvořák, Strauß, 東")
     'Muller, Dvorak, Strauss, 東'
@@ -60,7 +60,7 @@ def encode_letters(texts: Sequence[str]) -> Sequences:
 
 
 def vocabulary(texts: Iterable[str]) -> dict[str, int]:
-    """Returns the codes of the words in texts, in alphabetical order: from 2, as 0 is padding and 1 unknown.
+    """Returns the code of each word in texts, in alphabetical order, from 2 on: 0 is padding, 1 an unknown word.
 
     >>> vocabulary(["Good film", "a good one"])
     {'a': 2, 'film': 3, 'good': 4, 'one': 5}

@@ -20,7 +20,7 @@ COLUMNS = ("Pclass", "Sex", "Age", "SibSp", "Parch", "Fare", "Embarked")
 
 
 class Passengers(NamedTuple):
-    """Passengers: seven features each, NaN where one is missing, and 1 for those who survived."""
+    """Passengers: seven features each (NaN if missing), and 1 for those who survived."""
 
     values: Float[Tensor, "n 7"]
     survived: Float[Tensor, "n 1"]
@@ -30,7 +30,7 @@ def titanic(path: str | os.PathLike[str] | None = None) -> Passengers:
     """Returns the 891 passengers of Kaggle's `train.csv`, of whom 342 survived.
 
     The columns are `COLUMNS`; sex is 0 for male and 1 for female, the port 0 for Southampton, 1 for Cherbourg and 2 for
-    Queenstown. 177 ages and 2 ports are missing: NaN.
+    Queenstown. 177 ages and 2 ports are missing, which is NaN.
 
     The file is `path/titanic/train.csv` or `path/titanic/train.csv.gz`.
 
@@ -41,8 +41,8 @@ def titanic(path: str | os.PathLike[str] | None = None) -> Passengers:
         `Passengers(values, survived)`: float32 (891, 7) and (891, 1).
 
     Raises:
-        DataError: the file is missing (says where to get it), damaged, or has a category that is none of the above;
-            with file, line and column.
+        DataError: the file is missing (the message says where to get it), is damaged, or has an unknown category (the
+            message has file, line and column).
 
     Source: https://www.kaggle.com/competitions/titanic.
     """
@@ -66,9 +66,9 @@ def titanic(path: str | os.PathLike[str] | None = None) -> Passengers:
 def synthetic_passengers(key: Tensor, n: int = 891) -> Passengers:
     """Returns synthetic passengers like those of `titanic`, with missing values, drawn from `key`.
 
-    About a third are women. The probability to survive is the logistic function of
-    `2 + 4 * female - 1.5 * (class - 1) - 0.05 * age`: the signs are those of the real data, the effects stronger. A
-    fifth of the ages and 2 ports are missing.
+    About a third are women. The probability of survival is the logistic function of
+    `2 + 4 * female - 1.5 * (class - 1) - 0.05 * age`; the signs are those of the real data, but the effects are
+    stronger. A fifth of the ages and 2 ports are missing.
 
     >>> values, survived = synthetic_passengers(random.key(0))
     >>> values.shape, survived.shape, values[:, COLUMNS.index("Embarked")].isnan().sum()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.interop.draws import DrawsFromKey
+from funcdl.interop.random_mode import KeyedRandomMode
 from funcdl.nn import Layer
 from funcdl.nn.layer import Buffers, Params
 from funcdl.tree import Tree
@@ -19,17 +19,17 @@ def from_module(module: torch.nn.Module) -> tuple[Layer, Params, Buffers]:
     """Converts an `nn.Module` to a layer, its parameters and its buffers.
 
     Args:
-        module: it is copied; later changes to it have no effect.
+        module: the module. It is copied, so that later changes to it have no effect.
 
     Returns:
         `(layer, params, buffers)`. `layer.apply(params, buffers, x, key=key, train=train)` computes what the module
-        does after `module.train(train)`: a tuple `x` is its positional arguments, a dict its keyword arguments. The
-        buffers returned are new when training, such as running statistics. `layer.init(key, x)` returns copies of
-        `params` and `buffers`, whatever the key.
+        computes after `module.train(train)`. If `x` is a tuple, its items are the positional arguments of the module;
+        if it is a dict, they are the keyword arguments. In training, the returned buffers, such as running statistics,
+        are new. `layer.init(key, x)` returns copies of `params` and `buffers` for any key.
 
-    - A parameter that the module uses in several places appears once, under its first name. In the module's
-      `state_dict()` it has an entry for each place: drop the others before `from_state_dict`.
-    - All buffers are included, also non-persistent ones, which are not in the `state_dict()`.
+    - A parameter that the module uses in several places appears once, under its first name. The module's
+      `state_dict()` has an entry for each place: remove the others before `from_state_dict`.
+    - All buffers are included, even non-persistent ones, which are not in the `state_dict()`.
     - Random numbers are drawn from the key: all kinds of dropout, in `nn.MultiheadAttention` too, and `torch.rand`,
       `randn`, `bernoulli` and the like. They differ from those of torch's generator. Dropout between the layers of
       `nn.LSTM`, `nn.GRU` and `nn.RNN`, and other random functions, raise an error: use `funcdl.nn` instead.
@@ -38,8 +38,8 @@ def from_module(module: torch.nn.Module) -> tuple[Layer, Params, Buffers]:
     - The fused inference kernel of `nn.TransformerEncoder` is not used, so that gradients work.
 
     Raises:
-        ValueError: by `apply`, when the trees have other leaves, or the key for a random number is missing.
-        NotImplementedError: by `apply`, when the module calls a random function that cannot draw from a key.
+        ValueError: raised by `apply` if the trees do not have the module's leaves, or if the key is missing.
+        NotImplementedError: raised by `apply` if the module calls a random function that cannot draw from a key.
 
     >>> from funcdl import random
     >>> module = torch.nn.Sequential(torch.nn.Linear(3, 2, device="meta"), torch.nn.Dropout()).to_empty(device="cpu")
@@ -67,7 +67,7 @@ def from_module(module: torch.nn.Module) -> tuple[Layer, Params, Buffers]:
         values |= {name: leaf.clone() for name, leaf in _values("buffers", buffer_paths, buffers).items()}
         x = _copies(x)
         args, kwargs = ((), x) if isinstance(x, dict) else (x if isinstance(x, tuple) else (x,), {})
-        with DrawsFromKey(key):
+        with KeyedRandomMode(key):
             y, after = torch.func.functional_call(skeletons[train], values, args, kwargs)
         return y, _nested(after) if train and after else buffers
 
@@ -89,7 +89,7 @@ class _WithBuffers(torch.nn.Module):
 
 
 def _on_meta(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy of the module with all parameters and buffers on the meta device, tied where the module's are."""
+    """Returns a copy of the module with all parameters and buffers on the meta device; tied parameters stay tied."""
     memo: dict[int, Any] = {
         id(leaf): torch.nn.Parameter(torch.empty_like(leaf, device="meta"), requires_grad=False)
         for leaf in module.parameters()
@@ -108,9 +108,9 @@ def _values(what: str, paths: list[str], values: Tree) -> dict[str, Tensor]:
 
 
 def _copies(x: Tree) -> Tree:
-    """Copies the leaves, which a module may modify; a leaf that occurs several times is copied once.
+    """Copies the leaves, because a module may modify them. A leaf that occurs several times is copied once.
 
-    `nn.MultiheadAttention`, for one, takes another path if query, key and value are the same tensor.
+    For example, `nn.MultiheadAttention` checks whether query, key and value are the same tensor.
     """
     pairs: list[tuple[Any, Any]] = []
 

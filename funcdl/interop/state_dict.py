@@ -40,17 +40,17 @@ def from_state_dict(state_dict: Mapping[str, Tensor], params: Tree, buffers: Tre
     """Returns parameters and buffers with the values of a `state_dict()`.
 
     Args:
-        state_dict: flat, with dotted names.
-        params: the structure of the result, such as the tree that `init` returned. Its values are not used.
-        buffers: likewise.
+        state_dict: a flat dict with dotted names.
+        params: a tree with the structure of the result, such as the one from `init`. Its values are not used.
+        buffers: the same for the buffers.
 
     Returns:
-        `(params, buffers)`, trees like those given, of detached copies of the values, each in the dtype and on the
-        device of the leaf it replaces.
+        `(params, buffers)`, trees like those given, with detached copies of the values. Each has the dtype and device
+        of the leaf that it replaces.
 
     Raises:
-        ValueError: names are missing, unexpected, have another shape, or values that do not fit the leaf's dtype, such
-            as complex numbers for a real leaf, integers for weights, or NaN; all are listed.
+        ValueError: a name is missing or unexpected, a shape differs, or a value does not fit the dtype of its leaf,
+            such as a complex number for a real leaf, an integer for a weight, or NaN. The message lists all problems.
 
     >>> from funcdl import nn, random
     >>> params, buffers = nn.serial(nn.linear(2)).init(random.key(0), torch.zeros(1, 3))
@@ -86,7 +86,7 @@ def from_state_dict(state_dict: Mapping[str, Tensor], params: Tree, buffers: Tre
 
 
 def _misfit(value: Any, dtype: torch.dtype) -> str | None:
-    """Says why `value` does not fit a leaf of that dtype, or returns None."""
+    """Describes why `value` does not fit a leaf of that dtype; None if it fits."""
     if not isinstance(value, Tensor):
         return f"a {type(value).__name__} instead of a tensor"
     if _kind(value.dtype) != _kind(dtype) and not (dtype.is_complex and value.is_floating_point()):

@@ -16,15 +16,15 @@ def to_module(layer: Layer, params: Tree, buffers: Tree | None = None) -> torch.
     """Converts a layer to an `nn.Module`, for `torch.export`, ONNX and code that expects modules.
 
     Args:
-        layer: the function it computes.
-        params: copies of these become its `parameters()`.
-        buffers: copies of these become its buffers.
+        layer: the layer that the module computes.
+        params: copied to the parameters of the module.
+        buffers: copied to the buffers of the module.
 
     Returns:
-        A module in evaluation mode. `module(x)` is `layer.apply(params, buffers, x)`; several arguments reach the layer
-        as a tuple. Its `state_dict()` is `to_state_dict(params, buffers)`. After `module.train()` the layer is applied
-        with `train=True`, new buffers are copied into the module's, and layers that draw random numbers need
-        `module(x, key=key)`.
+        A module in evaluation mode. `module(x)` is `layer.apply(params, buffers, x)`; several arguments are passed to
+        the layer as a tuple. Its `state_dict()` is `to_state_dict(params, buffers)`. After `module.train()` the layer
+        is applied with `train=True`, its new buffers are copied into those of the module, and layers that draw random
+        numbers need `module(x, key=key)`.
 
     >>> from funcdl import nn, random
     >>> layer = nn.serial(nn.linear(2), nn.relu())
@@ -37,7 +37,7 @@ def to_module(layer: Layer, params: Tree, buffers: Tree | None = None) -> torch.
 
 
 class _Level(torch.nn.Module):
-    """One level of nested dicts: tensors by name, and further levels."""
+    """A module for one level of nested dicts: tensors are parameters and buffers, dicts are submodules."""
 
     def __init__(self, params: dict[str, Any], buffers: dict[str, Any]) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ def load_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no safetensors file, is damaged, or has a dtype that torch does not have.
+        ValueError: it is not a safetensors file, is damaged, or contains a dtype that torch does not have.
 
     >>> import tempfile
     >>> from safetensors.torch import save_file
@@ -32,13 +32,13 @@ def load_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
     path = _existing("load_safetensors", path)
     try:
         return load_file(path)
-    except Exception as error:  # its reader raises several kinds of errors
+    except Exception as error:  # safetensors raises several types of errors
         reason = _reason(error)
         raise ValueError(f"load_safetensors: {path} is not a safetensors file ({reason}); try load_torch()") from None
 
 
 def load_torch(path: str | PathLike[str]) -> dict[str, Tensor]:
-    """Reads what `torch.save(module.state_dict(), path)` wrote: a flat dict of tensors on the CPU.
+    """Reads a file that `torch.save(module.state_dict(), path)` wrote: a flat dict of tensors on the CPU.
 
     Only tensors are unpickled (`torch.load(weights_only=True)`), so that a file cannot run code.
 
@@ -57,12 +57,12 @@ def load_torch(path: str | PathLike[str]) -> dict[str, Tensor]:
     try:
         _check_unpacked(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about how the file was pickled
+            warnings.simplefilter("ignore")  # warnings about the pickle format
             loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged files raise all kinds of errors in torch
+    except Exception as error:  # torch raises many types of errors for damaged files
         raise ValueError(
-            f"load_torch: {path} holds more than tensors, or is no file of torch.save ({_reason(error)}); write it by "
-            "torch.save(module.state_dict(), path)"
+            f"load_torch: {path} holds more than tensors, or is not a file of torch.save ({_reason(error)}); write it "
+            "with torch.save(module.state_dict(), path)"
         ) from None
     if not isinstance(loaded, dict):
         raise ValueError(f"load_torch: expected a dict of tensors in {path}, got {type(loaded).__name__}")

@@ -28,7 +28,7 @@ def binary_cross_entropy(
     Logarithms are clamped to at least -100.
 
     Raises:
-        ValueError: the shapes differ, the weight cannot be broadcast, or `reduction` is none of the three.
+        ValueError: the shapes differ, the weight cannot be broadcast, or `reduction` is invalid.
         RuntimeError: on the CPU, uncompiled, when a probability is not in [0, 1].
 
     Equals `torch.nn.functional.binary_cross_entropy`.
@@ -84,7 +84,7 @@ def soft_margin(
         reduction: "mean", "sum" or "none".
 
     Raises:
-        ValueError: the shapes differ, or `reduction` is none of the three.
+        ValueError: the shapes differ, or `reduction` is invalid.
 
     Equals `torch.nn.functional.soft_margin_loss`, and stays finite where that overflows.
 
@@ -113,7 +113,7 @@ def multilabel_soft_margin(
         reduction: over the samples: "mean", "sum" or "none".
 
     Raises:
-        ValueError: the shapes differ, or `reduction` is none of the three.
+        ValueError: the shapes differ, or `reduction` is invalid.
 
     Equals `torch.nn.functional.multilabel_soft_margin_loss`.
 

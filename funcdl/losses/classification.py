@@ -32,7 +32,7 @@ def nll(
             ignored.
 
     Raises:
-        ValueError: inconsistent shapes, or `reduction` is none of the three.
+        ValueError: inconsistent shapes, or `reduction` is invalid.
         IndexError: a class number is out of range, and is not `ignore_index`. Inside `jit` it is a RuntimeError on the
             CPU if the loss is used; a gradient without the loss is NaN. On a GPU torch aborts the process.
 
@@ -108,7 +108,7 @@ def kl_divergence(
         log_target: whether the targets are logarithms.
 
     Raises:
-        ValueError: the shapes differ, or `reduction` is none of the four.
+        ValueError: the shapes differ, or `reduction` is invalid.
 
     Equals `torch.nn.functional.kl_div`, without its warning about "mean".
 
@@ -132,7 +132,7 @@ def _check_targets(loss: str, outputs: Tensor, targets: Tensor, weight: Tensor |
 
 
 def _nan_where_invalid(outputs: Tensor, targets: Tensor, ignore_index: int) -> Tensor:
-    """Replaces outputs by NaN where the target is no class: a compiled gradient without the loss drops that check."""
+    """Replaces outputs with NaN where the target is not a class; compilers drop torch's check if the loss is unused."""
     if not in_graph():
         return outputs
     class_dim = min(1, outputs.ndim - 1)

@@ -39,7 +39,7 @@ def ctc(
         zero_infinity: whether a sample too short for its targets has loss 0 instead of infinity.
 
     Raises:
-        TypeError: lengths are no integers.
+        TypeError: lengths are not integers.
         ValueError: inconsistent shapes, `blank` is not a class, or lengths are out of range, which is checked only
             outside of `jit` and `vmap`.
 
@@ -70,13 +70,13 @@ def ctc(
             raise TypeError(f"ctc: expected {name} of integers, got {given.dtype}")
         if len(given) != batch:
             raise ValueError(f"ctc: expected {batch} {name}, one of each sample, got {len(given)}")
-        most = time if name == "input_lengths" else targets.shape[1]
-        if values_are_known(given) and not ((given >= 0) & (given <= most)).all():
-            raise ValueError(f"ctc: expected {name} from 0 to {most}, got {given.flatten().tolist()}")
+        longest = time if name == "input_lengths" else targets.shape[1]
+        if values_are_known(given) and not ((given >= 0) & (given <= longest)).all():
+            raise ValueError(f"ctc: expected {name} from 0 to {longest}, got {given.flatten().tolist()}")
     num_steps, last = lengths[0], 2 * lengths[1]
 
-    # States are blank, label 0, blank, label 1, ..., blank; from each to itself, to the next, and from a label to the
-    # next label where they differ.
+    # The states are blank, label 0, blank, label 1, ..., blank. There are transitions from each state to itself and to
+    # the next state, and from a label to the next label if the two differ.
     blanks = torch.full_like(targets, blank)
     pairs = torch.stack([blanks, targets], 2).flatten(1)
     states = torch.cat([pairs, targets.new_full((batch, 1), blank)], 1)

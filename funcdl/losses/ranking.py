@@ -32,7 +32,7 @@ def multi_margin(
     The sum is divided by the number of classes.
 
     Raises:
-        ValueError: `p` is neither 1 nor 2, inconsistent shapes, or `reduction` is none of the three.
+        ValueError: `p` is neither 1 nor 2, inconsistent shapes, or `reduction` is invalid.
 
     Equals `torch.nn.functional.multi_margin_loss`.
 
@@ -67,7 +67,7 @@ def hinge_embedding(
         reduction: "mean", "sum" or "none".
 
     Raises:
-        ValueError: the shapes differ, or `reduction` is none of the three.
+        ValueError: the shapes differ, or `reduction` is invalid.
 
     Equals `torch.nn.functional.hinge_embedding_loss`.
 
@@ -95,7 +95,7 @@ def margin_ranking(
         reduction: "mean", "sum" or "none".
 
     Raises:
-        ValueError: the shapes differ, or `reduction` is none of the three.
+        ValueError: the shapes differ, or `reduction` is invalid.
 
     Equals `torch.nn.functional.margin_ranking_loss`.
 
@@ -130,7 +130,7 @@ def triplet_margin(
         reduction: "mean", "sum" or "none".
 
     Raises:
-        ValueError: the shapes differ, an argument is out of its range, or `reduction` is none of the three.
+        ValueError: the shapes differ, an argument is out of its range, or `reduction` is invalid.
 
     Source: Balntas et al., "Learning shallow convolutional feature descriptors with triplet losses", 2016. Equals
     `torch.nn.functional.triplet_margin_loss`.
@@ -167,7 +167,7 @@ def cosine_embedding(
         reduction: "mean", "sum" or "none".
 
     Raises:
-        ValueError: inconsistent shapes, `margin` is not from -1 to 1, or `reduction` is none of the three.
+        ValueError: inconsistent shapes, `margin` is not from -1 to 1, or `reduction` is invalid.
 
     Equals `torch.nn.functional.cosine_embedding_loss`.
 

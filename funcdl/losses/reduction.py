@@ -1,4 +1,4 @@
-"""Reductions of elementwise losses, and checks of their shapes."""
+"""Reductions of element-wise losses, and checks of shapes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Reduction = Literal["none", "mean", "sum"]
 
 
 def reduce(each: Float[Tensor, "*shape"], reduction: Reduction) -> Float[Tensor, "*loss"]:
-    """Returns the mean or the sum of all elements, or `each` as it is.
+    """Returns the mean or the sum of all elements, or `each` unchanged.
 
     Raises:
-        ValueError: `reduction` is none of the three.
+        ValueError: `reduction` is invalid.
 
     >>> import torch
     >>> reduce(torch.tensor([1.0, 3.0]), "mean")
@@ -49,7 +49,7 @@ def check_shapes(loss: str, expected: tuple[int, ...], **others: Tensor | None) 
 
 
 def check_broadcasts(loss: str, expected: tuple[int, ...], **others: Tensor | None) -> None:
-    """Raises a ValueError unless all others can be broadcast to the shape that is expected."""
+    """Raises a ValueError unless all others can be broadcast to the expected shape."""
     for name, tensor in others.items():
         if tensor is None:
             continue

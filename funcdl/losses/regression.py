@@ -28,7 +28,7 @@ def mse(
         reduction: "mean" divides the sum by the sum of the weights.
 
     Raises:
-        ValueError: the shapes differ, or `reduction` is none of the three.
+        ValueError: the shapes differ, or `reduction` is invalid.
 
     Equals `torch.nn.functional.mse_loss`.
 
@@ -144,7 +144,7 @@ def poisson_nll(
         reduction: "mean", "sum" or "none".
 
     Raises:
-        ValueError: the shapes differ, `eps` is negative, or `reduction` is none of the three.
+        ValueError: the shapes differ, `eps` is negative, or `reduction` is invalid.
 
     Equals `torch.nn.functional.poisson_nll_loss`.
 
@@ -185,7 +185,7 @@ def gaussian_nll(
 
     Raises:
         ValueError: the targets or the variances have another shape, a number as variance is negative, `eps` is not
-            positive, or `reduction` is none of the three.
+            positive, or `reduction` is invalid.
 
     Source: Nix and Weigend, "Estimating the mean and variance of the target probability distribution", 1994. Equals
     `torch.nn.functional.gaussian_nll_loss`, which checks for negative variances, and so supports neither `jit` nor

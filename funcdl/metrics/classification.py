@@ -34,7 +34,7 @@ def binary_accuracy(threshold: float = 0.0) -> Metric:
     Args:
         threshold: outputs above it are predicted positive: 0 for logits, 0.5 for probabilities.
 
-    Outputs and targets of one shape, (batch, ...); targets are 1 or 0.
+    Outputs and targets have the same shape, (batch, ...); targets are 1 or 0.
 
     >>> import torch
     >>> binary_accuracy()(torch.tensor([[2.0], [-1.0], [0.5]]), torch.tensor([[1.0], [0.0], [0.0]]))
@@ -111,7 +111,7 @@ def precision(classes: int, *, average: Average = "macro") -> Metric:
     Outputs and targets are as for `confusion_matrix`. The precision of a class that is never predicted is 0.
 
     Raises:
-        ValueError: `average` is none of these, or "binary" with other than two classes.
+        ValueError: `average` is invalid, or "binary" with other than two classes.
 
     Source: `sklearn.metrics.precision_score`.
 

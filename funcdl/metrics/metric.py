@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.closures import OfFunctions
+from funcdl.function_bundle import FunctionBundle
 from funcdl.tree import Tree
 
 
 @dataclass(frozen=True, repr=False)
-class Metric(OfFunctions):
+class Metric(FunctionBundle):
     """A measure of a data set: sums over its samples, and a function of these sums.
 
     Attributes:

@@ -27,10 +27,10 @@ def _squared_difference(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 mean_absolute_error: Metric = sample_mean(_absolute_difference)
-"""The average of `|output - target|` over the data set; outputs and targets of one shape, (batch, ...)."""
+"""The average of `|output - target|` over the data set; outputs and targets have the same shape, (batch, ...)."""
 
 mean_squared_error: Metric = sample_mean(_squared_difference)
-"""The average of `(output - target) ** 2` over the data set; outputs and targets of one shape, (batch, ...)."""
+"""The average of `(output - target) ** 2` over the data set; outputs and targets have the same shape, (batch, ...)."""
 
 
 def _r2_sums(outputs: Tensor, targets: Tensor, weights: Tensor) -> dict[str, Tensor]:
@@ -60,7 +60,7 @@ def _r2_value(statistics: dict[str, Tensor]) -> Tensor:
 r2: Metric = Metric(_r2_sums, _r2_value)
 """The coefficient of determination: 1 minus the sum of squared residuals over that of the targets' deviations.
 
-Outputs and targets of one shape, (batch,) or (batch, outputs); the value is the mean over the outputs. For constant
-targets it is 1 if predictions are exact, else 0. As `sklearn.metrics.r2_score`; since it accumulates sums of squares,
-the targets' mean should not exceed 1e6 times their standard deviation.
+Outputs and targets have the same shape, (batch,) or (batch, outputs); the value is the mean over the outputs. For
+constant targets it is 1 if predictions are exact, else 0. As `sklearn.metrics.r2_score`; since it accumulates sums of
+squares, the targets' mean should not exceed 1e6 times their standard deviation.
 """

@@ -13,7 +13,7 @@ def alexnet(classes: int = 1000, dropout: float = 0.5) -> Layer:
         classes: the number of classes.
         dropout: the probability of a zero, before the first two linear layers.
 
-    Input (batch, 3, height, width), 224 x 224 in the paper and any size from 63 here, since the last feature map is
+    Input (batch, 3, height, width), 224 x 224 in the paper and any size from 63 here, because the last feature map is
     pooled to 6 x 6; output (batch, classes).
 
     Source: Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014. Equals

@@ -15,7 +15,7 @@ def resnet18(classes: int = 1000) -> Layer:
     Args:
         classes: the number of classes.
 
-    Input (batch, 3, height, width), 224 x 224 in the paper and any size from 32 here, since the last feature map is
+    Input (batch, 3, height, width), 224 x 224 in the paper and any size from 32 here, because the last feature map is
     averaged; output (batch, classes).
 
     Source: He et al., "Deep residual learning for image recognition", 2016. Equals `torchvision.models.resnet18`, names
@@ -32,12 +32,12 @@ def resnet18(classes: int = 1000) -> Layer:
 
 
 def resnet34(classes: int = 1000) -> Layer:
-    """As `resnet18`, of 34 layers: 21,797,672 parameters. Equals `torchvision.models.resnet34`."""
+    """Like `resnet18`, of 34 layers: 21,797,672 parameters. Equals `torchvision.models.resnet34`."""
     return _resnet((3, 4, 6, 3), classes, bottleneck=False)
 
 
 def resnet50(classes: int = 1000) -> Layer:
-    """As `resnet18`, of 50 layers in blocks with bottlenecks: 25,557,032 parameters.
+    """Like `resnet18`, of 50 layers in blocks with bottlenecks: 25,557,032 parameters.
 
     The stride is in the 3 x 3 convolution of a block, where the paper has it in the first of 1 x 1. Equals
     `torchvision.models.resnet50`.

@@ -44,7 +44,7 @@ def transformer_classifier(
     classes). Parameters: `embedding`, `position`, `encoder.layers.0`, ..., `fc`.
 
     Raises:
-        ValueError: by `init` and `apply`, when a sequence is longer than `max_length`, or what the layers raise.
+        ValueError: raised by `init` and `apply` if a sequence is longer than `max_length`, or what the layers raise.
 
     Source: Vaswani et al., "Attention is all you need", 2017: its encoder, with learned positions.
 

@@ -24,7 +24,7 @@ def vgg(depth: int, classes: int = 1000, *, batch_norm: bool = False, dropout: f
         batch_norm: whether each convolution is followed by a batch norm.
         dropout: the probability of a zero, after the first two linear layers.
 
-    Input (batch, 3, height, width), 224 x 224 in the paper and any size from 32 here, since the last feature map is
+    Input (batch, 3, height, width), 224 x 224 in the paper and any size from 32 here, because the last feature map is
     pooled to 7 x 7; output (batch, classes).
 
     Raises:

@@ -61,7 +61,7 @@ def adaptive_avg_pool3d(output_size: Size) -> Layer:
 
 
 def adaptive_max_pool1d(output_size: Size) -> Layer:
-    """As `adaptive_avg_pool1d`, with the maximum. Equals `torch.nn.AdaptiveMaxPool1d`, without its indices.
+    """Like `adaptive_avg_pool1d`, with the maximum. Equals `torch.nn.AdaptiveMaxPool1d`, without its indices.
 
     >>> import torch
     >>> adaptive_max_pool1d(2)({}, torch.arange(5.0).view(1, 5))
@@ -71,7 +71,7 @@ def adaptive_max_pool1d(output_size: Size) -> Layer:
 
 
 def adaptive_max_pool2d(output_size: Size) -> Layer:
-    """As `adaptive_avg_pool2d`, with the maximum. Equals `torch.nn.AdaptiveMaxPool2d`, without its indices.
+    """Like `adaptive_avg_pool2d`, with the maximum. Equals `torch.nn.AdaptiveMaxPool2d`, without its indices.
 
     >>> import torch
     >>> adaptive_max_pool2d(1)({}, torch.arange(6.0).view(1, 2, 3))
@@ -81,7 +81,7 @@ def adaptive_max_pool2d(output_size: Size) -> Layer:
 
 
 def adaptive_max_pool3d(output_size: Size) -> Layer:
-    """As `adaptive_avg_pool3d`, with the maximum. Equals `torch.nn.AdaptiveMaxPool3d`, without its indices.
+    """Like `adaptive_avg_pool3d`, with the maximum. Equals `torch.nn.AdaptiveMaxPool3d`, without its indices.
 
     >>> import torch
     >>> adaptive_max_pool3d((None, 1, 1))({}, torch.arange(8.0).view(1, 2, 2, 2)).flatten()

@@ -68,9 +68,9 @@ def multihead_attention(
     output alone unless `need_weights`.
 
     Raises:
-        ValueError: an argument is impossible; by `init` and `apply`, when E is not divisible by `num_heads` or a shape
-            is wrong, or the dropout has no key.
-        TypeError: by `apply`, when an input has another dtype than the parameters, or a mask is of integers.
+        ValueError: an argument is impossible; raised by `init` and `apply` if E is not divisible by `num_heads` or a
+            shape is wrong, or the dropout has no key.
+        TypeError: raised by `apply` if an input has another dtype than the parameters, or a mask is of integers.
 
     Source: Vaswani et al., "Attention is all you need", 2017. Equals `torch.nn.MultiheadAttention`, whose `forward`
     takes these options; its `is_causal` is a hint that needs a mask, here it is all that is needed. Without weights the

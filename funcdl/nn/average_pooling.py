@@ -179,8 +179,8 @@ def _average_pool(
     ) -> Tensor:
         if not ceil_mode or not count_include_pad or divisor:
             return pool(x, kernel, strides, pads, ceil_mode, count_include_pad, *divisor)
-        # Compiled, the gradient of a window that extends beyond the input is right only if the padding is not counted
-        # (pytorch issue 198119): so make the padding part of the input, and drop windows that start in its end.
+        # The compiled gradient of windows that extend beyond the input is wrong if the padding is counted (pytorch
+        # issue 198119). The padding is therefore made part of the input, and windows that start in its end are dropped.
         sizes = x.shape[-len(kernel) :]
         x = F.pad(x, [side for pad in reversed(pads) for side in (pad, pad)]) if any(pads) else x
         y = pool(x, kernel, strides, 0, True, False)
@@ -216,6 +216,6 @@ def _lp_pool(
 
 
 def _avg_pool3d(x: Tensor, *arguments: Any) -> Tensor:
-    """Average pooling of volumes in half precision too, for which torch has no CPU kernel."""
+    """Average pooling of volumes that also supports half precision, for which torch has no CPU kernel."""
     half = x.device.type == "cpu" and x.dtype in (torch.float16, torch.bfloat16)
     return F.avg_pool3d(x.float() if half else x, *arguments).to(x.dtype)

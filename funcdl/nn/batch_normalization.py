@@ -48,9 +48,9 @@ def batch_norm1d(
     statistics of its own.
 
     Raises:
-        ValueError: `eps` is negative or `momentum` not from 0 to 1; by `init` and `apply`, when the input has the wrong
-            rank or number of channels; or by `apply`, when a batch has only one value per channel.
-        TypeError: by `apply`, when the input has another dtype than the layer.
+        ValueError: `eps` is negative or `momentum` not from 0 to 1; raised by `init` and `apply` if the input has the
+            wrong rank or number of channels; raised by `apply` if a batch has only one value per channel.
+        TypeError: raised by `apply` if the input has another dtype than the layer.
 
     Source: Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate
     shift", 2015. Equals `torch.nn.BatchNorm1d`.
@@ -78,7 +78,7 @@ def batch_norm2d(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """As `batch_norm1d`, for images (batch, channels, height, width). Equals `torch.nn.BatchNorm2d`.
+    """Like `batch_norm1d`, for images (batch, channels, height, width). Equals `torch.nn.BatchNorm2d`.
 
     >>> from funcdl import random
     >>> params, buffers = batch_norm2d().init(random.key(0), torch.empty(1, 3, 8, 8, device="meta"))
@@ -101,7 +101,7 @@ def batch_norm3d(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """As `batch_norm1d`, for volumes (batch, channels, depth, height, width). Equals `torch.nn.BatchNorm3d`.
+    """Like `batch_norm1d`, for volumes (batch, channels, depth, height, width). Equals `torch.nn.BatchNorm3d`.
 
     >>> from funcdl import random
     >>> params, buffers = batch_norm3d(affine=False).init(random.key(0), torch.empty(1, 3, 8, 8, 8, device="meta"))

@@ -20,7 +20,7 @@ from funcdl.tree import Tree
 Children = list[tuple[str, Layer]]
 Observer = Callable[[str, Layer, Tensor, Tree], tuple[tuple[Params, Buffers], Tree]]
 
-# Set by `nn.summary`: called instead of a child's `init` and its `apply` to meta tensors.
+# `nn.summary` sets this; it is then called instead of a child's `init` and the `apply` on meta tensors.
 observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 
 _NOTE = "in layer "
@@ -35,17 +35,17 @@ def init_child(
     x: Tree,
     levels: tuple[str, ...] = (),
 ) -> Tree:
-    """Initializes a child: adds its entries to `params` and `buffers`, returns its output for the meta tensors `x`."""
+    """Initializes a child and adds its entries to `params` and `buffers`; returns its output for meta tensors `x`."""
     watch = None if torch.compiler.is_dynamo_compiling() else observer.get()
     try:
         if watch is None:
-            own = as_pair(_where(name), INIT_CONTRACT, layer.init(key, x))
+            own = as_pair(_describe_layer(name), INIT_CONTRACT, layer.init(key, x))
             applied = layer.apply(on_meta(own[0]), on_meta(own[1]), x)
-            y, _ = as_pair(_where(name), APPLY_CONTRACT, applied)
+            y, _ = as_pair(_describe_layer(name), APPLY_CONTRACT, applied)
         else:
             own, y = watch(name, layer, key, x)
     except Exception as error:
-        _locate(error, name)
+        _add_location_note(error, name)
         raise
     for target, part in zip((params, buffers), own, strict=True):
         if name == "" and (clash := part.keys() & set(levels)):
@@ -65,34 +65,34 @@ def apply_child(
     train: bool,
     levels: tuple[str, ...] = (),
 ) -> Tree:
-    """Applies one child with its entries of `params` and `buffers`; adds its new buffers, if any, to `changed`."""
+    """Applies a child with its entries of `params` and `buffers`; adds its new buffers, if any, to `changed`."""
     own_params, own_buffers = _entries("parameters", params, name, levels), _entries("buffers", buffers, name, levels)
     try:
         applied = layer.apply(own_params, own_buffers, x, key=key, train=train)
-        y, after = as_pair(_where(name), APPLY_CONTRACT, applied)
+        y, after = as_pair(_describe_layer(name), APPLY_CONTRACT, applied)
     except Exception as error:
-        _locate(error, name)
+        _add_location_note(error, name)
         raise
-    # Dynamo of torch 2.11 cannot compare dicts by identity; the comparison only saves building an equal dict
+    # The Dynamo of torch 2.11 cannot compare dicts by identity. The comparison only avoids building an equal dict.
     if after and (torch.compiler.is_dynamo_compiling() or after is not own_buffers):
         changed.update(after if name == "" else {name: after})
     return y
 
 
-def _where(name: str) -> str:
+def _describe_layer(name: str) -> str:
     return f"layer {name}" if name else "the body"
 
 
 def _entries(what: str, entries: Mapping[str, Any], name: str, levels: tuple[str, ...]) -> dict[str, Any]:
-    """The entries of one child; for a child without a name, all except `levels`, those of the other children."""
+    """Returns the entries of a child; for a child without a name, all entries except `levels` (the other children)."""
     if not isinstance(entries, Mapping):
         got = "None" if entries is None else f"a {type(entries).__name__}"
-        raise TypeError(f"{_where(name)}: expected the {what} in a dict, got {got}; pass what init() returned")
+        raise TypeError(f"{_describe_layer(name)}: expected the {what} in a dict, got {got}; pass what init() returned")
     return entries.get(name, {}) if name else {key: value for key, value in entries.items() if key not in levels}
 
 
 def named_children(combinator: str, layers: tuple[Any, ...], named: Mapping[str, Any]) -> Children:
-    """Returns `(name, layer)` pairs of layers given by position (numbered) or by keyword; functions become layers."""
+    """Returns `(name, layer)` pairs for layers given by position or by keyword; the former are named by numbers."""
     if layers and named:
         raise TypeError(f"{combinator}: expected all layers positional or all named, got both; name every one")
     if dotted := [name for name in named if "." in name or not name]:
@@ -114,7 +114,7 @@ def as_layer(combinator: str, name: str, layer: Any) -> Layer:
 
 
 def child_keys(key: Tensor | None, count: int) -> list[Any]:
-    """Returns `fold_in(key, i)` for each child i, or None for each without a key."""
+    """Returns `fold_in(key, i)` for each child i, or None for each child if there is no key."""
     return [None] * count if key is None or count == 0 else list(random.split(key, count).unbind())
 
 
@@ -123,10 +123,10 @@ def on_meta(x: Tree) -> Tree:
     return tree.map(lambda leaf: torch.empty(leaf.shape, dtype=leaf.dtype, device="meta"), x)
 
 
-def _locate(error: Exception, name: str) -> None:
+def _add_location_note(error: Exception, name: str) -> None:
     """Adds a note with the path of the layer that raised the error; each enclosing layer prepends its name."""
     if torch.compiler.is_dynamo_compiling():
-        return  # Dynamo cannot trace this, and shows the message and the stack itself
+        return  # Dynamo cannot trace this; it shows the stack itself
     notes = getattr(error, "__notes__", [])
     if name and notes and notes[-1].startswith(_NOTE):
         notes[-1] = f"{_NOTE}{name}.{notes[-1].removeprefix(_NOTE)}"

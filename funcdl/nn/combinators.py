@@ -1,8 +1,7 @@
 """Combinators: layers built from layers.
 
-None of them recomputes activations in the backward pass: `torch.utils.checkpoint` does not work inside `torch.func`,
-    and
-an `autograd.Function` that recomputes does not compile there (torch 2.15).
+There is no combinator that recomputes activations in the backward pass, because `torch.utils.checkpoint` does not work
+inside `torch.func`, and an `autograd.Function` that recomputes does not compile there (torch 2.15).
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from funcdl.tree import Tree
 
 
 def serial(*layers: Layer | Callable[[Any], Any], **named: Layer | Callable[[Any], Any]) -> Layer:
-    """Applies layers in sequence, as `torch.nn.Sequential`.
+    """Applies layers in sequence, like `torch.nn.Sequential`.
 
     Args:
         *layers: layers or plain functions of a tensor. Their parameters have the keys "0", "1", ...; layers without
-            parameters are counted too.
-        **named: the same, with these names as keys. Either all layers are named or none.
+            parameters are counted, too.
+        **named: the same, with their names as keys. Either all layers are named or none.
 
     Layer i receives `fold_in(key, i)` as its key. An error raised in a layer has a note with the path to that layer.
 
@@ -103,14 +102,14 @@ def residual(
     Args:
         body: a layer or a function. Its parameters are those of the residual layer, without a key of their own.
         combine: a layer without parameters, or a function, of the tuple `(shortcut(x), body(x))`; `add()` by default.
-            `serial(add(), relu())` ends a block as ResNet does, `concatenate(1)` as DenseNet does.
-        **shortcut: at most one, the identity by default. Its parameters are under the name it is given.
+            `serial(add(), relu())` ends a block as in ResNet, `concatenate(1)` as in DenseNet.
+        **shortcut: at most one layer or function, the identity by default. Its name is the key of its parameters.
 
-    The shortcut receives `fold_in(key, 0)` as its key, the body 1 and `combine` 2.
+    The shortcut receives `fold_in(key, 0)` as its key, the body `fold_in(key, 1)` and `combine` `fold_in(key, 2)`.
 
     Raises:
         TypeError: more than one shortcut, or something is neither a layer nor a function.
-        ValueError: by `init`, when the name of the shortcut is also one in the body.
+        ValueError: raised by `init` if the body also has an entry with the name of the shortcut.
 
     >>> from funcdl import nn, random, tree
     >>> block = residual(
@@ -136,9 +135,9 @@ def repeat(layer: Layer | Callable[[Any], Any], n: int) -> Layer:
 
     Args:
         layer: a layer or a function of a tensor.
-        n: how many, at least 0. Their keys are "0" to "n-1".
+        n: the number of layers, at least 0. Their keys are "0" to "n-1".
 
-    `tied` applies one layer `n` times with the same parameters.
+    Use `tied` to apply one layer `n` times with the same parameters.
 
     Raises:
         ValueError: `n` is negative.
@@ -155,7 +154,7 @@ def repeat(layer: Layer | Callable[[Any], Any], n: int) -> Layer:
 
 
 def concatenate(dim: int) -> Layer:
-    """Concatenates a tuple of tensors along `dim`, as `torch.cat`; for the `combine` of `parallel`.
+    """Concatenates a tuple of tensors along `dim`, like `torch.cat`; a `combine` for `parallel`.
 
     >>> concatenate(dim=1)({}, (torch.zeros(2, 3), torch.zeros(2, 4))).shape
     torch.Size([2, 7])
@@ -164,11 +163,11 @@ def concatenate(dim: int) -> Layer:
 
 
 def add() -> Layer:
-    """Adds a tuple of tensors of one shape; the `combine` of `residual` by default.
+    """Adds a tuple of tensors of the same shape; the default `combine` of `residual`.
 
     Raises:
-        ValueError: by `apply`, when the shapes differ. They are not broadcast: in a residual block that would hide a
-            mistake.
+        ValueError: raised by `apply` if the shapes differ. They are not broadcast: in a residual block that would hide
+            a mistake.
 
     >>> add()({}, (torch.ones(2), torch.ones(2), torch.ones(2)))
     tensor([3., 3.])
@@ -191,7 +190,7 @@ def add() -> Layer:
 def _fan_out(
     combinator: str, children: Children, combine: Layer | Callable[[Any], Any] | None, levels: tuple[str, ...] = ()
 ) -> Layer:
-    """Applies children to one input, then `combine`. The child named "" has all entries except `levels`."""
+    """Applies all children to the same input, then `combine`. The child named "" has all entries except `levels`."""
     combine = None if combine is None else as_layer(combinator, "combine", combine)
 
     def init(key: Tensor, x: Tree) -> tuple[Params, Buffers]:

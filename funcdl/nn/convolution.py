@@ -84,9 +84,9 @@ def conv2d(
     Input (batch, channels, height, width) or (channels, height, width), output likewise.
 
     Raises:
-        ValueError: an argument is impossible; or by `init` and `apply`, when the input has the wrong rank, the wrong
+        ValueError: an argument is impossible; raised by `init` and `apply` if the input has the wrong rank, the wrong
             number of channels, or is smaller than the kernel.
-        TypeError: by `apply`, when the input has another dtype than the parameters.
+        TypeError: raised by `apply` if the input has another dtype than the parameters.
 
     Equals `torch.nn.Conv2d`.
 

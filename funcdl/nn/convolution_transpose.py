@@ -82,9 +82,9 @@ def conv_transpose2d(
     Input (batch, channels, height, width) or (channels, height, width), output likewise.
 
     Raises:
-        ValueError: an argument is impossible; or by `init` and `apply`, when the input has the wrong rank, the wrong
+        ValueError: an argument is impossible; raised by `init` and `apply` if the input has the wrong rank, the wrong
             number of channels, or is so small that the output is empty.
-        TypeError: by `apply`, when the input has another dtype than the parameters.
+        TypeError: raised by `apply` if the input has another dtype than the parameters.
 
     Equals `torch.nn.ConvTranspose2d`, whose only padding mode is zeros, without the `output_size` of its `forward`.
 

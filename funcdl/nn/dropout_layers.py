@@ -28,7 +28,7 @@ def dropout(p: float = 0.5) -> Layer:
     Under `vmap` over inputs with one key, all members share one mask; to avoid that, map over keys as well.
 
     Raises:
-        ValueError: `p` is not a probability; or by `apply`, when training without a key.
+        ValueError: `p` is not a probability; raised by `apply` if training without a key.
 
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014. Equals
     `torch.nn.Dropout` but for the source of randomness: the mask follows from `key`.
@@ -44,7 +44,7 @@ def dropout(p: float = 0.5) -> Layer:
 
 
 def dropout1d(p: float = 0.5) -> Layer:
-    """As `dropout`, but drops whole channels of a sequence: neighboring points are too correlated to drop one by one.
+    """Like `dropout`, but drops whole channels of a sequence: neighboring points are too correlated to drop one by one.
 
     Args:
         p: the probability of a zero, from 0 to 1.
@@ -52,7 +52,7 @@ def dropout1d(p: float = 0.5) -> Layer:
     Input (batch, channels, length) or (channels, length), where a channel is one (length,).
 
     Raises:
-        ValueError: `p` is not a probability; or by `apply`, when training without a key, or with another rank.
+        ValueError: `p` is not a probability; raised by `apply` if training without a key, or with another rank.
 
     Equals `torch.nn.Dropout1d` but for the source of randomness.
 
@@ -64,7 +64,7 @@ def dropout1d(p: float = 0.5) -> Layer:
 
 
 def dropout2d(p: float = 0.5) -> Layer:
-    """As `dropout`, but drops whole channels of an image: neighboring pixels are too correlated to drop one by one.
+    """Like `dropout`, but drops whole channels of an image: neighboring pixels are too correlated to drop one by one.
 
     Args:
         p: the probability of a zero, from 0 to 1.
@@ -73,7 +73,7 @@ def dropout2d(p: float = 0.5) -> Layer:
     (batch, features), whose elements are dropped one by one.
 
     Raises:
-        ValueError: `p` is not a probability; or by `apply`, when training without a key, or with another rank.
+        ValueError: `p` is not a probability; raised by `apply` if training without a key, or with another rank.
 
     Source: Tompson et al., "Efficient object localization using convolutional networks", 2015. Equals
     `torch.nn.Dropout2d` but for the source of randomness, and that three dimensions are (channels, height, width), as
@@ -87,7 +87,7 @@ def dropout2d(p: float = 0.5) -> Layer:
 
 
 def dropout3d(p: float = 0.5) -> Layer:
-    """As `dropout2d`, for volumes (batch, channels, depth, height, width) or (channels, depth, height, width).
+    """Like `dropout2d`, for volumes (batch, channels, depth, height, width) or (channels, depth, height, width).
 
     Equals `torch.nn.Dropout3d` but for the source of randomness.
 
@@ -108,7 +108,7 @@ def alpha_dropout(p: float = 0.5) -> Layer:
         p: the probability of being dropped, from 0 to 1. With 1 the result is zero.
 
     Raises:
-        ValueError: `p` is not a probability; or by `apply`, when training without a key.
+        ValueError: `p` is not a probability; raised by `apply` if training without a key.
 
     Source: Klambauer et al., "Self-normalizing neural networks", 2017. Equals `torch.nn.AlphaDropout` but for the
     source of randomness: the mask follows from `key`.
@@ -121,7 +121,7 @@ def alpha_dropout(p: float = 0.5) -> Layer:
 
 
 def feature_alpha_dropout(p: float = 0.5) -> Layer:
-    """As `alpha_dropout`, but drops whole channels: everything after the first two dimensions.
+    """Like `alpha_dropout`, but drops whole channels: everything after the first two dimensions.
 
     Args:
         p: the probability of being dropped, from 0 to 1.
@@ -129,7 +129,7 @@ def feature_alpha_dropout(p: float = 0.5) -> Layer:
     Input (batch, channels, ...), output likewise.
 
     Raises:
-        ValueError: `p` is not a probability; or by `apply`, when training without a key, or with fewer dimensions.
+        ValueError: `p` is not a probability; raised by `apply` if training without a key, or with fewer dimensions.
 
     Equals `torch.nn.FeatureAlphaDropout` but for the source of randomness.
 

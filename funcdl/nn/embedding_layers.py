@@ -38,15 +38,15 @@ def embedding(
         embedding_dim: the size of a row.
         padding_idx: an index whose row starts at zero and gets no gradient; negative ones count from the end.
         weight_init: draws the table, of shape (num_embeddings, embedding_dim); N(0, 1) by default. It is
-            asked for `torch.get_default_dtype()`, since the inputs are integers.
+            asked for `torch.get_default_dtype()`, because the inputs are integers.
 
     Input (...) of int32 or int64 indices in [0, num_embeddings), output (..., embedding_dim).
 
     Raises:
-        ValueError: a size is negative, or `padding_idx` is no index of a row.
-        TypeError: by `apply`, when the indices are not int32 or int64.
-        IndexError: by `apply`, when an index is out of range (on the CPU; on a GPU torch aborts the process). Inside
-            `jit` and `vmap` no error can be raised: there the row and the gradient are NaN.
+        ValueError: a size is negative, or `padding_idx` is not an index of a row.
+        TypeError: raised by `apply` if the indices are not int32 or int64.
+        IndexError: raised by `apply` if an index is out of range (on the CPU; on a GPU torch aborts the process).
+            Inside `jit` and `vmap` no error can be raised: there the row and the gradient are NaN.
 
     Equals `torch.nn.Embedding` without its `max_norm`, which modifies the table during the lookup, its
     `scale_grad_by_freq`, and its `sparse` gradients, which `torch.func` does not support.
@@ -101,8 +101,8 @@ def embedding_bag(
     Raises:
         ValueError: `mode` or `padding_idx` is impossible; by `apply`, inconsistent shapes, or `per_sample_weights` with
             another mode than "sum".
-        TypeError: by `apply`, when the indices are not int32 or int64.
-        RuntimeError: by `apply`, when an index is out of range; for `vmap` as of `embedding`.
+        TypeError: raised by `apply` if the indices are not int32 or int64.
+        RuntimeError: raised by `apply` if an index is out of range; for `vmap` as of `embedding`.
 
     Equals `torch.nn.EmbeddingBag` without its `max_norm`, `scale_grad_by_freq` and `sparse`. Its kernel has no
     derivative by `torch.autograd` inside `grad`; `grad` of `grad` works.
@@ -193,27 +193,27 @@ def _table(
 
 
 def _lookup(x: Tensor, weight: Tensor, padding: int | None) -> Tensor:
-    """Returns the rows. Where out-of-range indices raise no error, their rows and derivatives are NaN."""
+    """Returns the rows. In a graph and in `vmap`, rows and derivatives of out-of-range indices are NaN."""
     indices, factor = x, None
-    if in_graph() or vmap_is_active():  # there torch would read another member's row, or drop the gradient
+    if in_graph() or vmap_is_active():  # torch would read the row of another member, or drop the gradient
         inside = (x >= 0) & (x < weight.shape[0])
-        trainable = 0 if padding is None else (padding + 1) % weight.shape[0]  # a row with a gradient
+        trainable = 0 if padding is None else (padding + 1) % weight.shape[0]  # a row that has a gradient
         indices = torch.where(inside, x, trainable)
         factor = torch.where(inside, 1.0, torch.nan).to(weight.dtype).unsqueeze(-1)
     if padding is None or differentiated_once(weight):
         y = F.embedding(indices, weight, padding)
-    else:  # torch's forward-mode derivative would include the padding row
+    else:  # torch's forward-mode derivative includes the padding row
         y = F.embedding(indices, weight)
         y = torch.where((x == padding).unsqueeze(-1), y.detach(), y)
     return y if factor is None else y * factor
 
 
 def _supports_kernel(weight: Tensor) -> bool:
-    """Whether torch's kernel for bags applies: it has only a first derivative, and no other transform."""
+    """Whether torch's kernel for bags can be used: it has only a first derivative, and no other transforms."""
     if weight.is_meta or not first_order_only():
         return False
     below_grad = functorch_is_active()
-    if in_graph():  # of `jit`; what Dynamo traces may be differentiated from outside
+    if in_graph():  # a graph of Dynamo may be differentiated from outside
         return below_grad and not torch.compiler.is_compiling()
     return not below_grad and not is_recorded(weight)
 

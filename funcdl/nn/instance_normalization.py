@@ -33,9 +33,9 @@ def instance_norm1d(
     Input (batch, channels, length) or (channels, length), output likewise.
 
     Raises:
-        ValueError: by `init` and `apply`, when the input has the wrong rank or number of channels; or by `apply`, when
+        ValueError: raised by `init` and `apply` if the input has the wrong rank or number of channels, or by `apply` if
             a channel has only one value.
-        TypeError: by `apply`, when the input has another dtype than the layer.
+        TypeError: raised by `apply` if the input has another dtype than the layer.
 
     Source: Ulyanov et al., "Instance normalization: the missing ingredient for fast stylization", 2016. Equals
     `torch.nn.InstanceNorm1d`.
@@ -61,7 +61,7 @@ def instance_norm2d(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """As `instance_norm1d`, for images (batch, channels, height, width). Equals `torch.nn.InstanceNorm2d`.
+    """Like `instance_norm1d`, for images (batch, channels, height, width). Equals `torch.nn.InstanceNorm2d`.
 
     >>> import torch
     >>> instance_norm2d()({}, torch.ones(5, 3, 8, 8)).shape
@@ -83,7 +83,7 @@ def instance_norm3d(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """As `instance_norm1d`, for volumes (batch, channels, depth, height, width). Equals `torch.nn.InstanceNorm3d`.
+    """Like `instance_norm1d`, for volumes (batch, channels, depth, height, width). Equals `torch.nn.InstanceNorm3d`.
 
     >>> import torch
     >>> instance_norm3d()({}, torch.ones(5, 3, 8, 8, 8)).shape

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from funcdl import random, tree
-from funcdl.closures import OfFunctions
+from funcdl.function_bundle import FunctionBundle
 from funcdl.tree import Tree
 
 Params = dict[str, Any]  # nested dicts of learned tensors
@@ -19,20 +19,21 @@ INIT_CONTRACT, APPLY_CONTRACT = "init() to return (params, buffers)", "apply() t
 
 
 @dataclass(frozen=True, repr=False)
-class Layer(OfFunctions):
+class Layer(FunctionBundle):
     """A layer: a function that initializes its parameters, and a pure function that applies them.
 
     Attributes:
-        init: `init(key, x) -> (params, buffers)`. Of the example input `x` (a tensor or a tree of them, on any device,
-            `meta` too) only shapes and dtypes are read. Parameters lie on the key's device, in the dtype of `x` where
-            that is floating, else in `torch.get_default_dtype()`.
-        apply: `apply(params, buffers, x, *, key=None, train=False) -> (y, buffers)`. Changes none of its arguments;
-            when no buffer has changed, it returns the dict it was given. `key` is for layers that draw random numbers.
+        init: `init(key, x) -> (params, buffers)`. `x` is an example input, a tensor or a tree of tensors, of which only
+            shapes and dtypes are read; it may be on any device, including `meta`. The parameters are on the key's
+            device. Their dtype is that of `x` if it is floating-point, otherwise `torch.get_default_dtype()`.
+        apply: `apply(params, buffers, x, *, key=None, train=False) -> (y, buffers)`. It does not change its arguments.
+            If no buffer changes, it returns the dict that it was given. `key` is for layers that draw random numbers.
 
-    A layer without buffers can be called: `layer(params, x)` returns the output of `apply` alone. It raises a TypeError
-    when the layer has buffers.
+    A layer without buffers can be called: `layer(params, x)` returns only the output `y`. If the layer has buffers, it
+    raises a TypeError.
 
-    It prints as the call of its constructor, and can be pickled if its functions are defined in module-level functions.
+    A layer is printed as its constructor call. It can be pickled if its functions are defined inside functions at the
+    top level of a module.
 
     >>> import torch
     >>> layer = Layer(
@@ -48,11 +49,11 @@ class Layer(OfFunctions):
     apply: Callable[..., tuple[Tree, Buffers]]
 
     def __call__(self, params: Params, x: Tree, *, key: Tensor | None = None, train: bool = False) -> Tree:
-        """Returns `y` of `apply`, for a layer without buffers."""
+        """Returns the output of `apply`, for a layer without buffers."""
         try:
             y, buffers = as_pair("layer(params, x)", APPLY_CONTRACT, self.apply(params, {}, x, key=key, train=train))
         except KeyError:
-            buffers = self.init(random.key(0), x)[1]  # is a buffer missing, or a parameter?
+            buffers = self.init(random.key(0), x)[1]  # finds out whether a buffer or a parameter is missing
             if not buffers:
                 raise
         if buffers:
@@ -64,7 +65,7 @@ class Layer(OfFunctions):
 
 
 def as_pair(where: str, expected: str, result: Any) -> tuple[Any, Any]:
-    """Returns `result` if it is a pair; else raises a TypeError, for a tensor of two rows as well."""
+    """Returns `result` if it is a tuple or list of two; raises a TypeError otherwise, even for a tensor of two rows."""
     if not isinstance(result, (tuple, list)) or len(result) != 2:
         got = f"{len(result)} results" if isinstance(result, (tuple, list)) else f"a {type(result).__name__}"
         raise TypeError(f"{where}: expected {expected}, got {got}")
@@ -77,10 +78,10 @@ def as_pair(where: str, expected: str, result: Any) -> tuple[Any, Any]:
 def stateless(f: Callable[[Any], Any]) -> Layer:
     """Makes a layer without parameters from a function of a tensor (or of a tree of tensors).
 
-    The function must be pure, and work on `meta` tensors, by which `init` computes the shapes of later layers.
+    The function must be pure and support `meta` tensors, with which `init` computes the shapes for later layers.
 
     Raises:
-        TypeError: by `apply`, when `f` returns a layer, as a constructor does that was passed without being called.
+        TypeError: raised by `apply` if `f` returns a layer: a constructor was passed without being called.
 
     >>> import torch
     >>> stateless(lambda x: x.float() / 255)({}, torch.tensor([0, 51], dtype=torch.uint8))
@@ -106,7 +107,7 @@ def parametric(init: Callable[[Tensor, Tree], Params], f: Callable[[Params, Any]
     """Makes a layer with parameters from two functions, for layers that neither draw random numbers nor have buffers.
 
     Args:
-        init: `init(key, x) -> params`, as of `Layer`.
+        init: `init(key, x) -> params`; see `Layer`.
         f: `f(params, x) -> y`, a pure function, the same for training and evaluation.
 
     >>> import torch

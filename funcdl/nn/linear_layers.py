@@ -32,8 +32,8 @@ def linear(
     Input (..., in_features), output (..., out_features).
 
     Raises:
-        ValueError: `out_features` is negative; by `apply`, when the last dimension is not that of `init`.
-        TypeError: by `apply`, when the input has another dtype than the parameters.
+        ValueError: `out_features` is negative; raised by `apply` if the last dimension is not that of `init`.
+        TypeError: raised by `apply` if the input has another dtype than the parameters.
 
     Equals `torch.nn.Linear`.
 
@@ -86,9 +86,9 @@ def bilinear(
         out_features).
 
     Raises:
-        ValueError: by `init` and `apply`, when the leading dimensions differ; by `apply`, when the last dimensions are
-            not those of `init`.
-        TypeError: by `apply`, when an input has another dtype than the parameters.
+        ValueError: raised by `init` and `apply` if the leading dimensions differ; raised by `apply` if the last
+            dimensions are not those of `init`.
+        TypeError: raised by `apply` if an input has another dtype than the parameters.
 
     Equals `torch.nn.Bilinear`, within rounding: here it is a matrix product, which is several times as fast.
 

@@ -42,8 +42,8 @@ def summary(layer: Layer, x: Tree) -> list[SummaryRow]:
         x: an example input; only its shapes and dtypes are read.
 
     Returns:
-        A row for the model, and one for each layer in it, outer before inner, in the order of their application. The
-        numbers of an outer layer include those of its inner layers. Only shapes are computed.
+        A row for the model and one for each layer in it, in the order in which they are applied, each outer layer
+        before its inner layers. The numbers of an outer layer include those of its inner layers.
 
     >>> import torch
     >>> from funcdl import nn
@@ -91,9 +91,9 @@ def summary(layer: Layer, x: Tree) -> list[SummaryRow]:
 
 
 def _kind(layer: Layer) -> str:
-    """The name that the layer uses in its errors, else that of its constructor.
+    """Returns the name that the layer has in its error messages, or else the name of its constructor.
 
-    Layers do not store it: it is found in the closures of their two functions.
+    Layers do not store it, so it is searched for among the variables that their functions close over.
     """
     init, f, of_user = layer.init, layer.apply, False
     if f.__qualname__.startswith("parametric."):
@@ -101,8 +101,8 @@ def _kind(layer: Layer) -> str:
     elif f.__qualname__.startswith("stateless."):
         f = _enclosed(f)["f"]
         of_user = not str(getattr(f, "__module__", None)).startswith("funcdl.nn")
-    known = {**_enclosed(init), **_enclosed(f)}
-    name = known.get("name", known.get("combinator"))
+    variables = {**_enclosed(init), **_enclosed(f)}
+    name = variables.get("name", variables.get("combinator"))
     if isinstance(name, str):
         return name.split("(")[0]
     if of_user:

@@ -1,4 +1,4 @@
-"""Inputs of layers that take several: one tensor, a tuple by position, or a dict by name."""
+"""The inputs of layers that have several: one tensor, a tuple by position, or a dict by name."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from funcdl.tree import Tree
 
 
 def named_inputs(layer: str, x: Tree, names: Sequence[str], required: int = 1) -> dict[str, Any]:
-    """Returns the inputs of a layer as `{name: input}`, as Python binds arguments of `forward` in `torch.nn`.
+    """Returns the inputs of a layer as `{name: input}`, like Python binds the arguments of `forward` in `torch.nn`.
 
     Args:
-        layer: its name, for errors.
-        x: a tensor, the first input; a tuple or list of the first few inputs; or a dict.
-        names: of all inputs, in order.
-        required: how many of them, from the first, are required.
+        layer: the name of the layer in error messages.
+        x: a tensor (the first input), a tuple or list of the first few inputs, or a dict of inputs by name.
+        names: the names of all inputs, in order.
+        required: the number of required inputs, which come first.
 
     >>> named_inputs("gru(8)", (1, 2), ("input", "hx", "lengths"))
     {'input': 1, 'hx': 2}

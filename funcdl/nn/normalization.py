@@ -41,8 +41,8 @@ def layer_norm(
     Input (..., *normalized_shape), output likewise.
 
     Raises:
-        ValueError: by `init` and `apply`, when the last dimensions are others.
-        TypeError: by `apply`, when the input has another dtype than the parameters.
+        ValueError: raised by `init` and `apply` if the last dimensions are others.
+        TypeError: raised by `apply` if the input has another dtype than the parameters.
 
     Source: Ba et al., "Layer normalization", 2016. Equals `torch.nn.LayerNorm`.
 
@@ -84,8 +84,8 @@ def rms_norm(
     Input (..., *normalized_shape), output likewise.
 
     Raises:
-        ValueError: by `init` and `apply`, when the last dimensions are others.
-        TypeError: by `apply`, when the input has another dtype than the parameters.
+        ValueError: raised by `init` and `apply` if the last dimensions are others.
+        TypeError: raised by `apply` if the input has another dtype than the parameters.
 
     Source: Zhang and Sennrich, "Root mean square layer normalization", 2019. Equals `torch.nn.RMSNorm`.
 
@@ -126,9 +126,9 @@ def group_norm(
     Input (batch, channels, ...), output likewise.
 
     Raises:
-        ValueError: an argument is impossible; or by `init` and `apply`, when the input has no channels, or another
+        ValueError: an argument is impossible; raised by `init` and `apply` if the input has no channels, or another
             number of them than the parameters, or one that the groups do not divide.
-        TypeError: by `apply`, when the input has another dtype than the parameters.
+        TypeError: raised by `apply` if the input has another dtype than the parameters.
 
     Source: Wu and He, "Group normalization", 2018. Equals `torch.nn.GroupNorm`.
 
@@ -168,7 +168,7 @@ def local_response_norm(size: int, alpha: float = 0.0001, beta: float = 0.75, k:
     Input (batch, channels, ...) of at least 3 dimensions, output likewise.
 
     Raises:
-        ValueError: `size` is less than 1; or by `apply`, when the input has fewer dimensions.
+        ValueError: `size` is less than 1; raised by `apply` if the input has fewer dimensions.
 
     Source: Krizhevsky et al., "ImageNet classification with deep convolutional neural networks", 2012, with the sum of
     squares. Equals `torch.nn.LocalResponseNorm`.

@@ -219,8 +219,8 @@ def pad(layer: str, x: Tensor, pads: Sequence[tuple[int, int]], mode: str, value
     """Pads the last axes of `x` by (before, after) for each; raises a ValueError that names the `layer`."""
     sizes = tuple(x.shape[-len(pads) :])
     for size, (before, after) in zip(sizes, pads, strict=True):
-        most = {"reflect": size - 1, "circular": size}.get(mode)
-        if most is not None and max(before, after) > most:
+        limit = {"reflect": size - 1, "circular": size}.get(mode)
+        if limit is not None and max(before, after) > limit:
             raise ValueError(
                 f"{layer}: expected a padding {'smaller than' if mode == 'reflect' else 'of at most'} the size of its "
                 f"axis, got {(before, after)} for size {size} of an input of shape {tuple(x.shape)}"

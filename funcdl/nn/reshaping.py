@@ -72,7 +72,7 @@ def rearrange(pattern: str, **sizes: int) -> Layer:
         **sizes: the sizes of named dimensions, for all but one in each pair of parentheses.
 
     Raises:
-        einops.EinopsError: by `apply`, when the shape does not fit the pattern.
+        einops.EinopsError: raised by `apply` if the shape does not fit the pattern.
 
     Equals `einops.layers.torch.Rearrange`.
 

@@ -83,7 +83,7 @@ def upsample(
         values = given if isinstance(value, Sequence) else given * rank
         if 0 in sizes or (size is None and any(int(n * scale) < 1 for n, scale in zip(sizes, values, strict=True))):
             raise ValueError(f"{name}: expected an image that leaves a point of each axis, got shape {tuple(x.shape)}")
-        if 0 in x.shape:  # which torch's nearest mode does not compile, and not each mode takes
+        if 0 in x.shape:  # torch's nearest mode does not compile, and some modes raise an error
             ends = [int(n * scale) for n, scale in zip(sizes, values, strict=True)] if size is None else values
             return x.reshape(*x.shape[:2], *ends)
         if size is not None:
@@ -101,7 +101,7 @@ def pixel_shuffle(upscale_factor: int) -> Layer:
     Input (..., channels * r**2, height, width), output (..., channels, height * r, width * r).
 
     Raises:
-        ValueError: a factor below 1, or by `apply`, when `r**2` does not divide the channels.
+        ValueError: a factor below 1, or raised by `apply` if `r**2` does not divide the channels.
 
     Source: Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel convolutional
     neural network", 2016. Equals `torch.nn.PixelShuffle`.
@@ -131,7 +131,7 @@ def pixel_unshuffle(downscale_factor: int) -> Layer:
     Input (..., channels, height * r, width * r), output (..., channels * r**2, height, width).
 
     Raises:
-        ValueError: a factor below 1, or by `apply`, when it does not divide the height and the width.
+        ValueError: a factor below 1, or raised by `apply` if it does not divide the height and the width.
 
     Equals `torch.nn.PixelUnshuffle`.
 

@@ -20,7 +20,8 @@ def standardize(
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, " ..."], Float[Tensor, " ..."]]:
     """Returns `(x - mean) / sqrt(var + eps) * weight + bias`, and the mean and the biased variance along `dims`.
 
-    Half precision is computed in float32, as by torch's kernels. Mean and variance keep float32, and `dims` of size 1.
+    Half precision is computed in float32, as in torch's kernels. Mean and variance are float32, and have size 1 in
+    `dims`.
 
     >>> standardize(torch.tensor([1.0, 3.0]), (0,), None, None, 0.0)
     (tensor([-1.,  1.]), tensor([2.]), tensor([1.]))

@@ -23,14 +23,14 @@ def tied(layer: Layer | Callable[[Any], Any], n: int, *, times: Callable[..., In
         layer: a layer or a function whose output has the shapes and dtypes of its input. Its parameters are this
             layer's.
         n: the number of applications, at least 0.
-        times: `times(x, key=key, train=train) -> count`, a 0-dim integer tensor, to apply the layer only `count` times.
-            It may depend on the input or on a key, inside `jit` and `vmap` too: all `n` applications are computed, and
-            outputs and buffers of those after `count` are discarded. `n` by default.
+        times: `times(x, key=key, train=train) -> count`, a 0-dim integer tensor: the layer is then applied only `count`
+            times. It may depend on the input or on a key, even inside `jit` and `vmap`, because all `n` applications
+            are computed and the results of those after `count` are discarded.
 
     Application i receives `fold_in(key, i)` as its key, and `times` receives `fold_in(key, n)`.
 
     Raises:
-        ValueError: `n` is negative; or by `init`, when the layer's output has another shape or dtype than its input.
+        ValueError: `n` is negative; raised by `init` if the layer's output has another shape or dtype than its input.
 
     >>> from funcdl import nn, random
     >>> drawn = lambda x, key, train: random.randint(key, (), 0, 4)

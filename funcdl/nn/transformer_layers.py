@@ -64,9 +64,9 @@ def transformer_encoder_layer(
     likewise. Output as `src`.
 
     Raises:
-        ValueError: an argument is impossible; by `init` and `apply`, when E is not divisible by `nhead` or a shape is
-            wrong, or the dropout has no key.
-        TypeError: by `apply`, when the input has another dtype than the parameters.
+        ValueError: an argument is impossible; raised by `init` and `apply` if E is not divisible by `nhead` or a shape
+            is wrong, or the dropout has no key.
+        TypeError: raised by `apply` if the input has another dtype than the parameters.
 
     Source: Vaswani et al., "Attention is all you need", 2017. Equals `torch.nn.TransformerEncoderLayer`; its
     `is_causal` is a hint for `forward` that needs the mask too, here it is all that is needed.
@@ -117,7 +117,7 @@ def transformer_decoder_layer(
     weight_init: Initializer | None = None,
     bias_init: Initializer | None = None,
 ) -> Layer:
-    """As `transformer_encoder_layer`, with cross-attention to a memory between self-attention and feedforward.
+    """Like `transformer_encoder_layer`, with cross-attention to a memory between self-attention and feedforward.
 
     Args:
         nhead: of both attentions, and the other arguments as of `transformer_encoder_layer`.

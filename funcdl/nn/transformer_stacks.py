@@ -118,7 +118,7 @@ def transformer(
 
     Raises:
         ValueError: an argument is impossible; by `init` and `apply`, what the layers raise.
-        TypeError: by `apply`, when an input has another dtype than the parameters.
+        TypeError: raised by `apply` if an input has another dtype than the parameters.
 
     Source: Vaswani et al., "Attention is all you need", 2017. Equals `torch.nn.Transformer` without its
     `custom_encoder` and `custom_decoder`.

@@ -1,4 +1,4 @@
-"""Validation of layers' arguments, with uniform error messages."""
+"""Validation of the arguments and inputs of layers, with uniform error messages."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def check_dtype(layer: str, x: Tensor, weight: Tensor) -> None:
 
 
 def is_whole(value: Any) -> bool:
-    """Whether `value` is an int, or an integer of NumPy."""
+    """Whether `value` is an int or a NumPy integer."""
     return hasattr(value, "__index__") and not isinstance(value, Tensor)
 
 
@@ -85,7 +85,7 @@ def check_image(layer: str, x: Tensor, axes: tuple[str, ...]) -> None:
 
 
 def per_axis(layer: str, argument: str, value: int | Sequence[int], axes: int) -> tuple[int, ...]:
-    """Returns `value` for each spatial axis, as torch does; raises a ValueError for another number of values."""
+    """Returns a value for each spatial axis, as torch does; raises a ValueError if there are too few or too many."""
     values = tuple(value) if isinstance(value, Sequence) else (value,) * axes
     if len(values) != axes or not all(is_whole(each) for each in values):
         raise ValueError(f"{layer}: expected an int or {axes} of them for {argument}, got {value}")

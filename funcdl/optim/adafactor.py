@@ -52,7 +52,7 @@ def adafactor(
         `weight_decay`.
 
     Raises:
-        ValueError: a hyperparameter is out of range; by `init`, when a parameter is complex.
+        ValueError: a hyperparameter is out of range; raised by `init` if a parameter is complex.
 
     >>> import torch
     >>> from funcdl import optim
@@ -89,7 +89,7 @@ def scale_by_factored_rms(beta2_decay: ScalarOrSchedule = -0.8, eps: ScalarOrSch
             float32 for float16.
 
     Raises:
-        ValueError: a hyperparameter is out of range; by `init`, when a parameter is complex.
+        ValueError: a hyperparameter is out of range; raised by `init` if a parameter is complex.
 
     >>> import torch
     >>> params = {"w": torch.ones(2, 2)}

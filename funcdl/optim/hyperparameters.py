@@ -1,8 +1,8 @@
-"""Hyperparameters: what their values may be, how they are checked, and their value at each update.
+"""Hyperparameters: checking them, and computing their values at each update.
 
-A learning rate in a closure would be a constant of the compiled graph, and a new one would need a new graph. So each
-transformation keeps its hyperparameters in its state, as 0-dim float64 tensors whatever the dtype of the parameters:
-float32 would lose five digits of `1 - 0.999`.
+If a function closes over a learning rate, it is a constant of the compiled graph, and a new rate needs a new graph.
+Each transformation therefore keeps its hyperparameters in its state, as 0-dim float64 tensors for parameters of any
+dtype: float32 would lose five digits of `1 - 0.999`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ ScalarOrSchedule = float | Tensor | Schedule
 def check_hyperparameter(
     owner: str, name: str, value: ScalarOrSchedule, low: float = 0.0, high: float = math.inf, *, open: bool = True
 ) -> ScalarOrSchedule:
-    """Returns `value` if it can be a hyperparameter in `[low, high)` (or `[low, high]` unless `open`).
+    """Returns `value` if it is a valid hyperparameter in `[low, high)` (or in `[low, high]` with `open=False`).
 
-    Only Python numbers are compared with the range: the values of tensors and schedules are not known yet.
+    Only Python numbers are compared with the range; the values of tensors and schedules are not known yet.
 
     Raises:
         ValueError: it is out of range, a tensor that is not 0-dim, or neither a number, a tensor nor a schedule.
@@ -51,7 +51,7 @@ def check_hyperparameter(
                 f"[{low:g}, {high:g}{')' if open else ']'}"
             )
     elif not callable(value):
-        raise ValueError(f"{owner}: {name}={value!r} is no number; pass a float, a 0-dim tensor or a schedule")
+        raise ValueError(f"{owner}: {name}={value!r} is not a number; pass a float, a 0-dim tensor or a schedule")
     return value
 
 
@@ -79,12 +79,12 @@ def check_betas(owner: str, betas: tuple[ScalarOrSchedule, ...], count: int = 2)
 
 
 def check_integer(owner: str, name: str, value: ScalarOrSchedule, low: int = 1) -> ScalarOrSchedule:
-    """Returns `value` if it can be a hyperparameter that counts something: an int of at least `low`.
+    """Returns `value` if it is a valid hyperparameter that counts something: an int of at least `low`.
 
     Only Python numbers are compared with the range, as in `check_hyperparameter`.
 
     Raises:
-        ValueError: it is no int, out of range, a tensor that is not 0-dim, or neither a number, a tensor nor a
+        ValueError: it is not an int, out of range, a tensor that is not 0-dim, or neither a number, a tensor nor a
             schedule.
 
     >>> check_integer("multi_steps", "k", 2.5)
@@ -104,12 +104,12 @@ def check_tuple(owner: str, name: str, values: Any, length: int) -> tuple[Any, .
 
     >>> check_tuple("scale_by_adam", "betas", 0.9, 2)
     Traceback (most recent call last):
-    ValueError: scale_by_adam: betas=0.9 is no tuple of 2; pass them together, in brackets
+    ValueError: scale_by_adam: betas=0.9 is not a tuple of 2; pass them together, in brackets
     """
     single = isinstance(values, Tensor) and values.ndim != 1
     if single or isinstance(values, (str, Mapping, Set)) or not isinstance(values, Collection) or len(values) != length:
         what = f" is a tensor of shape {tuple(values.shape)}," if isinstance(values, Tensor) else f"={values!r} is"
-        raise ValueError(f"{owner}: {name}{what} no tuple of {length}; pass them together, in brackets")
+        raise ValueError(f"{owner}: {name}{what} not a tuple of {length}; pass them together, in brackets")
     return tuple(values)
 
 
@@ -119,10 +119,10 @@ def current_value(value: ScalarOrSchedule, count: Count, name: str = "a hyperpar
     Args:
         value: a float, a 0-dim tensor or a schedule.
         count: updates done so far.
-        name: what an error calls the hyperparameter.
+        name: the name of the hyperparameter in error messages.
 
     Raises:
-        ValueError: the schedule returns something else than one number.
+        ValueError: the schedule does not return a single number.
 
     >>> current_value(lambda step: 0.5 ** step, torch.tensor(2))
     tensor(0.2500, dtype=torch.float64)
@@ -135,15 +135,15 @@ def current_value(value: ScalarOrSchedule, count: Count, name: str = "a hyperpar
                 f"{name}: its schedule returned something of {what}, expected a 0-dim tensor; compute one number "
                 "from the 0-dim step that the schedule is given"
             )
-    if isinstance(value, Tensor):  # a sum is a copy: a state that shares storage with the caller cannot be donated
+    if isinstance(value, Tensor):  # the sum makes a copy, because a state that shares memory cannot be donated
         return value.to(device=count.device, dtype=torch.float64) + count.new_zeros((), dtype=torch.float64)
     return count.new_full((), value, dtype=torch.float64)
 
 
 def materialize(scalar: Scalar) -> Scalar:
-    """Returns `scalar`; a compiled step computes it once and stores it, before the loops over the parameters' elements.
+    """Returns `scalar`, and makes a compiled step compute it only once, before the loops over the parameters.
 
-    Otherwise Inductor would inline `1 - beta ** count` into the innermost loop over each parameter, and compute it
-    again for every 16 elements. It stores what a strided view is taken of, so this function takes one.
+    Otherwise Inductor would inline a scalar such as `1 - beta ** count` into the innermost loop over each parameter and
+    recompute it for every 16 elements. Inductor stores the base of a strided view, so this function returns one.
     """
     return scalar.as_strided((), ()) if in_graph() else scalar

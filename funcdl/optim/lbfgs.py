@@ -25,15 +25,15 @@ def lbfgs(
 ) -> Transformation:
     """L-BFGS: the steps of `scale_by_lbfgs`, one update for each gradient.
 
-    For gradients of the whole data set: the noise of batches spoils the estimate. There is no line search, which would
-    put every evaluation of the loss into the compiled graph; where the curvature is high, start with a smaller `lr`.
-    One NaN in the gradients makes all parameters NaN.
+    Use it with gradients of the whole data set, because the noise of batches spoils the estimate. There is no line
+    search, which would put every evaluation of the loss into the compiled graph; if the curvature is high, start with a
+    smaller `lr`. One NaN in the gradients makes all parameters NaN.
 
     Args:
         lr: learning rate, at least 0.
-        tolerance_grad: no step is taken while no element of the gradient is larger than this; at least 0.
-        tolerance_change: nor when the slope along the step's direction is smaller than this; at least 0.
-        history_size: how many steps to estimate from, at least 1; the state holds twice as many copies of the
+        tolerance_grad: no step is taken if no element of the gradient is larger than this; at least 0.
+        tolerance_change: no step is taken if the slope in the direction of the step is smaller than this; at least 0.
+        history_size: the number of steps from which to estimate, at least 1. The state has twice as many copies of the
             parameters.
         maximize: whether to ascend.
 
@@ -56,7 +56,7 @@ def lbfgs(
 
     Liu and Nocedal, "On the limited memory BFGS method for large scale optimization" (1989),
     https://doi.org/10.1007/BF01589116. Equals `torch.optim.LBFGS` with `max_iter=1` and without a line search, except
-    that a step that `tolerance_change` forbids does not enter the history as if it had been taken.
+    that a step that `tolerance_change` prevents is not added to the history.
     """
     return chain(scale_by_lbfgs(lr, tolerance_grad, tolerance_change, history_size), maximize=maximize)
 
@@ -72,7 +72,7 @@ def scale_by_lbfgs(
     A pair is the last step `s` and the change `y` of the gradient since; it is stored if `s.y > 1e-10`, and the newest
     `history_size` pairs give `H` by the recursion `H <- (1 - s y'/s.y) H (1 - y s'/s.y) + s s'/s.y`, oldest first,
     which starts at `H = s.y / y.y` of the newest pair. The first step is `u = -lr min(1, 1 / |g|_1) g`. It has to be
-    the last one of a chain, since its history assumes that its updates are the steps taken.
+    the last one of a chain, because its history assumes that its updates are the steps taken.
 
     The two loops of the recursion over the pairs are two triangular solves here, with the products `s_i.y_j` for
     `i <= j`.
@@ -125,7 +125,7 @@ def scale_by_lbfgs(
 
 
 def _append_pair(buffers: dict[str, Tensor], change: Tensor) -> dict[str, Tensor]:
-    """The history with one more pair at its end, and without the oldest one."""
+    """Returns the history with a new pair at its end and without the oldest pair."""
     steps = torch.cat([buffers["steps"][1:], buffers["step"][None]])
     newest = _double(steps) @ _double(change)
     return {
@@ -136,7 +136,7 @@ def _append_pair(buffers: dict[str, Tensor], change: Tensor) -> dict[str, Tensor
 
 
 def _times_inverse_hessian(g: Tensor, steps: Tensor, changes: Tensor, products: Tensor) -> Tensor:
-    """The two-loop recursion. Slots without a pair are zero, and with 1 on the diagonal they contribute nothing."""
+    """Runs the two-loop recursion. Empty slots are zero and get a 1 on the diagonal, so that they have no effect."""
     g, steps, changes = _double(g), _double(steps), _double(changes)
     diagonal = products.diagonal()
     triangle = products + torch.diag((diagonal <= 0).double())
@@ -150,5 +150,5 @@ def _times_inverse_hessian(g: Tensor, steps: Tensor, changes: Tensor, products: 
 
 
 def _double(vector: Tensor) -> Tensor:
-    """The vector in float64: an estimate of a Hessian amplifies the rounding errors of its inner products."""
+    """Returns the vector in float64, because the estimated Hessian amplifies rounding errors of inner products."""
     return vector.double()

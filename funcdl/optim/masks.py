@@ -20,13 +20,13 @@ def resolve_mask(owner: str, mask: Mask) -> Callable[[Tree], list[bool]]:
     """Returns the function `params -> mask` with one bool for each leaf, in the order of `tree.leaves`.
 
     Args:
-        owner: what errors call it.
-        mask: a pattern or several, a predicate `(path, leaf) -> bool`, or a tree of bools with the structure of the
-            parameters. A pattern is the path of a leaf or of a subtree, and may have the wildcards `*` (dots too),
-            `?` and `[...]`. A predicate may depend on the shape, dtype and device of the leaf only.
+        owner: the name of the caller in error messages.
+        mask: one or more patterns, a predicate `(path, leaf) -> bool`, or a tree of bools with the structure of the
+            parameters. A pattern is the path of a leaf or of a subtree, and may contain the wildcards `*` (which also
+            matches dots), `?` and `[...]`. A predicate may depend only on the shape, dtype and device of the leaf.
 
     Raises:
-        ValueError: by the function, when the mask fits nothing, or is no tree like the parameters.
+        ValueError: raised by the function if the mask matches no parameter, or is not a tree like the parameters.
 
     >>> resolve_mask("freeze", "*.bias")({"a": {"bias": 1, "weight": 2}, "b": {"bias": 3}})
     [True, False, True]
@@ -56,13 +56,13 @@ def resolve_labels(owner: str, labels: Labels, known: Sequence[str]) -> Callable
     """Returns the function `params -> labels` with one label for each leaf, in the order of `tree.leaves`.
 
     Args:
-        owner: what errors call it.
-        labels: `{pattern: label}`, of which the first that fits a leaf counts; a function `(path, leaf) -> label`; or a
-            tree of labels with the structure of the parameters.
-        known: all labels.
+        owner: the name of the caller in error messages.
+        labels: `{pattern: label}`, where the first pattern that matches a leaf counts; a function
+            `(path, leaf) -> label`; or a tree of labels with the structure of the parameters.
+        known: all valid labels.
 
     Raises:
-        ValueError: by the function, when a leaf has no known label, or a label or pattern fits nothing.
+        ValueError: raised by the function if a leaf has no valid label, or if a label or pattern matches no leaf.
 
     >>> label_leaves = resolve_labels("partition", {"head": "fast", "*": "slow"}, ["fast", "slow"])
     >>> label_leaves({"head": {"w": 1}, "body": {"w": 2}})
@@ -104,13 +104,13 @@ def resolve_labels(owner: str, labels: Labels, known: Sequence[str]) -> Callable
 
 
 def path_matcher(pattern: str) -> Callable[[str], bool]:
-    """Returns the function `path -> bool` of a pattern, which matches a leaf, or a subtree and so all of its leaves.
+    """Returns the function `path -> bool` that tests whether a pattern matches a leaf or a subtree that contains it.
 
     >>> [path_matcher("layer?.0")(path) for path in ("layer1.0", "layer1.0.weight", "layer1.05")]
     [True, True, False]
     """
     leaf, subtree = fnmatch.translate(pattern), fnmatch.translate(f"{pattern}.*")
-    expression = re.compile(f"{leaf}|{subtree}")  # here, since traced functions call what is returned
+    expression = re.compile(f"{leaf}|{subtree}")  # compiled here, because traced functions call the result
     return lambda path: expression.match(path) is not None
 
 
@@ -137,9 +137,9 @@ def _leaves_like(owner: str, what: str, values: Tree, params: Tree, kind: type) 
     if tree.structure(values) != tree.structure(params) or not all(isinstance(leaf, kind) for leaf in leaves):
         theirs, ours = tree.paths(values), tree.paths(params)
         raise ValueError(
-            f"{owner}: the {what} is no tree of {kind.__name__} like the parameters: missing "
+            f"{owner}: the {what} is not a tree of {kind.__name__} like the parameters: missing "
             f"{[p for p in ours if p not in theirs][:3] or 'nothing'}, unexpected "
-            f"{[p for p in theirs if p not in ours][:3] or 'nothing'}; make it by tree.map_with_path(f, params), or "
+            f"{[p for p in theirs if p not in ours][:3] or 'nothing'}; make it with tree.map_with_path(f, params), or "
             "pass a pattern or a function of path and leaf"
         )
     return leaves
@@ -148,5 +148,5 @@ def _leaves_like(owner: str, what: str, values: Tree, params: Tree, kind: type) 
 def _no_match(owner: str, what: str, params: Tree) -> ValueError:
     paths = tree.paths(params)
     return ValueError(
-        f"{owner}: the {what} fits no parameter; there are {', '.join(paths[:5])}{', ...' if len(paths) > 5 else ''}"
+        f"{owner}: the {what} matches no parameter; there are {', '.join(paths[:5])}{', ...' if len(paths) > 5 else ''}"
     )

@@ -54,8 +54,8 @@ def muon(
         A transformation with the hyperparameters `momentum`, `eps`, `weight_decay` and `lr`.
 
     Raises:
-        ValueError: a hyperparameter is out of range, or `adjust_lr_fn` is unknown; by `init`, when a parameter is no
-            real matrix.
+        ValueError: a hyperparameter is out of range, or `adjust_lr_fn` is unknown; raised by `init` if a parameter is
+            not a real matrix.
 
     >>> import torch
     >>> from funcdl import optim
@@ -64,8 +64,8 @@ def muon(
     >>> optim.apply_updates(params, updates)["w"].diagonal().round()
     tensor([-1., -1.])
 
-    Jordan, "Muon: An optimizer for hidden layers in neural networks" (2024), https://kellerjordan.github.io/posts/muon/.
-    Equals `torch.optim.Muon`.
+    Jordan, "Muon: An optimizer for hidden layers in neural networks" (2024),
+    https://kellerjordan.github.io/posts/muon/. Equals `torch.optim.Muon`.
     """
     return chain(
         average_gradients(momentum, nesterov),
@@ -94,7 +94,7 @@ def orthogonalize(
         ns_steps: iterations, from 0 to 99.
 
     Raises:
-        ValueError: a hyperparameter is out of range; by `init`, when a parameter is no real matrix.
+        ValueError: a hyperparameter is out of range; raised by `init` if a parameter is not a real matrix.
 
     >>> import torch
     >>> params = {"w": torch.zeros(2, 2)}
@@ -139,7 +139,7 @@ def scale_by_shape(adjust_lr_fn: str | None = None) -> Transformation:
             that a step is as long as one of AdamW's, `"spectral_unclamped"` for `sqrt(A / B)`.
 
     Raises:
-        ValueError: `adjust_lr_fn` is unknown; by `init`, when a parameter is no real matrix.
+        ValueError: `adjust_lr_fn` is unknown; raised by `init` if a parameter is not a real matrix.
 
     >>> import torch
     >>> params = {"w": torch.zeros(4, 1)}

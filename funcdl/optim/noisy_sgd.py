@@ -36,7 +36,7 @@ def noisy_sgd(
         A transformation with the hyperparameters `eta`, `gamma` and `lr`.
 
     Raises:
-        ValueError: `key` is no key, or a hyperparameter is out of range.
+        ValueError: `key` is not a key, or a hyperparameter is out of range.
 
     >>> import torch
     >>> from funcdl import optim, random
@@ -65,7 +65,7 @@ def add_noise(key: Key, eta: ScalarOrSchedule = 0.01, gamma: ScalarOrSchedule = 
         gamma: how fast the variance decays: constant for 0, growing if negative.
 
     Raises:
-        ValueError: `key` is no tensor of shape (2,), or a hyperparameter is out of range.
+        ValueError: `key` is not a tensor of shape (2,), or a hyperparameter is out of range.
 
     >>> import torch
     >>> from funcdl import optim, random

@@ -1,4 +1,4 @@
-"""Computation in float32 for float16 parameters: in float16, 1e-8 is 0 and the square of 300 infinite."""
+"""Computation in float32 for float16 parameters, because in float16 1e-8 is 0 and the square of 300 is infinite."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from funcdl import tree
 from funcdl.tree import Tree
 
-COMPUTE_DTYPES = {torch.float16: torch.float32, torch.complex32: torch.complex64}  # all others are their own
+COMPUTE_DTYPES = {torch.float16: torch.float32, torch.complex32: torch.complex64}  # other dtypes compute in their own
 
 
 def to_compute_dtype(leaf: Tensor) -> Tensor:
@@ -21,7 +21,7 @@ def to_compute_dtype(leaf: Tensor) -> Tensor:
 
 
 def to_param_dtypes(params: Tree, values: Tree) -> Tree:
-    """Returns `values`, those of float16 parameters in float16.
+    """Returns `values`, with those of float16 parameters cast to float16.
 
     >>> to_param_dtypes({"w": torch.ones(1, dtype=torch.float16)}, {"w": torch.zeros(1)})
     {'w': tensor([0.], dtype=torch.float16)}

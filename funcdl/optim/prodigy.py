@@ -44,7 +44,7 @@ def prodigy(
     - `d <- max(d, d_coef r / |s|_1)`,
     - `p <- p - a (m / (sqrt(v) + d eps) + weight_decay p)`, with the new `d` and the old `a`.
 
-    It is a single transformation, since the rate enters the estimate: it does not take into account what modifies its
+    It is a single transformation, because the rate enters the estimate: it does not take into account what modifies its
     updates, such as clipping after it in a chain. Keep `lr` at 1, or let it take a schedule that starts there.
 
     Args:

@@ -1,7 +1,7 @@
 """Square roots, norms, powers and quotients with finite derivatives at zero.
 
-Gradients of zero are common: of inactive units, of padded words. There the derivative of a square root is infinite and
-the chain rule multiplies it by 0, so that the product is NaN although the update is smooth.
+Zero gradients are common, such as those of inactive units or padded words. The derivative of a square root at zero is
+infinite, and the chain rule multiplies it by 0, so that the result is NaN although the update is smooth.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from funcdl.context import is_transformed
 
 
 def under_transform(*tensors: Tensor) -> bool:
-    """Whether derivatives may be taken of operations on these tensors, or vmap is active: then use none in place.
+    """Whether operations on these tensors may be differentiated or vmapped, so that they must not be in-place.
 
     >>> under_transform(torch.ones(1)), under_transform(torch.ones(1, requires_grad=True))
     (False, True)
@@ -27,7 +27,7 @@ def safe_sqrt(x: Tensor) -> Tensor:
     >>> torch.func.grad(safe_sqrt)(torch.tensor(0.0))
     tensor(0.)
     """
-    if not (x.requires_grad or is_transformed()):  # as `under_transform`, of one leaf
+    if not (x.requires_grad or is_transformed()):  # `under_transform(x)`, inlined
         return x.sqrt()
     zero = x == 0
     return torch.where(zero, 0.0, torch.where(zero, 1.0, x).sqrt())
@@ -58,7 +58,7 @@ def safe_norm_squared(x: Tensor) -> Tensor:
 
 
 def safe_power(base: Tensor, exponent: float | Tensor) -> Tensor:
-    """Returns `base ** exponent`; where the base is 0, its derivatives by the exponent are 0.
+    """Returns `base ** exponent`; where the base is 0, the derivatives with respect to the exponent are 0.
 
     >>> torch.func.hessian(lambda exponent: safe_power(torch.tensor(0.0), exponent))(torch.tensor(2.0))
     tensor(0.)
@@ -70,7 +70,7 @@ def safe_power(base: Tensor, exponent: float | Tensor) -> Tensor:
 
 
 def safe_denominator(x: Tensor) -> Tensor:
-    """Returns `x` with 1 in place of 0, to divide by where the quotient by 0 is not selected.
+    """Returns `x` with 1 in place of 0, as a denominator for quotients that are not used where `x` is 0.
 
     >>> safe_denominator(torch.tensor([0.0, 2.0]))
     tensor([1., 2.])

@@ -117,22 +117,22 @@ def schedule_free_adamw(
 def schedule_free(
     lr: ScalarOrSchedule, momentum: ScalarOrSchedule = 0.9, weight_lr_power: ScalarOrSchedule = 2.0
 ) -> Transformation:
-    """Takes steps of descent and averages the iterates: the last one of a chain, whose updates move a blend of both.
+    """Takes steps of descent and averages the iterates; it has to be the last transformation of a chain.
 
-    The trained parameters `y` interpolate between the last iterate `z` and the average `x` of all, which follows from
-    both and is not stored: `y = (1 - momentum) z + momentum x`. At each update `z <- z - lr g` and
-    `x <- (1 - c) x + c z`, where `c` is the weight of the update divided by the sum of all weights so far, each weight
-    being the largest `lr` until then to the power `weight_lr_power`. As long as `lr` is 0, `c = 0`.
+    The trained parameters `y` interpolate between the last iterate `z` and the average `x` of all iterates:
+    `y = (1 - momentum) z + momentum x`. `x` follows from `y` and `z` and is not stored. At each update `z <- z - lr g`
+    and `x <- (1 - c) x + c z`, where `c` is the weight of the update divided by the sum of all weights so far. Each
+    weight is the largest `lr` so far to the power `weight_lr_power`. While `lr` is 0, `c` is 0.
 
     Args:
         lr: learning rate, at least 0.
         momentum: weight of the average in the trained parameters, in (0, 1); with 0 the average could not be recovered.
             Keep it constant during a run.
-        weight_lr_power: the power of the largest `lr` so far that weights an update in the average.
+        weight_lr_power: the exponent of the largest `lr` in the weight of an update.
 
     Returns:
-        A transformation whose updates move `y`. It computes the average from the parameters it is given, so whatever
-        modifies its updates before they are applied modifies the average.
+        A transformation whose updates change `y`. It computes the average from the parameters that it is given, so that
+        modifying its updates before they are applied also modifies the average.
 
     Raises:
         ValueError: a hyperparameter is out of range.
@@ -144,7 +144,7 @@ def schedule_free(
     >>> transformation.update({"w": torch.tensor([1.0])}, state, {"w": torch.tensor([-1.0])})[0]
     {'w': tensor([-0.7500])}
 
-    `optax.contrib.schedule_free`, which wraps an optimizer instead and takes the learning rate a second time.
+    Like `optax.contrib.schedule_free`, which instead wraps an optimizer and needs the learning rate twice.
     """
     if isinstance(momentum, (int, float)) and momentum == 0:
         raise ValueError(

@@ -25,7 +25,7 @@ class State(NamedTuple):
 
 
 def get_hyperparameters(state: Tree) -> dict[str, Scalar]:
-    """Returns the hyperparameters of an optimizer by path; scheduled ones as the last update used them.
+    """Returns the hyperparameters of an optimizer by path. Scheduled ones have the values of the last update.
 
     >>> from funcdl import optim
     >>> get_hyperparameters(optim.sgd(lr=0.5).init({"w": torch.ones(2)}))
@@ -37,21 +37,21 @@ def get_hyperparameters(state: Tree) -> dict[str, Scalar]:
 def replace_hyperparameters(state: Tree, /, replacements: Mapping[str, Any] | None = None, **by_name: Any) -> Tree:
     """Returns `state` with some hyperparameters replaced; nothing is compiled again.
 
-    A hyperparameter is addressed by its path, as `get_hyperparameters` lists it, or by less: the beginning of the path
-    (or nothing) and the name. `lr` is the only `lr` there is; `1.lr` is the only one in transformation 1. A schedule
-    computes its hyperparameter anew at the start of each update, so replacing that one has no effect: make the
-    optimizer with a float or a tensor to control it from outside. The ranges of the values are not checked.
+    A hyperparameter is addressed by its path, as `get_hyperparameters` lists it, or by an abbreviation: its name,
+    optionally after the beginning of the path. `lr` is the only `lr` in the optimizer, and `1.lr` is the only one in
+    transformation 1. Replacing a scheduled hyperparameter has no effect, because each update computes it from the
+    schedule: make the optimizer with a float or a tensor instead. The ranges of the values are not checked.
 
     Args:
         state: the state of an optimizer, or a stack of such states (one for each member of an ensemble).
-        replacements: `{path: value}`, the values Python numbers or 0-dim tensors; for a stack of states also tensors
-            of the stack's shape.
+        replacements: `{path: value}`, where each value is a Python number or a 0-dim tensor, or for a stack of states
+            a tensor with a value for each member.
         by_name: the same for names without a dot.
 
     Raises:
         KeyError: the state has no such hyperparameter. Flags (`nesterov`, `amsgrad`, `maximize`) and a `momentum` of 0
             are part of the optimizer's structure and cannot be replaced.
-        ValueError: a name fits several hyperparameters, or a value has the wrong shape.
+        ValueError: a name matches several hyperparameters, or a value has the wrong shape.
 
     >>> from funcdl import optim
     >>> state = replace_hyperparameters(optim.sgd(lr=0.5).init({"w": torch.ones(2)}), lr=0.1)
@@ -82,13 +82,13 @@ def replace_hyperparameters(state: Tree, /, replacements: Mapping[str, Any] | No
 
 
 def find_state(caller: str, state: Tree, buffer: str, made_by: str) -> State:
-    """Returns the one transformation's state, within the state of an optimizer, that has a buffer of this name.
+    """Finds the state of one transformation in the state of an optimizer, by the name of one of its buffers.
 
     Args:
-        caller: what the error calls the function that looks for it.
-        state: of an optimizer.
-        buffer: a name that only the states looked for have among their buffers.
-        made_by: what makes such a state, for the error.
+        caller: the name of the caller in error messages.
+        state: the state of an optimizer.
+        buffer: a buffer that only the states of the wanted transformation have.
+        made_by: the constructor of the transformation, for error messages.
 
     Raises:
         ValueError: there is no such state, or several.
@@ -105,9 +105,9 @@ def find_state(caller: str, state: Tree, buffer: str, made_by: str) -> State:
 def zero_scalar(params: Tree, dtype: torch.dtype = torch.float64) -> Scalar:
     """Returns a 0-dim zero on the device of the parameters.
 
-    It is derived from one of them, so that under `vmap` each member has its own. A zero that all members share would
-    come out of `vmap` expanded, with a stride of 0, and the first change of it would be another layout and need another
-    graph.
+    It is derived from a parameter, so that under `vmap` each member has its own. `vmap` would return a zero that all
+    members share as an expanded tensor with stride 0. Its layout would change at the first update, which would need
+    another graph.
     """
     leaf = next(iter(tree.leaves(params)), None)
     return torch.zeros((), dtype=dtype) if leaf is None else leaf.new_zeros((), dtype=dtype)

@@ -1,4 +1,4 @@
-"""What an optimizer is here: a pair of pure functions and the state that is passed between them."""
+"""The `Transformation` contract of optimizers: two pure functions and the state that is passed between them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from funcdl import tree
-from funcdl.closures import OfFunctions
+from funcdl.function_bundle import FunctionBundle
 from funcdl.optim.precision import to_param_dtypes
 from funcdl.optim.state import State
 from funcdl.optim.validation import as_pair, describe_mismatch, differing_paths
@@ -17,28 +17,29 @@ from funcdl.tree import Tree
 
 
 @dataclass(frozen=True, repr=False)
-class Transformation(OfFunctions):
+class Transformation(FunctionBundle):
     """Two pure functions that turn gradients into updates, in the direction of descent unless asked to `maximize`.
 
     - `init(params) -> state`: a tree of tensors.
     - `update(grads, state, params, **extra) -> (updates, state)`: `updates` has the shapes and dtypes of `params`, and
-      `apply_updates(params, updates)` adds it. `extra` reaches every transformation of a chain, which uses what it
-      knows and ignores the rest.
+      `apply_updates(params, updates)` adds them. `extra` is passed to every transformation of a chain; each uses the
+      arguments that it needs and ignores the others.
 
-    Gradients of another dtype than the parameters are cast to theirs. The state has the dtype of the parameters too,
-    except for float16, in which 1e-8 is 0 and the square of 300 infinite: it is float32 in the state and throughout a
-    chain, and only the final updates are float16.
+    Gradients are cast to the dtypes of the parameters. The state has the same dtypes, except that it is float32 for
+    float16 parameters, because in float16 1e-8 is 0 and the square of 300 is infinite. Updates are float32 throughout a
+    chain as well, and only the final updates are float16.
 
-    A NaN in a gradient makes the same element of the parameters NaN, for good; where a transformation computes norms
-    or products, its documentation says how much of a leaf or of the tree becomes NaN. `zero_nans` and
-    `apply_if_finite` prevent it.
+    A NaN in a gradient makes the same element of the parameters NaN permanently. If a transformation computes norms or
+    products, its documentation says which part of a leaf or of the tree becomes NaN. `zero_nans` and `apply_if_finite`
+    prevent this.
 
-    It prints as the call that makes it, and can be pickled if its functions are made by functions at the top of a
-    module.
+    It is printed as its constructor call, and can be pickled if its functions are defined inside functions at the top
+    level of a module.
 
-    Both functions can be differentiated, as often as wanted: by the gradients, the parameters, the state and its
-    hyperparameters, eagerly, compiled and under `vmap`. The derivative of a square root or a norm at zero, which does
-    not exist, is 0, as that of `abs` is; so is that of a sign or of a decision, such as whether to clip.
+    Both functions can be differentiated any number of times with respect to the gradients, the parameters, the state
+    and its hyperparameters: eagerly, compiled and under `vmap`. Where a square root or a norm is zero and has no
+    derivative, the derivative is defined as 0, like that of `abs`. The derivative of a sign or of a decision, such as
+    whether to clip, is also 0.
 
     >>> import torch
     >>> from funcdl import optim
@@ -57,18 +58,18 @@ class Transformation(OfFunctions):
 
 
 def chain(*transformations: Transformation, maximize: bool = False) -> Transformation:
-    """Composes transformations: each one takes the updates of the one before it, the first one the gradients.
+    """Composes transformations: the first one gets the gradients, and each other one the updates of the previous one.
 
     Args:
         transformations: single transformations or whole optimizers, in the order in which they act.
         maximize: whether to negate the gradients first, so that the chain ascends. Fixed when the chain is made.
 
     Returns:
-        A transformation whose state is the tuple of their states, so hyperparameters are addressed by position:
-        `"1.lr"` is the `lr` of the second one.
+        A transformation whose state is the tuple of their states. Hyperparameters are therefore addressed by position:
+        `"1.lr"` is the `lr` of the second transformation.
 
     Raises:
-        ValueError: by `update`, when the state is not one that this chain's `init` makes.
+        ValueError: raised by `update` if the state does not come from this chain's `init`.
 
     >>> import torch
     >>> from funcdl import optim
@@ -86,7 +87,7 @@ def chain(*transformations: Transformation, maximize: bool = False) -> Transform
     def update(grads: Tree, state: Tree, params: Tree = None, **extra: Any) -> tuple[Tree, tuple[Tree, ...]]:
         if not isinstance(state, tuple) or isinstance(state, State) or len(state) != len(transformations):
             raise ValueError(
-                f"chain of {len(transformations)}: update() got a state that is no tuple of that length; "
+                f"chain of {len(transformations)}: update() got a state that is not a tuple of that length; "
                 "pass what init(params) or the last update() of this chain returned"
             )
         updates = tree.map(_negative, grads) if maximize else grads
@@ -114,7 +115,7 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
     u_leaves = tree.flatten_as(structure, updates)
     if u_leaves is None:
         raise ValueError(
-            f"apply_updates: the updates are no tree like the parameters: {differing_paths(updates, params)}; pass "
+            f"apply_updates: the updates are not a tree like the parameters: {differing_paths(updates, params)}; pass "
             "what update(grads, state, params) returned for these params"
         )
     for index, (p, u) in enumerate(zip(p_leaves, u_leaves, strict=True)):
@@ -130,10 +131,10 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
 
 
 def with_cast_updates(init: Callable[[Tree], Tree], update: Callable[..., tuple[Tree, Tree]]) -> Transformation:
-    """Makes a transformation of an `update` that returns float32 updates for float16 parameters.
+    """Makes a transformation from an `update` that returns float32 updates for float16 parameters.
 
-    Chains and wrappers call `update` itself, by `inner_update`: between transformations nothing is rounded to float16,
-    in which a sum of gradients that a small learning rate follows may be infinite.
+    The transformation casts them to float16. Chains and wrappers call `update` itself, through `inner_update`, so that
+    nothing is rounded to float16 between transformations, where large sums of gradients would be infinite.
     """
 
     def cast_update(grads: Tree, state: Tree, params: Tree = None, **extra: Any) -> tuple[Tree, Tree]:
@@ -146,21 +147,21 @@ def with_cast_updates(init: Callable[[Tree], Tree], update: Callable[..., tuple[
 def inner_update(
     owner: str, transformation: Transformation, grads: Tree, state: Tree, params: Tree, extra: dict[str, Any]
 ) -> tuple[Tree, Tree]:
-    """Updates by a transformation inside another one: updates of float16 parameters stay float32.
+    """Calls the update of a transformation inside another one; updates of float16 parameters stay float32.
 
     Raises:
-        ValueError: the update returned no pair; `owner` is what the error calls the update.
+        ValueError: the update did not return a pair; `owner` is the name of the update in the message.
     """
     update = transformation.compute_update or transformation.update
     return as_pair(update(grads, state, params, **extra), owner, "(updates, state)")
 
 
 def check_is_transformation(owner: str, value: Any, what: str = "the optimizer") -> None:
-    """Raises a ValueError unless `value` is a transformation; it may be `adam` in place of `adam()`."""
+    """Raises a ValueError unless `value` is a transformation, such as for `adam` instead of `adam()`."""
     if not isinstance(value, Transformation):
-        advice = f"call it: {value.__name__}()" if hasattr(value, "__name__") else "pass one such as optim.adam()"
+        advice = f"call it: {value.__name__}()" if hasattr(value, "__name__") else "pass one, such as optim.adam()"
         raise ValueError(f"{owner}: {what} is {value!r}, expected a transformation; {advice}")
 
 
 def _negative(grad: Tensor) -> Tensor:
-    return -grad if isinstance(grad, Tensor) else grad  # what is no tensor, the transformations refuse by name
+    return -grad if isinstance(grad, Tensor) else grad  # a leaf that is not a tensor raises an error later

@@ -1,4 +1,4 @@
-"""Arithmetic of 0-dim scalars with the leaves of trees."""
+"""Arithmetic with trees and 0-dim scalars."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from funcdl.tree import Tree
 
 
 def scale(scalar: Scalar, leaf: Tensor) -> Tensor:
-    """Returns `scalar * leaf` in the dtype of the leaf, also when the leaf is 0-dim."""
+    """Returns `scalar * leaf` in the dtype of the leaf, even if the leaf is 0-dim."""
     return scalar.to(leaf.dtype) * leaf
 
 
@@ -26,18 +26,18 @@ def tree_scale(scalar: Scalar, values: Tree) -> Tree:
 def tree_lerp(start: Tree, end: Tree, weight: Scalar) -> Tree:
     """Interpolates linearly: `start + weight (end - start)` for each leaf.
 
-    An exponential moving average moves by it, with `weight = 1 - decay`. The caller computes that in float64: in
-    bfloat16 a decay of 0.999 would be 1.
+    With `weight = 1 - decay` this is the update of an exponential moving average. Compute the weight in float64,
+    because a decay of 0.999 is 1 in bfloat16.
     """
     weight_in = cached_cast(weight)
     return tree.map(lambda s, e: torch.lerp(s, e, weight_in(s.dtype)), start, end)
 
 
 def tree_where(condition: Tensor, chosen: Tree, other: Tree) -> Tree:
-    """Returns `chosen` where the 0-dim `condition` holds, else `other`, leaf by leaf and without a branch.
+    """Returns the leaves of `chosen` if the 0-dim `condition` is true, else those of `other`, without a branch.
 
-    uint64 leaves, which are keys, are chosen by their int64 view, since compiled `torch.where` does not take them. A
-    leaf that is the same tensor in both comes back as it is.
+    uint64 leaves (keys) are selected as int64 views, because compiled `torch.where` does not support uint64. A leaf
+    that is the same tensor in both trees is returned as it is.
     """
 
     def where(a: Tensor, b: Tensor) -> Tensor:
@@ -51,17 +51,17 @@ def tree_where(condition: Tensor, chosen: Tree, other: Tree) -> Tree:
 
 
 def tree_full_like(params: Tree, value: ScalarOrSchedule) -> Tree:
-    """Returns a tree like the parameters, filled with what `value` is before the first update."""
+    """Returns a tree like the parameters, filled with the value that a hyperparameter has at the first update."""
 
     def fill(leaf: Tensor) -> Tensor:
         start = current_value(value, torch.zeros((), dtype=torch.int64, device=leaf.device))
-        return torch.zeros_like(leaf) + start.to(leaf.dtype)  # strides as the leaf's, as all later averages have
+        return torch.zeros_like(leaf) + start.to(leaf.dtype)  # has the strides of the leaf, as all later values
 
     return tree.map(fill, params)
 
 
 def cached_cast(scalar: Scalar) -> Callable[[torch.dtype], Tensor]:
-    """Returns a function `dtype -> scalar in that dtype`, which casts once per dtype and not once per leaf."""
+    """Returns a function `dtype -> scalar.to(dtype)` that casts once per dtype instead of once per leaf."""
     casts: dict[torch.dtype, Tensor] = {}
 
     def cast(dtype: torch.dtype) -> Tensor:

@@ -1,7 +1,7 @@
-"""Transformations made from their update rules.
+"""Making transformations from their update rules.
 
-`make_transformation` makes a transformation from its hyperparameters, the buffers that it keeps between updates and
-the mathematics of one update. It adds what all of them have in common: the counter, the schedules and the checks.
+`make_transformation` makes a transformation from its hyperparameters, the buffers that it keeps between updates, and an
+update rule. It adds what all transformations have in common: the step counter, schedules and checks.
 """
 
 from __future__ import annotations
@@ -36,25 +36,27 @@ def make_transformation(
     needs: Sequence[str] = (),
     as_real: bool = True,
 ) -> Transformation:
-    """Makes a transformation from its mathematics; all of this library's are made by it.
+    """Makes a transformation from its update rule. All transformations of this library are made this way.
 
     Args:
-        name: what errors call it.
+        name: the name in error messages.
         hyperparameters: by name, each a float, a 0-dim tensor or a schedule.
         init_buffers: `params -> buffers`, a dict of trees: the buffers before the first update.
-        update: `(grads, buffers, params, hyper, count) -> (updates, buffers)`, pure. `hyper` has the hyperparameters
-            as 0-dim float64 tensors, and `count` is the number of updates before this one. Compute scalars that all
-            leaves share in float64 and pass them through `materialize`; cast them to each leaf's dtype where they are
-            used, as `scale` does. The gradients come in the dtypes of the parameters, float16 leaves of both as
-            float32. Complex leaves come, and their updates go, as real views with a last dimension of 2, as in torch.
-        needs: names of extra arguments that the caller's update must give, such as `value`, the loss; `update` gets
-            them by keyword.
-        as_real: False for an `update` that depends on the shapes of leaves, or keeps parameters: complex leaves then
-            come as they are.
+        update: the update rule, a pure function `(grads, buffers, params, hyper, count) -> (updates, buffers)`. `hyper`
+            has the hyperparameters as 0-dim float64 tensors, and `count` is the number of updates before this one.
+            Compute scalars that all leaves share in float64 and pass them through `materialize`; cast them to each
+            leaf's dtype where they are used, as `scale` does. The gradients are cast to the dtypes of the parameters;
+            float16 parameters and their gradients are passed as float32. Complex leaves are passed and returned as
+            real views with a last dimension of 2, as in torch.
+        needs: names of extra arguments that the caller has to pass, such as `value`, the loss; `update` gets them by
+            keyword.
+        as_real: pass False if `update` depends on the shapes of leaves or stores parameters: complex leaves are then
+            passed as they are.
 
     Raises:
-        ValueError: by `init`, when a parameter is no floating-point or complex tensor; by `update`, when the gradients
-            do not fit the parameters, the state is that of another transformation, or `update` returned no pair.
+        ValueError: raised by `init` if a parameter is not a floating-point or complex tensor; raised by `update` if the
+            gradients do not fit the parameters, the state is that of another transformation, or `update` returned no
+            pair.
 
     >>> sign = make_transformation(
     ...     "sign", {"lr": 0.1}, no_buffers, lambda grads, buffers, params, hyper, count: (
@@ -72,7 +74,7 @@ def make_transformation(
                 what = f"dtype {leaf.dtype}" if isinstance(leaf, Tensor) else f"type {type(leaf).__name__}"
                 raise ValueError(
                     f"{name}.init: parameter '{path}' has {what}, expected a floating-point or complex tensor; "
-                    "keep other things in the buffers or split them off with tree.partition()"
+                    "keep other tensors in the buffers or remove them with tree.partition()"
                 )
         count = zero_scalar(params, torch.int64)
         hyper = {key: current_value(value, count, f"{name}: {key}") for key, value in hyperparameters.items()}
@@ -117,7 +119,7 @@ def stateless(
 ) -> Transformation:
     """Makes a transformation without buffers from `f(grads, params, hyper, count) -> updates`.
 
-    The other arguments are those of `make_transformation`.
+    The other arguments are the same as in `make_transformation`.
 
     >>> half = stateless("half", {}, lambda grads, params, hyper, count: tree.map(lambda g: g / 2, grads))
     >>> params = {"w": torch.ones(2)}
@@ -141,14 +143,14 @@ def no_buffers(params: Tree) -> Buffers:
 def restrict_to(
     accepts: Callable[[Tensor], bool], expected: str, name: str, transformation: Transformation
 ) -> Transformation:
-    """Returns `transformation` with an `init` that refuses parameters which its mathematics is not defined for."""
+    """Returns `transformation` with an `init` that raises a ValueError for parameters that are not accepted."""
 
     def init(params: Tree) -> Tree:
         for path, leaf in tree.leaves_with_paths(params):
             if not accepts(leaf):
                 raise ValueError(
                     f"{name}.init: parameter '{path}' has shape {tuple(leaf.shape)} and dtype {leaf.dtype}, expected "
-                    f"{expected}; give it to another optimizer by optim.partition()"
+                    f"{expected}; give it to another optimizer with optim.partition()"
                 )
         return transformation.init(params)
 

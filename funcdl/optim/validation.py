@@ -1,4 +1,4 @@
-"""Checks of gradients, updates and states against the parameters that they belong to."""
+"""Checks that gradients, updates and states match the parameters that they belong to."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from funcdl.tree import Tree
 
 
 def match_gradients(name: str, grads: Tree, params: Tree) -> tuple[Tree, set[torch.dtype]]:
-    """Returns the gradients in the dtypes of the parameters, or float32 for float16; and these dtypes.
+    """Returns the gradients cast to the dtypes of the parameters (float32 for float16), and the set of these dtypes.
 
     Raises:
-        ValueError: there are no parameters, or the gradients are no tree like them, have other shapes, or are complex
-            for real parameters.
+        ValueError: there are no parameters, or the gradients are not a tree like them, have other shapes, or are
+            complex for real parameters.
 
     >>> match_gradients("adam", {"w": torch.ones(2)}, {"w": torch.ones(3)})
     Traceback (most recent call last):
@@ -32,7 +32,7 @@ def match_gradients(name: str, grads: Tree, params: Tree) -> tuple[Tree, set[tor
     g_leaves = tree.flatten_as(structure, grads)
     if g_leaves is None:
         raise ValueError(
-            f"{name}.update: the gradients are no tree like the parameters: {differing_paths(grads, params)}; take "
+            f"{name}.update: the gradients are not a tree like the parameters: {differing_paths(grads, params)}; take "
             "them by grad() of these params"
         )
     are_tensors = all(issubclass(kind, Tensor) for kind in {type(g) for g in g_leaves})
@@ -52,7 +52,7 @@ def match_gradients(name: str, grads: Tree, params: Tree) -> tuple[Tree, set[tor
 
 
 def as_pair(result: Any, owner: str, expected: str) -> tuple[Tree, Tree]:
-    """Returns `result` if it is a pair, as each update returns one."""
+    """Returns `result` if it is a pair, as every update has to return."""
     if not isinstance(result, (tuple, list)) or len(result) != 2:
         size = f" of {len(result)}" if isinstance(result, (tuple, list)) else ""
         raise ValueError(f"{owner} returned a {type(result).__name__}{size}, expected the pair {expected}")
@@ -61,14 +61,14 @@ def as_pair(result: Any, owner: str, expected: str) -> tuple[Tree, Tree]:
 
 
 def foreign_state_error(name: str) -> ValueError:
-    """The error for a state that another optimizer's `init` has made."""
+    """Returns the error for a state that comes from another optimizer's `init`."""
     return ValueError(
-        f"{name}: update() got another state than its own; pass what init(params) or the last update() returned"
+        f"{name}: update() got the state of another optimizer; pass what its own init(params) or last update() returned"
     )
 
 
 def differing_paths(values: Tree, params: Tree) -> str:
-    """Names up to three paths that `values` lacks, and three that it has in excess."""
+    """Names up to three paths that `values` lacks, and up to three that `params` does not have."""
     theirs, ours = tree.paths(values), tree.paths(params)
     return (
         f"missing {[p for p in ours if p not in theirs][:3] or 'nothing'}, "
@@ -77,7 +77,7 @@ def differing_paths(values: Tree, params: Tree) -> str:
 
 
 def describe_mismatch(value: Any, p: Tensor, path: str) -> str:
-    """Says how a gradient or an update does not fit the parameter `p`."""
+    """Describes how a gradient or an update does not match the parameter `p`."""
     if not isinstance(value, Tensor):
         return f"'{path}' is {value!r}, expected shape {tuple(p.shape)}"
     if value.shape != p.shape:

@@ -1,4 +1,4 @@
-"""What the functions that draw ask of their arguments, in one wording."""
+"""Validation of the arguments of random functions, with uniform error messages."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _INTEGERS: Any = (int, torch.SymInt, np.integer)
 _NUMBERS: Any = (*_INTEGERS, float, torch.SymFloat, np.floating)
 INTEGER_DTYPES: tuple[torch.dtype, ...] = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 INTEGER_DTYPES += (torch.uint64, torch.uint32, torch.uint16)
-_DIGITS = {torch.float64: 53, torch.float32: 24, torch.float16: 11, torch.bfloat16: 8}  # binary ones of a mantissa
+_DIGITS = {torch.float64: 53, torch.float32: 24, torch.float16: 11, torch.bfloat16: 8}  # bits of precision
 
 
 def as_shape(name: str, shape: Shape) -> tuple[int, ...]:
-    """Returns a shape, which may be one size, as a tuple."""
+    """Returns a shape as a tuple; it may be a single size."""
     sizes = (shape,) if isinstance(shape, _INTEGERS) else shape
     if not isinstance(sizes, (tuple, list)) or any(
         not isinstance(size, _INTEGERS) or isinstance(size, bool) for size in sizes
@@ -32,7 +32,7 @@ def as_shape(name: str, shape: Shape) -> tuple[int, ...]:
 
 
 def as_number(name: str, argument: str, value: Any) -> float:
-    """Returns a number, which may be in a 0-dim tensor whose value is known."""
+    """Returns a Python number; it may be a 0-dim tensor whose value is known."""
     if isinstance(value, Tensor) and value.ndim == 0 and not value.is_complex():
         return float(value)
     if not isinstance(value, _NUMBERS):
@@ -44,7 +44,7 @@ def as_number(name: str, argument: str, value: Any) -> float:
 
 
 def as_integer(name: str, argument: str, value: Any) -> int:
-    """Returns an integer, which may be in a 0-dim tensor whose value is known."""
+    """Returns a Python integer; it may be a 0-dim tensor whose value is known."""
     if isinstance(value, Tensor) and value.ndim == 0 and value.dtype in INTEGER_DTYPES:
         return int(value)
     if not isinstance(value, _INTEGERS) or isinstance(value, bool):
@@ -53,7 +53,7 @@ def as_integer(name: str, argument: str, value: Any) -> int:
 
 
 def as_tensor(name: str, argument: str, value: Any, dtype: torch.dtype | None, device: torch.device) -> Tensor:
-    """Returns a tensor as it is, and numbers in lists or an array as one."""
+    """Returns a tensor unchanged, and lists or arrays of numbers as a tensor."""
     if isinstance(value, Tensor):
         return value
     try:
@@ -64,7 +64,7 @@ def as_tensor(name: str, argument: str, value: Any, dtype: torch.dtype | None, d
 
 
 def check_values(name: str, argument: str, values: Tensor, good: Tensor, expected: str) -> None:
-    """Raises a ValueError where `good` is False."""
+    """Raises a ValueError if `good` is False for one of the values."""
     if not good.all():
         raise ValueError(f"random.{name}: {argument} has {values[~good][0].item():g}, expected {expected}")
 
@@ -79,17 +79,17 @@ def check_broadcast(name: str, argument: str, given: Sequence[int], shape: Seque
 
 
 def rounded(number: float, dtype: torch.dtype) -> float:
-    """Returns the nearest number that a floating dtype has, in arithmetic that Dynamo can trace."""
+    """Rounds to the nearest number of a floating-point dtype, in arithmetic that Dynamo can trace."""
     unit = _unit(number, dtype)
     return math.ldexp(round(math.ldexp(number, -unit)), unit)
 
 
 def next_below(number: float, dtype: torch.dtype) -> float:
-    """Returns the number that a floating dtype has next below one that it has; of 0, the next that is not subnormal."""
+    """Returns the next smaller number of a floating-point dtype; below 0, the first that is not subnormal."""
     if number == 0:
         return -torch.finfo(dtype).tiny
     unit = _unit(number, dtype)
-    power = abs(math.frexp(number)[0]) == 0.5 and number > 0  # below a power of two they lie closer
+    power = abs(math.frexp(number)[0]) == 0.5 and number > 0  # below a power of two the spacing is half
     return number - math.ldexp(1.0, max(unit - power, _least_unit(dtype)))
 
 
@@ -102,7 +102,7 @@ def _least_unit(dtype: torch.dtype) -> int:
 
 
 def described(value: object) -> str:
-    """Returns what a message says of a value."""
+    """Describes a value for an error message."""
     if isinstance(value, Tensor):
         return f"a tensor of {value.dtype} and shape {tuple(value.shape)}"
     text = repr(value)

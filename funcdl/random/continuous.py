@@ -1,7 +1,7 @@
-"""Continuous distributions, derived from the 32-bit words of a key as JAX derives them.
+"""Continuous distributions, derived from the 32-bit words of a key in the same way as in JAX.
 
-`uniform` gives the same bits eager, compiled and vmapped on every device. The others pass through library functions,
-such as the logarithm, whose last bits differ between an eager and a compiled kernel.
+`uniform` gives the same bits eager, compiled and vmapped on every device. The others use library functions, such as the
+logarithm, whose last bits differ between eager and compiled kernels.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from funcdl.random.keys import Key, device_of, is_threefry, unsigned_wide_words,
 from funcdl.random.xla import to_float32
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-_TAIL = 3.0  # from so many standard deviations on, erf(x / sqrt(2)) has too few values below 1
+_TAIL = 3.0  # standard deviations from which on erf(x / sqrt(2)) has too few values below 1
 
 
 def uniform(
@@ -38,31 +38,31 @@ def uniform(
 ) -> Float[Tensor, "*shape"]:
     """Draws from the uniform distribution on [low, high).
 
-    With `k` the upper 23 bits of a word, the result is `max(low, k 2^-23 (high - low) + low)`; for float64 the upper 52
-    bits of two words, the first word above the second. Half types are computed in float32 and rounded.
+    The result is `max(low, k 2^-23 (high - low) + low)`, where `k` is the upper 23 bits of a word. For float64 it has
+    the upper 52 bits of a 64-bit word instead. Half types are computed in float32 and rounded.
 
     Args:
         key: a key not used before.
-        shape: of the result; an int is one size.
-        low: the least value, finite.
-        high: the bound above, finite and above `low`; it is never reached. (With a Threefry key and bounds other than 0
-            and 1, the last rounding may reach it, as in `jax.random.uniform`.)
+        shape: the shape of the result; an int is one size.
+        low: the smallest value, finite.
+        high: the upper bound, finite and above `low`. It is never reached, except by rounding with a Threefry key and
+            bounds other than 0 and 1, as in `jax.random.uniform`.
         dtype: float32, float64, float16 or bfloat16.
 
     Returns:
-        The draws, on the key's device. In float64 with bounds other than 0 and 1 a compiled GPU kernel may round the
-        product and the sum at once, and then differ in the last bit.
+        The draws, on the key's device. In float64 with bounds other than 0 and 1 the last bit may differ in a compiled
+        GPU kernel, which may use a fused multiply-add.
 
     Raises:
-        ValueError: `low >= high`, one is not finite or beyond the dtype's range, or the dtype has one number for both.
-        TypeError: not a floating dtype, or a bound is not one number.
+        ValueError: `low >= high`, a bound is not finite or beyond the dtype's range, or both round to the same number.
+        TypeError: `dtype` is not floating-point, or a bound is not one number.
 
     >>> from funcdl import random
     >>> random.uniform(random.key(0), (3,))
     tensor([0.3990, 0.8805, 0.7357])
 
-    Source: `jax.random.uniform`; half types there have draws of their own. With a Threefry key the product and the sum
-    are rounded at once, as there.
+    Source: `jax.random.uniform`, whose half types have different draws. With a Threefry key the product and the sum are
+    rounded only once, as in JAX.
     """
     wide, shape = computing_dtype("uniform", dtype), as_shape("uniform", shape)
     low, high = as_number("uniform", "low", low), as_number("uniform", "high", high)
@@ -88,10 +88,10 @@ def normal(
 
     Args:
         key: a key not used before.
-        shape: of the result; an int is one size.
-        mean: of the distribution; a number, or a tensor or list that broadcasts to `shape`.
-        std: the standard deviation, likewise, at least 0. Those in a tensor are looked at where they can be: not in a
-            graph, nor where `vmap` maps over them.
+        shape: the shape of the result; an int is one size.
+        mean: the mean of the distribution: a number, or a tensor or list that broadcasts to `shape`.
+        std: the standard deviation, at least 0: a number, or a tensor or list that broadcasts to `shape`. The values in
+            a tensor are not checked in a graph, or where `vmap` maps over them.
         dtype: float32, float64, float16 or bfloat16; half types are computed in float32 and rounded.
 
     Returns:
@@ -99,7 +99,7 @@ def normal(
 
     Raises:
         ValueError: `std` is negative or NaN, or `mean` or `std` does not broadcast to `shape`.
-        TypeError: not a floating dtype, or `mean` or `std` is not made of numbers.
+        TypeError: `dtype` is not floating-point, or `mean` or `std` is not made of numbers.
 
     >>> from funcdl import random
     >>> random.normal(random.key(0), (3,), std=0.1)
@@ -129,17 +129,17 @@ def normal(
 def truncated_normal(
     key: Key, shape: Shape = (), *, lower: float, upper: float, dtype: torch.dtype = torch.float32
 ) -> Float[Tensor, "*shape"]:
-    """Draws from the standard normal distribution on condition that the draw lies in [lower, upper].
+    """Draws from the standard normal distribution, conditioned on the interval [lower, upper].
 
     The result is `sqrt(2) erfinv(u)` with u uniform between `erf(lower / sqrt(2))` and `erf(upper / sqrt(2))`, clamped.
-    Where both bounds are at least 3 on the same side, it is the x between them with `P(X > x)` uniform between those of
-    the bounds, by Newton's method on its logarithm in float64, which is exact however far out. With a Threefry key it
-    is the former everywhere, as in JAX: beyond 4 (or 7 in float64) the error function has rounded to 1, so that the
-    draws are coarse, and farther out wrong.
+    If both bounds are on the same side and at least 3 away from 0, it is the x for which the tail probability
+    `P(X > x)` is uniform between those of the bounds, found by Newton's method on its logarithm in float64, which is
+    accurate in any tail. A Threefry key always uses the first method, as in JAX: from about 4 (7 in float64) on, the
+    error function rounds to 1, so that draws are first coarse and then wrong.
 
     Args:
         key: a key not used before.
-        shape: of the result; an int is one size.
+        shape: the shape of the result; an int is one size.
         lower: the lower bound, in standard deviations; may be `-math.inf`.
         upper: the upper bound, above `lower`; may be `math.inf`.
         dtype: float32, float64, float16 or bfloat16; half types are computed in float32 and rounded.
@@ -149,7 +149,7 @@ def truncated_normal(
 
     Raises:
         ValueError: `lower >= upper`, or the dtype has no number between them.
-        TypeError: not a floating dtype, or a bound is not one number.
+        TypeError: `dtype` is not floating-point, or a bound is not one number.
 
     >>> from funcdl import random
     >>> draws = random.truncated_normal(random.key(0), (1000,), lower=-2.0, upper=2.0)
@@ -184,14 +184,14 @@ def gumbel(key: Key, shape: Shape = (), *, dtype: torch.dtype = torch.float32) -
 
     Args:
         key: a key not used before.
-        shape: of the result; an int is one size.
+        shape: the shape of the result; an int is one size.
         dtype: float32, float64, float16 or bfloat16; half types are computed in float32 and rounded.
 
     Returns:
         The draws, on the key's device; eager and compiled draws may differ by a few ulp.
 
     Raises:
-        TypeError: not a floating dtype.
+        TypeError: `dtype` is not floating-point.
 
     >>> from funcdl import random
     >>> random.gumbel(random.key(0), (2,))
@@ -208,14 +208,14 @@ def exponential(key: Key, shape: Shape = (), *, dtype: torch.dtype = torch.float
 
     Args:
         key: a key not used before.
-        shape: of the result; an int is one size.
+        shape: the shape of the result; an int is one size.
         dtype: float32, float64, float16 or bfloat16; half types are computed in float32 and rounded.
 
     Returns:
         The draws, on the key's device; eager and compiled draws may differ by a few ulp.
 
     Raises:
-        TypeError: not a floating dtype.
+        TypeError: `dtype` is not floating-point.
 
     >>> from funcdl import random
     >>> random.exponential(random.key(0), (2,))
@@ -229,7 +229,7 @@ def exponential(key: Key, shape: Shape = (), *, dtype: torch.dtype = torch.float
 
 
 def computing_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
-    """Returns the dtype to compute in."""
+    """Returns the dtype in which to compute draws of a floating-point dtype."""
     if dtype not in _FLOATS:
         given = described(dtype)
         raise TypeError(f"random.{name}: dtype={given}, expected one of float32, float64, float16 and bfloat16")
@@ -245,22 +245,22 @@ def _uniform(
     dtype: torch.dtype,
     below: float | None = None,
 ) -> Tensor:
-    """Draws between two bounds; `below` is the greatest number that may be returned, if rounding might exceed it."""
+    """Draws between two bounds; `below` is the largest valid result, in case that rounding exceeds it."""
     too_wide = high - low > torch.finfo(wide).max / 2
-    if too_wide:  # a quarter of it is not, which powers of two make without rounding
+    if too_wide:  # avoids overflow; scaling by a power of two is exact
         low, high = low / 4, high / 4
     if is_threefry(key) and dtype == wide and not too_wide:
-        below = None  # JAX's numbers, whatever they are
+        below = None  # has to equal JAX, which does not clamp
     if wide == torch.float64:
         unit = unsigned_wide_words(key, shape, 52).to(wide) * 2.0**-52
         span = high - low
     else:
-        # Written over the words just drawn: on a million of them fresh memory costs as much as the arithmetic.
+        # In place, because for a million words new memory costs as much as the arithmetic.
         unit = words(key, shape).bitwise_right_shift_(9).bitwise_and_(0x7FFFFF).to(wide).mul_(2.0**-23)
         low, high = to_float32(low), to_float32(high)
         span = to_float32(high - low)
     if dtype != wide:
-        unit = unit.clamp(max=1.0 - torch.finfo(dtype).eps / 2)  # what lies above would be rounded to 1
+        unit = unit.clamp(max=1.0 - torch.finfo(dtype).eps / 2)  # larger numbers would be rounded to 1
     if (low, high) != (0.0, 1.0):
         unit = xla.multiply_add(unit, span, low) if is_threefry(key) else _scale(unit, span).add(low)
         if too_wide:
@@ -270,18 +270,18 @@ def _uniform(
 
 
 def _scale(unit: Tensor, span: float) -> Tensor:
-    """Multiplies, rounding the product, which a GPU kernel would else keep exact in a fused multiply-add."""
-    if unit.dtype == torch.float64 or math.frexp(span)[0] == 0.5:  # a product with a power of two is exact anyhow
+    """Multiplies and rounds the product, even where a GPU kernel would use a fused multiply-add."""
+    if unit.dtype == torch.float64 or math.frexp(span)[0] == 0.5:  # a product with a power of two is exact
         return unit * span
     return (unit.to(torch.float64) * span).to(unit.dtype)
 
 
 def _normal_tail(key: Key, shape: tuple[int, ...], near: float, far: float, wide: torch.dtype) -> Tensor:
-    """Draws the standard normal distribution's tail between two bounds, in float64; `far` may be infinite.
+    """Draws from the tail of the standard normal distribution between two bounds, in float64; `far` may be infinite.
 
-    With S(x) = exp(-x^2 / 2) erfcx(x / sqrt(2)) / 2 the probability beyond x, the excess d of a draw over `near` has
-    log S(near + d) - log S(near) = log(1 - u (1 - S(far) / S(near))): with neither S taken for itself nothing
-    underflows. Newton's method from the d that leaves out erfcx, which is beyond the root, takes three steps.
+    The tail probability is S(x) = exp(-x^2 / 2) erfcx(x / sqrt(2)) / 2. A draw near + d solves the equation
+    log S(near + d) - log S(near) = log(1 - u (1 - S(far) / S(near))), in which only quotients of S occur, so that
+    nothing underflows. Newton's method takes three steps from the solution d without the factor erfcx, which is larger.
     """
 
     def scaled(x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""Discrete distributions, derived from the 32-bit words of a key as JAX derives them.
+"""Discrete distributions, derived from the 32-bit words of a key in the same way as in JAX.
 
-`bernoulli`, `randint`, `permutation` and `choice` give the same results eager, compiled and vmapped on every device; so
-do `categorical`, and `choice` without replacement by weights, but for near ties, since logarithms decide them.
+`bernoulli`, `randint`, `permutation` and `choice` give the same results eager, compiled and vmapped on every device.
+`categorical`, and weighted `choice` without replacement, do so except for near ties, because they compare logarithms.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ def bernoulli(
 
     Args:
         key: a key not used before.
-        p: the probability of True in [0, 1]; a number, or a floating tensor or a list that broadcasts to `shape`. Of a
-            tensor the uniform draws have the dtype, and its numbers are looked at where they can be: in a graph, or
-            where `vmap` maps over them, NaN and what is below 0 count as 0, and what is above 1 as 1.
-        shape: of the result; an int is one size. The shape of `p` if None.
+        p: the probability of True, in [0, 1]: a number, or a floating-point tensor or a list that broadcasts to
+            `shape`. The uniform draws have the dtype of a tensor. The values in a tensor are not checked in a graph, or
+            where `vmap` maps over them; NaN and numbers below 0 then count as 0, and numbers above 1 as 1.
+        shape: the shape of the result; an int is one size. The shape of `p` if None.
 
     Returns:
         The draws, on the key's device.
 
     Raises:
-        ValueError: `p` is outside [0, 1], or a tensor that does not broadcast to `shape`.
-        TypeError: `p` is no number, nor floating.
+        ValueError: `p` is outside of [0, 1], or does not broadcast to `shape`.
+        TypeError: `p` is neither a number nor floating-point.
 
     >>> from funcdl import random
     >>> random.bernoulli(random.key(0), 0.8, (4,))
@@ -63,7 +63,7 @@ def bernoulli(
         p = as_number("bernoulli", "p", p)
         if not 0.0 <= p <= 1.0:
             raise ValueError(f"random.bernoulli: p={p}, expected a probability in [0, 1]")
-        # k 2^-23 < p, with k the upper 23 bits of a word, in integers: half the operations
+        # k 2^-23 < p for the upper 23 bits k of a word, compared as integers, which needs half the operations
         upper_bits = words(key, () if shape is None else shape).bitwise_right_shift_(9).bitwise_and_(0x7FFFFF)
         return upper_bits < math.ceil(to_float32(p) * 2**23)
     p = as_tensor("bernoulli", "p", p, torch.float32, device_of(key))
@@ -78,31 +78,31 @@ def bernoulli(
 def randint(key: Key, shape: Shape, low: int, high: int, *, dtype: torch.dtype = torch.int64) -> Int[Tensor, "*shape"]:
     """Draws integers from {low, ..., high - 1}.
 
-    With words h and l from two keys split off and n = high - low, the result is `low + (h 2^32 + l) mod n` for n up to
-    2^16. Above, with r = 2^32 mod n, it is `low + l mod n` for l < 2^32 - r, and `low + (h r + l - (2^32 - r)) mod n`
-    for the rest, so that no probability is ever off by more than 2^-32 of itself. (With a Threefry key it is
-    `low + l mod n` for all, where a probability is off by n 2^-32 of itself, as in JAX: near 2^32 by half.)
+    With n = high - low and words h and l from two derived keys, the result is `low + (h 2^32 + l) mod n` for n up to
+    2^16. For larger n, with r = 2^32 mod n, it is `low + l mod n` if l < 2^32 - r, and otherwise
+    `low + (h r + l - (2^32 - r)) mod n`. The relative error of each probability is therefore at most 2^-32. (With a
+    Threefry key it is `low + l mod n` for all larger n, as in JAX, with a relative error of up to n 2^-32.)
 
     Args:
         key: a key not used before.
-        shape: of the result; an int is one size.
-        low: the least value.
-        high: one more than the greatest value; at most `low + 2^32`.
-        dtype: any integer dtype that holds the values; the values do not depend on it.
+        shape: the shape of the result; an int is one size.
+        low: the smallest value.
+        high: one more than the largest value; at most `low + 2^32`.
+        dtype: any integer dtype that can represent the values, which do not depend on it.
 
     Returns:
         The draws, on the key's device.
 
     Raises:
-        ValueError: `low >= high`, the range is wider than 2^32, or the dtype does not hold it.
-        TypeError: not an integer dtype, or a bound is not an int.
+        ValueError: `low >= high`, the range is wider than 2^32, or the dtype cannot represent it.
+        TypeError: `dtype` is not an integer dtype, or a bound is not an int.
 
     >>> from funcdl import random
     >>> random.randint(random.key(0), (5,), 0, 10)
     tensor([0, 3, 6, 0, 8])
 
-    Source: `jax.random.randint` for dtypes of up to 32 bits; for 64 bits, which JAX takes with `jax_enable_x64`, the
-    values there are others.
+    Source: `jax.random.randint` for dtypes of up to 32 bits. JAX's values for 64 bits (with `jax_enable_x64`) are
+    different.
     """
     if dtype not in INTEGER_DTYPES:
         raise TypeError(f"random.randint: dtype={described(dtype)}, expected an integer dtype such as torch.int64")
@@ -119,17 +119,17 @@ def randint(key: Key, shape: Shape, low: int, high: int, *, dtype: torch.dtype =
     if n <= 2**16:
         offset = (unsigned_words(higher_key, shape) % n * rest + word % n) % n
     elif rest and not is_threefry(key):
-        beyond = word - (2**32 - rest)  # at least 0 for the words that would make small numbers likelier
+        beyond = word - (2**32 - rest)  # at least 0 for the words that would bias the result towards small numbers
         offset = torch.where(beyond < 0, word, unsigned_words(higher_key, shape) * rest + beyond) % n
     else:
         offset = word % n
-    return (offset + (low if low < 2**63 else low - 2**64)).to(dtype)  # int64 wraps around, and back
+    return (offset + (low if low < 2**63 else low - 2**64)).to(dtype)  # int64 wraps around twice
 
 
 def permutation(key: Key, x: int | Sequence[float] | Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "n ..."]:
-    """Shuffles: every order of 0 ... n - 1, or of the rows of a tensor, is equally likely.
+    """Returns a random permutation of 0 ... n - 1, or of the rows of a tensor.
 
-    Rounds of stable sorting by 32-bit words, as many as make equal words immaterial: ceil(3 ln n / ln(2^32 - 1)).
+    It sorts by random 32-bit words, in ceil(3 ln n / ln(2^32 - 1)) rounds, so that ties have no effect.
 
     Args:
         key: a key not used before.
@@ -155,7 +155,7 @@ def permutation(key: Key, x: int | Sequence[float] | Shaped[Tensor, "n ..."]) ->
     order = torch.arange(n, device=device)
     for _ in range(math.ceil(3 * math.log(max(1, n)) / math.log(2**32 - 1))):
         key, round_key = split(key)
-        # Adding 2^31 modulo 2^32 turns the order of unsigned words into that of signed ones.
+        # Flipping the sign bit makes signed words sort like unsigned ones.
         order = order[torch.argsort(words(round_key, (n,)) ^ -(2**31), stable=True)]
     return order if rows is None else rows[order]
 
@@ -167,27 +167,28 @@ def choice(
     replace: bool = True,
     p: Sequence[float] | Float[Tensor, " n"] | None = None,
 ) -> Tensor:
-    """Draws from 0 ... n - 1, or rows of a tensor, with or without replacement.
+    """Draws from 0 ... n - 1, or from the rows of a tensor, with or without replacement.
 
-    Without weights, numbers from `randint`, or the first of a `permutation`. With weights, the first numbers whose
-    cumulated weights reach `total (1 - uniform)`, or without replacement those with the greatest `log(p) + gumbel`.
+    Without weights these are numbers from `randint`, or the first numbers of a `permutation`. With weights they are the
+    first numbers whose cumulative weights reach `total (1 - uniform)`, or without replacement the numbers with the
+    largest `log(p) + gumbel`.
 
     Args:
         key: a key not used before.
         a: the number n of integers to draw from, at least 1, or a tensor or a list whose first axis is drawn from.
-        shape: of the draws; an int is one size.
+        shape: the shape of the draws; an int is one size.
         replace: whether a number may be drawn more than once.
-        p: weights, finite and at least 0, which need not sum to 1; equal ones if None. At least one must be above 0,
-            and without replacement as many as are drawn. They are looked at where they can be: in a graph, or where
-            `vmap` maps over them, the draws have no meaning if this is not so, and with NaN may be n itself.
+        p: weights, finite and at least 0, which need not sum to 1; equal weights if None. At least one has to be above
+            0, or without replacement as many as there are draws. They are not checked in a graph, or where `vmap` maps
+            over them; with invalid weights the draws are then meaningless, and may be n with NaN.
 
     Returns:
-        int64 numbers of this shape, or the rows of the tensor in it, `(*shape, *a.shape[1:])`.
+        int64 numbers of this shape, or rows of the tensor, `(*shape, *a.shape[1:])`.
 
     Raises:
         ValueError: n is less than 1, less than the number of draws without replacement, or not the length of `p`, or
-            the weights are not as above.
-        TypeError: `p` has no floating dtype, or `a` is neither an int nor a tensor nor a list of numbers.
+            the weights are invalid.
+        TypeError: `p` is not floating-point, or `a` is neither an int nor a tensor nor a list of numbers.
 
     >>> from funcdl import random
     >>> random.choice(random.key(0), 5, (3,), replace=False)
@@ -218,7 +219,7 @@ def choice(
             raise ValueError(f"random.choice: p has {positive} weights above 0, expected {needed} or more")
     p = p.to(wide)
     if replace:
-        p = torch.where(p.sum().isfinite(), p, p * 2.0**-40)  # scaled by a power of two they are the same weights
+        p = torch.where(p.sum().isfinite(), p, p * 2.0**-40)  # avoids overflow; scaling by a power of two is exact
         cumulated = xla.cumsum(p)
         indices = torch.searchsorted(cumulated, cumulated[-1] * (1.0 - uniform(key, shape, dtype=wide)))
     else:
@@ -234,20 +235,20 @@ def categorical(
 
     Args:
         key: a key not used before.
-        logits: unnormalized log-probabilities, a tensor or a list; -inf excludes an index. They are looked at where
-            they can be: in a graph, or where `vmap` maps over them, NaN or inf is what is drawn, and the first index
-            where all are excluded.
-        dim: the axis of the categories.
-        shape: of the result; an int is one size. The shape of `logits` without `dim` must broadcast to it, and is its
-            value if None. Each entry is a draw of its own.
+        logits: unnormalized log-probabilities, a tensor or a list; -inf excludes an index. They are not checked in a
+            graph, or where `vmap` maps over them; the index of a NaN or inf is then drawn, or the first index if all
+            are excluded.
+        dim: the dimension of the categories.
+        shape: the shape of the result; an int is one size. The shape of `logits` without `dim` has to broadcast to it,
+            and is the default. All draws are independent.
 
     Returns:
         int64 indices, on the key's device.
 
     Raises:
-        ValueError: the logits have no axis `dim`, or without it do not broadcast to `shape`; or there is no category,
-            one is NaN or inf, or all are excluded.
-        TypeError: the logits have no floating dtype.
+        ValueError: the logits have no dimension `dim`, or do not broadcast to `shape` without it; there is no category;
+            or a logit is NaN or inf, or all are -inf.
+        TypeError: the logits are not floating-point.
 
     >>> from funcdl import random
     >>> random.categorical(random.key(0), torch.tensor([[0.0, 9.0], [9.0, 0.0]]))
@@ -260,7 +261,7 @@ def categorical(
     dim = as_integer("categorical", "dim", dim)
     if not -logits.ndim <= dim < logits.ndim:
         raise ValueError(f"random.categorical: dim={dim}, expected an axis of logits of shape {tuple(logits.shape)}")
-    dim = dim % logits.ndim - logits.ndim  # counted from the end, it is the same axis of the noise
+    dim = dim % logits.ndim - logits.ndim  # counted from the end, it is also the dimension of the noise
     batch = [*logits.shape]
     categories = batch.pop(dim)
     noise_shape = batch if shape is None else [*as_shape("categorical", shape)]
@@ -278,7 +279,7 @@ def categorical(
 
 
 def _rows(name: str, argument: str, x: Any, device: torch.device) -> tuple[Tensor | None, int]:
-    """The rows to draw from, none for the numbers 0 ... n - 1, and n."""
+    """Returns the rows to draw from, or None for the numbers 0 ... n - 1, and n."""
     if isinstance(x, (list, tuple, np.ndarray)):
         x = as_tensor(name, argument, x, None, device)
     if not isinstance(x, Tensor):

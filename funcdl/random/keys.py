@@ -1,8 +1,8 @@
-"""Keys: made from a seed, derived from each other, and read as 32-bit words.
+"""Keys: making one from a seed, deriving others from it, and drawing 32-bit words.
 
 A generator is a module with the functions `from_seed(seed, device)`, `split(key, num)`, `fold_in(key, data)` for data
-in the range `DATA`, `bits(key, shape)`, which gives a fresh tensor that distributions write over, and
-`pairs(key, shape)`, the words of 64 bits in two halves. The dtype of a key says which generator it belongs to.
+in the range `DATA`, `bits(key, shape)`, which returns a new tensor that distributions overwrite, and
+`pairs(key, shape)`, which returns 64-bit words in two halves. The dtype of a key identifies its generator.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def key(seed: int, impl: str = "philox", *, device: torch.device | str | None = 
 
     Args:
         seed: an integer in [0, 2^64).
-        impl: the generator. "philox" is Philox4x32-10. "threefry2x32" is the one of `jax.random`, for numbers that must
-            be those of a JAX program; its words take several times as long.
-        device: where the key lies and everything drawn from it will; torch's default device if None.
+        impl: the generator. "philox" is Philox4x32-10. "threefry2x32" is the generator of `jax.random`, for the same
+            numbers as in a JAX program; it takes several times as long.
+        device: the device of the key and of everything drawn from it; torch's default device if None.
 
     Returns:
         For Philox the uint64 key `(seed, 0)`, equal to `torch.func._random.key(seed)`. For Threefry the int32 key
@@ -38,7 +38,7 @@ def key(seed: int, impl: str = "philox", *, device: torch.device | str | None = 
 
     Raises:
         TypeError: the seed is not an integer.
-        ValueError: the seed is outside [0, 2^64), or there is no generator of that name.
+        ValueError: the seed is outside [0, 2^64), or `impl` is unknown.
 
     >>> from funcdl import random
     >>> random.key(42)
@@ -56,15 +56,15 @@ def key(seed: int, impl: str = "philox", *, device: torch.device | str | None = 
 
 
 def split(key: Key, num: int = 2) -> Shaped[Tensor, "num 2"]:
-    """Derives `num` keys whose streams are independent of each other; `key` is spent.
+    """Derives `num` independent keys; `key` must not be used again.
 
     Args:
         key: a key not used before.
-        num: how many, at least 1.
+        num: the number of keys, at least 1.
 
     Returns:
-        The keys as rows of a (num, 2) tensor, which unpacks: `a, b = split(key)`. Row `i` does not depend on `num` and
-        is `fold_in(key, i)`. Equal to `torch.func._random.split(key, num)` for Philox, and to
+        The keys as rows of a (num, 2) tensor, which can be unpacked: `a, b = split(key)`. Row `i` is `fold_in(key, i)`
+        and does not depend on `num`. Equal to `torch.func._random.split(key, num)` for Philox, and to
         `jax.random.split(key, num)` for Threefry.
 
     Raises:
@@ -85,24 +85,23 @@ def split(key: Key, num: int = 2) -> Shaped[Tensor, "num 2"]:
 
 
 def fold_in(key: Key, data: int | Int64[Tensor, ""]) -> Key:
-    """Derives the key numbered `data`, such as a step or a layer's index: `split(key, n)[data]` for any n > data.
+    """Derives the key with the number `data`, such as a step or the index of a layer: `split(key, n)[data]`.
 
-    Different `data` give independent keys, so `key` may be folded with many numbers; it must not also be split (which
-    gives the same keys again) or drawn from.
+    Different numbers give independent keys, so that `key` may be used with many numbers. It must not also be split,
+    which gives the same keys, or drawn from.
 
     Args:
-        key: a key not used before, other than by `fold_in` with other numbers.
-        data: an int, or a 0-dim int64 tensor, which can vary inside one compiled graph. For Philox in [-2^63, 2^64),
-            negative numbers counting modulo 2^64; for Threefry an int in [0, 2^32), or any tensor, which counts
-            modulo 2^32 as in JAX.
+        key: a key not used before, except by `fold_in` with other numbers.
+        data: an int, or a 0-dim int64 tensor, which may vary in a compiled graph. For Philox it is in [-2^63, 2^64),
+            modulo 2^64. For Threefry an int is in [0, 2^32); a tensor is taken modulo 2^32, as in JAX.
 
     Returns:
         The derived key. Equal to `torch.func._random.fold_in(key, data)` for Philox, and to
         `jax.random.fold_in(key, data)` for Threefry.
 
     Raises:
-        TypeError: neither an int nor a tensor.
-        ValueError: an int outside the range, or a tensor of another dtype or shape.
+        TypeError: `data` is neither an int nor a tensor.
+        ValueError: it is an int outside of the range, or a tensor of another dtype or shape.
 
     >>> from funcdl import random
     >>> parent = random.key(42)
@@ -130,7 +129,7 @@ def bits(key: Key, shape: Shape = ()) -> Int32[Tensor, "*shape"]:
 
     Args:
         key: a key not used before.
-        shape: of the result; an int is one size.
+        shape: the shape of the result; an int is one size.
 
     Returns:
         The bit patterns of uint32 words as int32. Equal to `torch.func._random.bits(key, shape)` for Philox, and to
@@ -144,7 +143,7 @@ def bits(key: Key, shape: Shape = ()) -> Int32[Tensor, "*shape"]:
 
 
 def words(key: Key, shape: tuple[int, ...]) -> Int32[Tensor, "*shape"]:
-    """Draws as `bits` does, for a shape that has been checked."""
+    """Like `bits`, for a shape that is already validated."""
     return _generator(key).bits(key, shape)
 
 
@@ -154,19 +153,19 @@ def unsigned_words(key: Key, shape: tuple[int, ...]) -> Int64[Tensor, "*shape"]:
 
 
 def unsigned_wide_words(key: Key, shape: tuple[int, ...], count: int) -> Int64[Tensor, "*shape"]:
-    """Draws words of 64 bits and gives their upper `count` bits, at most 63, as numbers in [0, 2^count)."""
+    """Draws 64-bit words and returns their upper `count` bits, at most 63, as numbers in [0, 2^count)."""
     high, low = (_generator(key).pairs(key, shape).to(torch.int64) & 0xFFFFFFFF).unbind(-1)
     return high << (count - 32) | low >> (64 - count)
 
 
 def device_of(key: Key) -> torch.device:
-    """Returns the device of a key, after a check that it is one."""
+    """Returns the device of a key, after checking that it is a key."""
     _generator(key)
     return key.device
 
 
 def is_threefry(key: Key) -> bool:
-    """Tells whether draws from this key are to be those of `jax.random`."""
+    """Whether this is a Threefry key, whose draws have to equal those of `jax.random`."""
     return _generator(key) is threefry
 
 

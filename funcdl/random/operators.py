@@ -1,8 +1,7 @@
-"""A generator's functions as operators of torch.
+"""Registration of a generator's functions as operators of torch.
 
-Behind an operator a draw is one node of a compiled graph, whatever makes its words (the hundred and more integer
-operations of a Threefry draw, traced one by one, add ten seconds to a cold compilation), and `vmap` carries a whole
-batch of keys `(*batch, 2)` into one call.
+As an operator, a draw is one node of a compiled graph (tracing the hundred integer operations of a Threefry draw would
+add ten seconds to a cold compilation), and `vmap` passes a whole batch of keys `(*batch, 2)` to one call.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ Split = Callable[[Tensor, int], Tensor]
 FoldIn = Callable[[Tensor, Tensor], Tensor]
 Bits = Callable[[Tensor, Sequence[int]], Tensor]
 
-# `Library` and not `custom_op`, which does the same registrations and costs 6 us more a call.
+# `Library` instead of `custom_op`, which registers the same and takes 6 us longer per call.
 _library = torch.library.Library("funcdl", "FRAGMENT")
 
 
 def register(generator: str, split: Split, fold_in: FoldIn, bits: Bits) -> tuple[Split, FoldIn, Bits]:
-    """Makes operators of a generator's functions, which take keys (*batch, 2).
+    """Registers the functions of a generator as operators; they take keys (*batch, 2).
 
     Args:
-        generator: a name, which the operators' names begin with.
-        split: `(keys, num)` to keys (*batch, num, 2).
-        fold_in: `(keys, data)`, with an int64 for each key, to keys (*batch, 2).
-        bits: `(keys, shape)` to fresh int32 words (*batch, *shape).
+        generator: the prefix of the operators' names.
+        split: `(keys, num)` -> keys (*batch, num, 2).
+        fold_in: `(keys, data)`, with an int64 for each key, -> keys (*batch, 2).
+        bits: `(keys, shape)` -> int32 words (*batch, *shape) in a new tensor.
 
     Returns:
         The three operators.

@@ -1,13 +1,13 @@
-"""Threefry2x32-20: the generator of `jax.random`, bit for bit; an int32 key that holds JAX's two uint32 words.
+"""Threefry2x32-20: the generator of `jax.random`, bit for bit. An int32 key holds JAX's two uint32 words.
 
 Block `n` of the stream is the Threefry2x32 cipher of 20 rounds (Salmon, Moraes, Dror, Shaw, "Parallel random numbers:
-as easy as 1, 2, 3", SC 2011) of the counter `(n >> 32, n mod 2^32)` under the key. A word of 32 bits is the exclusive
-or of a block's two words, a word of 64 bits is the first above the second, and the key that `split` numbers `i`, which
-`fold_in(key, i)` gives alone, is block `i` itself. This is what JAX does with `jax_threefry_partitionable`, its
-default.
+as easy as 1, 2, 3", SC 2011) of the counter `(n >> 32, n mod 2^32)`. A 32-bit word is the exclusive or of the two words
+of a block. A 64-bit word has the first word of a block as its upper half and the second as its lower half. Row `i` of
+`split(key)`, which is also `fold_in(key, i)`, is block `i` itself. This equals JAX with `jax_threefry_partitionable`,
+its default.
 
-A block costs some 110 operations on integers, each of which is a pass over memory: a million words take about six times
-as long as with PyTorch's own Philox.
+A block takes about 110 integer operations, each of which is a pass over memory: a million words take about six times as
+long as with PyTorch's Philox operator.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from torch import Tensor
 
 from funcdl.random.operators import register
 
-DATA = range(2**32)  # what `fold_in` takes
+DATA = range(2**32)  # the range of `data` in `fold_in`
 
 _MASK = 0xFFFFFFFF
 _PARITY = 0x1BD11BDA
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
-_FEW = 8  # so many blocks take less time one by one, in Python's integers
+_FEW = 8  # up to this number, single blocks in Python integers are faster
 _CHUNK = 2**15  # blocks enciphered at a time on the CPU, so that the intermediate words stay in its cache
 
 
@@ -37,7 +37,7 @@ def from_seed(seed: int, device: torch.device | str | None) -> Tensor:
 
 
 def pairs(key: Tensor, shape: Sequence[int]) -> Tensor:
-    """Returns the pairs of words, int32 (*shape, 2), that make words of 64 bits."""
+    """Returns 64-bit words as pairs of 32-bit words, int32 (*shape, 2)."""
     return split(key, math.prod(shape)).view((*shape, 2))
 
 
@@ -73,17 +73,17 @@ def _counters(key: Tensor, count: int) -> Sequence[Tensor]:
 
 
 def blocks(key: Tensor, counters: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns both words of the blocks (*batch, count), of int64 counters (*#batch, count) and keys (*batch, 2)."""
+    """Returns both words of blocks, each (*batch, count), for int64 counters (*#batch, count) and keys (*batch, 2)."""
     words = [*key.unsqueeze(-1).unbind(-2), (counters >> 32).to(torch.int32), counters.to(torch.int32)]
     if key.device.type != "cpu":
         return cipher(*words)
-    # NumPy takes less time a call than torch does, which for a few blocks makes four times the speed.
+    # NumPy has less overhead per call than torch, which makes a few blocks four times as fast.
     first, second = cipher(*(word.numpy().view(np.uint32) for word in words))
     return torch.from_numpy(first.view(np.int32)), torch.from_numpy(second.view(np.int32))
 
 
 def cipher(key0: Any, key1: Any, counter0: Any, counter1: Any) -> tuple[Any, Any]:
-    """Enciphers counters of two words under keys of two: uint32 arrays of NumPy, or int32 tensors, which broadcast.
+    """Encrypts counters of two words with keys of two words: NumPy arrays of uint32, or int32 tensors; they broadcast.
 
     With the third key word k2 = k0 ^ k1 ^ 0x1BD11BDA, a round maps (x0, x1) to (x0 + x1, rotate(x1, r) ^ (x0 + x1)),
     and after every fourth round, number g of those, k[g mod 3] is added to x0 and k[(g + 1) mod 3] + g to x1.
@@ -95,7 +95,7 @@ def cipher(key0: Any, key1: Any, counter0: Any, counter1: Any) -> tuple[Any, Any
         for rotation in _ROTATIONS[(group - 1) % 2]:
             x0 += x1
             low = x1 >> (32 - rotation)
-            if signed:  # copies of the sign have been shifted in
+            if signed:  # clears the copies of the sign bit
                 low &= (1 << rotation) - 1
             x1 <<= rotation
             x1 |= low
@@ -107,7 +107,7 @@ def cipher(key0: Any, key1: Any, counter0: Any, counter1: Any) -> tuple[Any, Any
 
 
 def cipher_of_numbers(key0: int, key1: int, counter0: int, counter1: int) -> tuple[int, int]:
-    """Enciphers one counter, in Python's integers."""
+    """Encrypts one counter, in Python integers."""
     keys = (key0, key1, key0 ^ key1 ^ _PARITY)
     x0, x1 = counter0 + key0, (counter1 + key1) & _MASK
     for group in range(1, 6):

@@ -1,7 +1,7 @@
-"""Functions with the rounding errors of XLA's, for draws that must be those of `jax.random` to the last bits.
+"""Functions with the rounding errors of XLA, for draws that have to equal those of `jax.random` up to the last bits.
 
-XLA compiles each of them to polynomials, evaluated by fused multiply-adds. The errors are those of its kernels for the
-CPU: 90 ulp for the inverse error function of float32 near -1 and 1, 130 ulp for the logarithm of float64 near 0.6.
+XLA compiles each of them to polynomials with fused multiply-adds. These functions have the errors of its CPU kernels:
+90 ulp for the inverse error function of float32 near -1 and 1, 130 ulp for the logarithm of float64 near 0.6.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-# All coefficients begin with the one of the highest power.
+# All lists of coefficients begin with that of the highest power.
 # fmt: off
 
-# erf(x) / x as a rational function of x^2, with the figures of StableHLO
+# erf(x) / x as a rational function of x^2, with the coefficients of StableHLO
 _ERF_ABOVE = (
     0.00022905065861350646, 0.0034082910107109506, 0.050955695062380861, 0.18520832239976145, 1.128379143519084,
 )
@@ -23,7 +23,7 @@ _ERF_BELOW = (
     -1.1791602954361697e-7, 0.000023547966471313185, 0.0010179625278914885, 0.014070470171167667, 0.11098505178285362,
     0.49746925110067538, 1.0,
 )
-_ERF_END = 3.832506856900711  # from here on it is 1 to float32
+_ERF_END = 3.832506856900711  # from here on erf is 1 in float32
 
 # M. Giles, "Approximating the erfinv function", GPU Computing Gems 2 (2011)
 _CENTRE32 = (
@@ -76,27 +76,27 @@ def to_float32(number: float) -> float:
 
 
 def multiply_add(x: Tensor, factor: float, term: float) -> Tensor:
-    """Returns `x * factor + term` for x = k 2^-52 in [0, 1), rounded once (but for ties that the last bits decide)."""
+    """Returns `x * factor + term` for x = k 2^-52 in [0, 1), rounded only once (except for some near ties)."""
     if math.frexp(factor)[0] == 0.5:  # the product with a power of two is exact
         return x * factor + term
     if x.dtype == torch.float32:
         return ((x.to(torch.float64) * factor).add_(term)).to(torch.float32)
     product = x * factor
-    # Halves of 26 bits, whose products are exact, give what the product has been rounded by (Dekker),
+    # The rounding error of the product, from halves of 26 bits, whose products are exact (Dekker).
     mantissa, exponent = math.frexp(factor)
     upper = math.ldexp(round(math.ldexp(mantissa, 26)), exponent - 26)
     lower = factor - upper
     x_upper = (x * 2.0**26).floor() * 2.0**-26
     x_lower = x - x_upper
     error = ((x_upper * upper - product) + x_upper * lower + x_lower * upper) + x_lower * lower
-    # and this what the sum has (Knuth).
+    # The rounding error of the sum (Knuth).
     total = product + term
     part = total - product
     return total + ((product - (total - part)) + (term - part) + error)
 
 
 def cumsum(x: Tensor) -> Tensor:
-    """Returns the cumulated sums of a vector, added in rows of 16, then over the rows likewise."""
+    """Returns the cumulative sums of a vector, computed in rows of 16 and then recursively over the rows."""
     rows = torch.nn.functional.pad(x, (0, -len(x) % 16)).view(-1, 16)
     sums = [rows[:, 0]]
     for column in rows[:, 1:].unbind(1):
@@ -123,9 +123,9 @@ def erf_of_normal(x: float, dtype: torch.dtype) -> float:
 
 
 def erfinv(x: Tensor) -> Tensor:
-    """Returns the inverse error function of [-1, 1].
+    """Returns the inverse error function of x in [-1, 1].
 
-    With w = -log(1 - x^2) it is x times a polynomial of w less a number, or of sqrt(w) less a number farther out.
+    With w = -log(1 - x^2) it is x times a polynomial in w minus a constant, or for large w in sqrt(w) minus a constant.
     """
     w = -log1p(-x * x)
     root = w.sqrt()

@@ -1,4 +1,4 @@
-"""Which row of a run is the best: the measurement that decides, and its better direction."""
+"""The criterion for the best row of a run: a measurement, and whether lower or higher is better."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ KNOWN: dict[str, Direction] = {**dict.fromkeys(LOWER, "min"), **dict.fromkeys(HI
 
 
 class Criterion(NamedTuple):
-    """The name of the measurement that decides, and whether lower or higher is better."""
+    """The name of a measurement, and whether lower or higher values of it are better."""
 
     name: str
     direction: Direction
 
     def improves(self, values: Row, rows: Sequence[Row]) -> bool:
-        """Whether `values` is better than all rows before it; NaN never is.
+        """Whether `values` is better than all earlier `rows`. NaN is never better.
 
         Raises:
             ValueError: the measurement is missing.
         """
         if self.name not in values:
-            raise ValueError(f"fit(best={self.name!r}): is not measured; the rows have {', '.join(values)}")
+            raise ValueError(f"fit(best={self.name!r}): is not measured; choose one of {', '.join(values)}")
         sign = -1 if self.direction == "min" else 1
         return self.is_number(values) and all(
             sign * values[self.name] > sign * row[self.name] for row in rows if self.is_number(row)
@@ -40,10 +40,10 @@ class Criterion(NamedTuple):
 
 
 def make_criterion(best: str | tuple[str, Direction]) -> Criterion:
-    """Returns the criterion for the argument `best` of `fit`.
+    """Returns the criterion for the `best` of a `Record`.
 
     Raises:
-        ValueError: it is neither a name with a known direction nor a name and a direction.
+        ValueError: `best` is neither a name whose better direction is known nor a pair of a name and a direction.
 
     >>> make_criterion("val_loss")
     Criterion(name='val_loss', direction='min')
@@ -51,8 +51,8 @@ def make_criterion(best: str | tuple[str, Direction]) -> Criterion:
     if isinstance(best, str):
         found = re.search(rf"(?:loss|accuracy|(?<![a-z0-9])(?:{'|'.join(KNOWN)}))$", best.lower())
         if found is None:
-            raise ValueError(f"fit(best={best!r}): is more of it better? pass best=({best!r}, 'max') or 'min'")
+            raise ValueError(f"fit(best={best!r}): is higher better? pass best=({best!r}, 'max'), or 'min' if not")
         return Criterion(best, KNOWN[found[0]])
     if not (isinstance(best, tuple) and len(best) == 2 and isinstance(best[0], str) and best[1] in ("min", "max")):
-        raise ValueError(f"fit(best={best!r}): must be a name in the rows and 'max' or 'min', as ('val_cost', 'min')")
+        raise ValueError(f"fit(best={best!r}): expected a pair of a name and 'max' or 'min', as ('val_cost', 'min')")
     return Criterion(*best)

@@ -1,7 +1,7 @@
-"""Checkpoints: a tree of tensors in a safetensors file, and a JSON file that says what it holds. Nothing is pickled.
+"""Checkpoints: a tree of tensors in a safetensors file, and a JSON file that describes it. Nothing is pickled.
 
-The JSON file names its tensors' file and is renamed into place last, so that whatever moment a process dies at, the
-folder holds the old checkpoint or the new one, whole.
+The JSON file names the safetensors file and is renamed into place last. If the process dies at any moment, the folder
+therefore holds either the complete old checkpoint or the complete new one.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from funcdl.tree import Tree
 
 FORMAT = "funcdl checkpoint 1"
 DESCRIPTION = "checkpoint.json"
-AS_REAL = (torch.complex32, torch.complex128)  # dtypes that safetensors does not have, and how it gets them
-AS_BYTES = (torch.float8_e8m0fnu, torch.float4_e2m1fn_x2)
-OURS = re.compile(r"[0-9a-f]{16}\.safetensors|\.[0-9a-f]{16}\.safetensors\.tmp|\.checkpoint\.json\.tmp")
-HEADER_BYTES = 10**8  # the most that safetensors reads
-NEEDED = {"format": str, "file": str, "sha256": str, "info": dict}
-TENSORS = re.compile(r"[\w-]+\.safetensors")  # a file in the same folder
+STORED_AS_REAL = (torch.complex32, torch.complex128)  # safetensors lacks these dtypes and the next
+STORED_AS_BYTES = (torch.float8_e8m0fnu, torch.float4_e2m1fn_x2)
+FUNCDL_FILES = re.compile(r"[0-9a-f]{16}\.safetensors|\.[0-9a-f]{16}\.safetensors\.tmp|\.checkpoint\.json\.tmp")
+MAX_HEADER_BYTES = 10**8  # the limit of safetensors
+SCHEMA = {"format": str, "file": str, "sha256": str, "info": dict}
+PAYLOAD_NAME = re.compile(r"[\w-]+\.safetensors")  # a file in the same folder
 
 
 def save(folder: str | os.PathLike[str], values: Tree, info: dict[str, Any] | None = None) -> None:
-    """Saves a tree of tensors in `folder`, in place of the checkpoint that is there.
+    """Saves a tree of tensors in `folder` and replaces the checkpoint that is already there.
 
-    Equal trees and infos give equal bytes.
+    Equal trees with equal infos give equal bytes.
 
     Args:
-        folder: made if need be.
-        values: the tree; each leaf is saved under its path. Leaves may share memory or be views: each is copied. What
-            a registered container holds beside its leaves is not saved.
-        info: anything that JSON holds, kept beside it.
+        folder: created if needed.
+        values: the tree; each leaf is saved under its path. Leaves may be views or share memory: each is copied. What
+            a registered container stores besides its children is not saved.
+        info: further data to store with the tree: anything that JSON can represent.
 
     Raises:
-        ValueError: two leaves have one path (a key holds a dot, or is a number beside its text), one has a name that
-            safetensors keeps to itself, or a dtype that it does not have.
+        ValueError: two leaves have the same path (because a key contains a dot, or a dict has the keys 1 and "1"), a
+            path is a name that safetensors reserves, or safetensors does not support a dtype.
         TypeError: a leaf is not a tensor.
-        WriteError: a file cannot be written; the checkpoint that was there still is.
+        WriteError: a file cannot be written; the previous checkpoint is kept.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -60,15 +60,15 @@ def save(folder: str | os.PathLike[str], values: Tree, info: dict[str, Any] | No
     for path, leaf in tree.leaves_with_paths(values):
         name = path or "value"
         if name in leaves or name == "__metadata__":
-            raise ValueError(f"checkpoint.save: the path '{path}' is taken; rename a key of the tree")
+            raise ValueError(f"checkpoint.save: the path '{path}' is taken or reserved; rename that key of the tree")
         if not isinstance(leaf, torch.Tensor):
             raise TypeError(f"checkpoint.save: '{name}' is {leaf!r} of type {type(leaf).__name__}; expected a tensor")
-        leaves[name] = _stored(leaf.detach().cpu().clone(memory_format=torch.contiguous_format))
+        leaves[name] = _to_storable(leaf.detach().cpu().clone(memory_format=torch.contiguous_format))
     try:
         payload = safetensors.torch.save(leaves)
     except KeyError as error:
         (dtype,) = error.args
-        raise ValueError(f"checkpoint.save: safetensors has no {dtype}; convert leaves of that dtype") from None
+        raise ValueError(f"checkpoint.save: safetensors has no {dtype}; convert leaves of that dtype first") from None
     digest = hashlib.sha256(payload).hexdigest()
     name = f"{digest[:16]}.safetensors"
     description = {"format": FORMAT, "file": name, "sha256": digest, "tree": _describe(values), "info": info or {}}
@@ -76,9 +76,9 @@ def save(folder: str | os.PathLike[str], values: Tree, info: dict[str, Any] | No
     files.make_folder(folder)
     write_atomically(folder / name, payload)
     write_atomically(folder / DESCRIPTION, text.encode())
-    with files.writing(folder):
-        for old in folder.iterdir():  # the last one's, and a killed process's
-            if OURS.fullmatch(old.name) and old.name != name:
+    with files.convert_errors(folder):
+        for old in folder.iterdir():  # files of the previous checkpoint and of killed processes
+            if FUNCDL_FILES.fullmatch(old.name) and old.name != name:
                 old.unlink()
 
 
@@ -87,25 +87,27 @@ def load(folder: str | os.PathLike[str], like: Tree) -> tuple[Tree, dict[str, An
 
     Args:
         folder: as given to `save`.
-        like: a tree of the same structure, shapes and dtypes; only these are read, and the device of each leaf, where
-            the loaded one is put (those on `meta` on the CPU).
+        like: a tree with the expected structure, shapes and dtypes; its values are not read. Each leaf is loaded to
+            the device of its counterpart in `like`, or to the CPU if that is on `meta`.
 
     Returns:
         The tree and the info.
 
     Raises:
-        CheckpointError: there is no checkpoint, it is damaged, or it holds another tree; the message names the first
-            difference.
+        CheckpointError: there is no checkpoint, it is damaged, or it holds a different tree; the message names the
+            first difference.
     """
     folder = Path(folder)
     description = _read_description(folder)
-    different = _difference(description["tree"], _describe(like))
+    different = _find_difference(description["tree"], _describe(like))
     if different:
-        raise CheckpointError(f"{folder}: holds another tree than the one asked for: {files.clean(different, 1000)}")
+        raise CheckpointError(
+            f"{folder}: holds another tree than the one asked for: {files.printable(different, max_length=1000)}"
+        )
     payload_file = folder / description["file"]
-    most = HEADER_BYTES + sum(leaf.numel() * leaf.element_size() for leaf in tree.leaves(like))
+    max_bytes = MAX_HEADER_BYTES + sum(leaf.numel() * leaf.element_size() for leaf in tree.leaves(like))
     try:
-        payload = files.read(payload_file, most)
+        payload = files.read(payload_file, max_bytes)
     except OSError as error:
         raise CheckpointError(f"{payload_file}: cannot be read ({error.strerror}); it belongs to {folder}") from None
     if hashlib.sha256(payload).hexdigest() != description["sha256"]:
@@ -113,13 +115,13 @@ def load(folder: str | os.PathLike[str], like: Tree) -> tuple[Tree, dict[str, An
     try:
         loaded = safetensors.torch.load(payload)
     except SafetensorError as error:
-        raise CheckpointError(f"{payload_file}: is not a safetensors file ({files.clean(str(error))})") from None
+        raise CheckpointError(f"{payload_file}: is not a safetensors file ({files.printable(str(error))})") from None
 
     def place(path: str, leaf: torch.Tensor) -> torch.Tensor:
-        # A copy, since those loaded lie in memory that is aligned otherwise than torch's own, and kernels look at that.
+        # Cloned, because safetensors does not align memory as torch does, and kernels may then round differently.
         device = "cpu" if leaf.device.type == "meta" else leaf.device
         saved = loaded.get(path or "value")
-        saved = None if saved is None else _restored(saved.clone(), leaf.dtype)
+        saved = None if saved is None else _from_storable(saved.clone(), leaf.dtype)
         if saved is None or (saved.dtype, saved.shape) != (leaf.dtype, leaf.shape):
             found = "nothing" if saved is None else _describe(saved)
             raise CheckpointError(
@@ -132,7 +134,7 @@ def load(folder: str | os.PathLike[str], like: Tree) -> tuple[Tree, dict[str, An
 
 
 def read_info(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads the info that was saved in `folder`, without the tree.
+    """Reads only the info of the checkpoint in `folder`, not its tree.
 
     Raises:
         CheckpointError: there is no checkpoint, or its description is damaged.
@@ -156,42 +158,42 @@ def _read_description(folder: Path) -> dict[str, Any]:
     except CheckpointError:
         raise
     except ValueError:
-        raise CheckpointError(f"{path}: is not JSON; it is truncated or no checkpoint's") from None
-    wrong = files.difference(description, NEEDED)
+        raise CheckpointError(f"{path}: is not JSON; start again or use a copy") from None
+    wrong = files.find_mismatch(description, SCHEMA)
     if not wrong and description["format"] != FORMAT:
-        wrong = f"at 'format' it has {files.shown(description['format'])}"
-    if not wrong and not TENSORS.fullmatch(description["file"]):
-        wrong = f"at 'file' it has {files.shown(description['file'])}, expected a .safetensors file beside it"
-    if not wrong and not _is_described(description.get("tree")):
-        wrong = "its 'tree' is none"
+        wrong = f"at 'format' it has {files.quote(description['format'])}"
+    if not wrong and not PAYLOAD_NAME.fullmatch(description["file"]):
+        wrong = f"at 'file' it has {files.quote(description['file'])}, expected a .safetensors file beside it"
+    if not wrong and not _is_tree_description(description.get("tree")):
+        wrong = "its 'tree' does not describe a tree"
     if wrong:
         raise CheckpointError(f"{path}: does not describe a checkpoint of this version ('{FORMAT}'): {wrong}")
     return description
 
 
-def _is_described(part: Any) -> bool:
-    """Whether it is a tree in JSON's terms, as `_describe` makes it."""
+def _is_tree_description(part: Any) -> bool:
+    """Whether `part` has the form of the descriptions that `_describe` returns."""
     if isinstance(part, dict) and len(part) == 1:
         (children,) = part.values()
-        return isinstance(children, dict) and all(map(_is_described, children.values()))
+        return isinstance(children, dict) and all(map(_is_tree_description, children.values()))
     return isinstance(part, str)
 
 
-def _stored(leaf: torch.Tensor) -> torch.Tensor:
-    if leaf.dtype in AS_REAL:
+def _to_storable(leaf: torch.Tensor) -> torch.Tensor:
+    if leaf.dtype in STORED_AS_REAL:
         return torch.view_as_real(leaf)
-    return leaf.view(torch.uint8) if leaf.dtype in AS_BYTES else leaf
+    return leaf.view(torch.uint8) if leaf.dtype in STORED_AS_BYTES else leaf
 
 
-def _restored(stored: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """The leaf of that dtype that `stored` may be the form of."""
-    if dtype in AS_REAL and stored.dtype == dtype.to_real() and stored.shape[-1:] == (2,):
+def _from_storable(stored: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The inverse of `_to_storable`; returns `stored` itself if it is not the stored form of a tensor of `dtype`."""
+    if dtype in STORED_AS_REAL and stored.dtype == dtype.to_real() and stored.shape[-1:] == (2,):
         return torch.view_as_complex(stored)
-    return stored.view(dtype) if dtype in AS_BYTES and stored.dtype == torch.uint8 else stored
+    return stored.view(dtype) if dtype in STORED_AS_BYTES and stored.dtype == torch.uint8 else stored
 
 
 def _describe(part: Tree) -> Any:
-    """The tree in JSON's terms: containers by kind, leaves as 'float32 (3, 2)'."""
+    """Describes the structure of a tree in JSON: a container by its type, a leaf as 'float32 (3, 2)'."""
     children = tree.children(part)
     if children is None:
         return f"{str(part.dtype).removeprefix('torch.')} {tuple(part.shape)}"
@@ -199,8 +201,8 @@ def _describe(part: Tree) -> Any:
     return {kind: {str(key): _describe(child) for key, child in children}}
 
 
-def _difference(saved: Any, wanted: Any, path: str = "") -> str | None:
-    """The first place where two descriptions differ, in words, or None."""
+def _find_difference(saved: Any, wanted: Any, path: str = "") -> str | None:
+    """Describes the first place where two descriptions differ; None if they are equal."""
     where = f"at '{path}'" if path else "at the top"
     if isinstance(saved, str) or isinstance(wanted, str):
         return None if saved == wanted else f"{where} it has {_brief(saved)}, expected {_brief(wanted)}"
@@ -209,7 +211,7 @@ def _difference(saved: Any, wanted: Any, path: str = "") -> str | None:
     if saved_kind != wanted_kind or saved_children.keys() != wanted_children.keys():
         return f"{where} it has {_brief(saved)}, expected {_brief(wanted)}"
     for key in saved_children:
-        found = _difference(saved_children[key], wanted_children[key], f"{path}.{key}" if path else key)
+        found = _find_difference(saved_children[key], wanted_children[key], f"{path}.{key}" if path else key)
         if found:
             return found
     return None

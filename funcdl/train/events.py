@@ -1,4 +1,8 @@
-"""The file that TensorBoard shows, written at once: a kill loses nothing, an error is raised in its place."""
+"""The event file that TensorBoard reads.
+
+`torch.utils.tensorboard.SummaryWriter` writes in a background thread. Here each record is written at once, so that
+nothing is lost if the process is killed, and an error is raised where it happens.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +19,14 @@ _numbers = itertools.count()
 
 
 class Events:
-    """A file of events in a folder, a new one for each process.
+    """A new event file in a folder.
 
     Raises:
-        WriteError: from each of its methods.
+        WriteError: the file cannot be written; each method may raise it.
     """
 
     def __init__(self, folder: Path) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event  # imported late: it takes a second
+        from tensorboard.compat.proto.event_pb2 import Event  # imported here because it takes a second
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         files.make_folder(folder)
@@ -34,17 +38,17 @@ class Events:
         self._add(file_version="brain.Event:2")
 
     def add(self, summary: Any, step: int | None = None) -> None:
-        """Adds what `torch.utils.tensorboard.summary` has made."""
+        """Adds a summary, such as one from `torch.utils.tensorboard.summary`."""
         self._add(summary=summary, step=step)
 
     def write(self, content: bytes) -> None:
-        """Writes one record, whole."""
-        with files.writing(self._path):
+        """Writes the bytes of one record; `RecordWriter` calls this."""
+        with files.convert_errors(self._path):
             files.write_all(self._descriptor, content)
 
     def close(self) -> None:
         """Closes the file."""
-        with files.writing(self._path):
+        with files.convert_errors(self._path):
             os.close(self._descriptor)
 
     def _add(self, **values: Any) -> None:

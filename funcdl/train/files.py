@@ -1,4 +1,8 @@
-"""The files of a run, whose folder may be a stranger's: read within bounds, written whole, and never through a link."""
+"""Reading and writing the files of a run.
+
+A run's folder may come from someone else. Reads are therefore limited in size, a file that is replaced is replaced as a
+whole, and symbolic links are never followed.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-JSON_BYTES = 2**26
-DEPTH = 200  # of nested JSON; Python's own functions give up at a thousand
-NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+MAX_JSON_BYTES = 2**26
+MAX_DEPTH = 200  # levels of nested JSON; recursion in Python fails at about a thousand
+CREATE_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 ADVICE = {
     errno.ENOSPC: "make room on that disk",
     errno.EDQUOT: "make room within your quota",
@@ -27,15 +31,15 @@ ADVICE = {
 
 
 class CheckpointError(ValueError):
-    """A checkpoint, or another file of a run, is missing, damaged, or not of the tree that was asked for."""
+    """A checkpoint, or another file of a run, is missing or damaged, or it belongs to a different tree."""
 
 
 class WriteError(OSError):
-    """A file of a run cannot be written; what was saved before is kept."""
+    """A file of a run cannot be written. What was saved before is kept."""
 
     @property
     def advice(self) -> str:
-        """What to do about it."""
+        """What the user can do about it."""
         return ADVICE.get(self.errno or 0, "choose another folder")
 
     def __str__(self) -> str:
@@ -43,8 +47,8 @@ class WriteError(OSError):
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Errors of the operating system inside become those of writing `path`."""
+def convert_errors(path: Path) -> Iterator[None]:
+    """Context manager that turns each `OSError` raised inside it into a `WriteError` for `path`."""
     try:
         yield
     except WriteError:
@@ -54,20 +58,20 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder and those above it, where there is none.
+    """Creates a folder and its parents, if they do not exist.
 
     Raises:
-        WriteError: it cannot be made.
+        WriteError: it cannot be created.
     """
-    with writing(path):
+    with convert_errors(path):
         path.mkdir(parents=True, exist_ok=True)
 
 
-def own(folder: Path) -> Path:
-    """Returns a folder inside a run's, which must be no link: what it leads to is not to be written over.
+def refuse_symlink(folder: Path) -> Path:
+    """Returns `folder`, unless it is a symbolic link: a run must not overwrite files outside of its own folder.
 
     Raises:
-        CheckpointError: it is one.
+        CheckpointError: it is a symbolic link.
     """
     if folder.is_symlink():
         raise CheckpointError(f"{folder}: is a symbolic link; put the folder itself in its place")
@@ -75,16 +79,16 @@ def own(folder: Path) -> Path:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that under its name there is always the old content or the new, also after a power cut.
+    """Writes a file atomically: even after a power cut, it has either its old content or its new content.
 
     A symbolic link of that name is replaced, not followed.
 
     Raises:
-        WriteError: it cannot be written; the old content is still there.
+        WriteError: it cannot be written; the old content is kept.
     """
     temporary = path.with_name(f".{path.name}.tmp")
-    with writing(path):
-        descriptor = _create_anew(temporary)
+    with convert_errors(path):
+        descriptor = _create_or_replace(temporary)
         try:
             try:
                 write_all(descriptor, content)
@@ -96,7 +100,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
-        if os.name == "posix":  # the new name, too, has to reach the disk
+        if os.name == "posix":  # the rename is on disk only after the folder is synced, too
             descriptor = os.open(path.parent, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
@@ -105,12 +109,12 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def append(path: Path, content: bytes) -> None:
-    """Writes at the end of a regular file, which is made if need be, and waits until it has reached the disk.
+    """Appends to a regular file, which is created if needed, and waits until the content is on disk.
 
     Raises:
-        WriteError: it cannot be written, or is a link, a pipe or a device.
+        WriteError: it cannot be written, or it is a link, a pipe or a device.
     """
-    with writing(path):
+    with convert_errors(path):
         descriptor = _open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -122,23 +126,27 @@ def append(path: Path, content: bytes) -> None:
 
 
 def create(path: Path) -> int:
-    """Returns the descriptor of a new file to write to; there must be nothing of that name."""
-    with writing(path):
-        return _open(path, NEW)
+    """Creates a file and returns its descriptor, open for writing.
+
+    Raises:
+        WriteError: it cannot be created, or something of that name exists.
+    """
+    with convert_errors(path):
+        return _open(path, CREATE_NEW)
 
 
 def write_all(descriptor: int, content: bytes) -> None:
-    """Writes all of `content`, also where the system takes a part at a time."""
+    """Writes all of `content`; a single `os.write` may write only a part of it."""
     rest = memoryview(content)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def read(path: Path, most: int = JSON_BYTES) -> bytes:
-    """Reads a regular file of at most so many bytes.
+def read(path: Path, max_bytes: int = MAX_JSON_BYTES) -> bytes:
+    """Reads a regular file of at most `max_bytes` bytes.
 
     Raises:
-        CheckpointError: it is a link, a pipe, a device or a folder, or larger.
+        CheckpointError: it is a link, a pipe, a device or a folder, or it is larger.
         OSError: it cannot be read.
     """
     try:
@@ -150,27 +158,30 @@ def read(path: Path, most: int = JSON_BYTES) -> bytes:
     try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
-            raise CheckpointError(f"{path}: is not a regular file; put a copy of the run's own in its place")
-        if about.st_size > most:
-            raise CheckpointError(f"{path}: has {about.st_size} bytes, expected at most {most}; it is not a run's")
+            raise CheckpointError(f"{path}: is not a regular file; put a copy of the run's file in its place")
+        if about.st_size > max_bytes:
+            raise CheckpointError(
+                f"{path}: has {about.st_size} bytes, expected at most {max_bytes}; put a copy of the run's file in its "
+                "place"
+            )
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(most)
+            return file.read(max_bytes)
     finally:
         os.close(descriptor)
 
 
 def parse(content: bytes) -> Any:
-    """Returns what JSON says.
+    """Parses JSON.
 
     Raises:
-        ValueError: it is not JSON, or nested more deeply than anything of a run.
+        ValueError: it is not JSON, or it is nested more than `MAX_DEPTH` levels deep, which no file of a run is.
     """
     try:
         value = json.loads(content)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     level = [value]
-    for _ in range(DEPTH):
+    for _ in range(MAX_DEPTH):
         level = [
             child
             for part in level
@@ -182,53 +193,53 @@ def parse(content: bytes) -> Any:
     raise ValueError("nested too deeply")
 
 
-def difference(value: Any, description: Any, where: str = "") -> str | None:
-    """The first place where JSON is not as described, in words, or None.
+def find_mismatch(value: Any, schema: Any, where: str = "") -> str | None:
+    """Describes the first place where a JSON value does not match a schema; None if it matches.
 
     Args:
-        value: what was read.
-        description: a type (`float` is any number that a float holds), `[d]` for a list of such, `{str: d}` for a dict
-            of such, or a dict of what each name has; other names may be there too.
+        value: the parsed JSON.
+        schema: a type (`float` also accepts integers), `[schema]` for a list of such values, `{str: schema}` for a
+            dict of such values, or a dict with the schema of each required key; further keys are allowed.
         where: the path to `value`.
 
-    >>> difference({"threads": "2"}, {"threads": int})
+    >>> find_mismatch({"threads": "2"}, {"threads": int})
     "at 'threads' it has '2', expected a whole number"
     """
-    place = f"at {shown(where)}" if where else "at the top"
-    if isinstance(description, type):
-        return None if _is(value, description) else f"{place} it has {shown(value)}, expected {NAMES[description]}"
-    kind = type(description)
+    place = f"at {quote(where)}" if where else "at the top"
+    if isinstance(schema, type):
+        return None if _is_of_type(value, schema) else f"{place} it has {quote(value)}, expected {TYPE_NAMES[schema]}"
+    kind = type(schema)
     if not isinstance(value, kind):
-        return f"{place} it has {shown(value)}, expected {NAMES[kind]}"
-    if isinstance(description, list):
-        parts = [(str(index), child, description[0]) for index, child in enumerate(value)]
-    elif str in description:
-        parts = [(name, child, description[str]) for name, child in value.items()]
+        return f"{place} it has {quote(value)}, expected {TYPE_NAMES[kind]}"
+    if isinstance(schema, list):
+        parts = [(str(index), child, schema[0]) for index, child in enumerate(value)]
+    elif str in schema:
+        parts = [(name, child, schema[str]) for name, child in value.items()]
     else:
-        missing = description.keys() - value.keys()
+        missing = schema.keys() - value.keys()
         if missing:
             return f"{place} it has no '{min(missing)}'"
-        parts = [(name, value[name], child) for name, child in description.items()]
-    found = (difference(child, of, f"{where}.{name}" if where else name) for name, child, of in parts)
-    return next((words for words in found if words), None)
+        parts = [(name, value[name], child) for name, child in schema.items()]
+    mismatches = (find_mismatch(child, of, f"{where}.{name}" if where else name) for name, child, of in parts)
+    return next((mismatch for mismatch in mismatches if mismatch), None)
 
 
-def shown(value: Any) -> str:
-    """What a file says as it can be quoted: short, and without what a terminal would obey.
+def quote(value: Any) -> str:
+    """Formats a value from a file for an error message: short, and without terminal control characters.
 
-    >>> shown("red: \\x1b[31m")
+    >>> quote("red: \\x1b[31m")
     "'red: \\\\x1b[31m'"
     """
-    return clean(ascii(value))
+    return printable(ascii(value))
 
 
-def clean(text: str, most: int = 200) -> str:
-    """A text that has parts of a file, cut to `most` characters, and without what a terminal would obey."""
+def printable(text: str, max_length: int = 200) -> str:
+    """Replaces the unprintable characters of a text, such as terminal control characters, and truncates it."""
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return text if len(text) <= most else f"{text[: most - 4]} ..."
+    return text if len(text) <= max_length else f"{text[: max_length - 4]} ..."
 
 
-NAMES = {
+TYPE_NAMES = {
     str: "a text",
     bool: "true or false",
     int: "a whole number",
@@ -239,7 +250,7 @@ NAMES = {
 }
 
 
-def _is(value: Any, kind: type) -> bool:
+def _is_of_type(value: Any, kind: type) -> bool:
     if isinstance(value, bool):
         return kind is bool
     if kind is float:
@@ -248,14 +259,15 @@ def _is(value: Any, kind: type) -> bool:
 
 
 def _open(path: Path, flags: int) -> int:
-    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # not every system has all; a pipe must not be waited for
+    # O_NONBLOCK, because opening a pipe would wait for its other end. No operating system has all three flags.
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
         flags |= getattr(os, name, 0)
     return os.open(path, flags, 0o666)
 
 
-def _create_anew(path: Path) -> int:
+def _create_or_replace(path: Path) -> int:
     try:
-        return _open(path, NEW)
-    except FileExistsError:  # a killed process's, or a stranger's link to another file
+        return _open(path, CREATE_NEW)
+    except FileExistsError:  # left by a killed process, or a link to another file
         path.unlink()
-        return _open(path, NEW)
+        return _open(path, CREATE_NEW)

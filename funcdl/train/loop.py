@@ -1,4 +1,4 @@
-"""The loop over epochs: batches, steps, evaluation, checkpoints, and stopping and going on without a trace."""
+"""The loop over epochs: batches, steps, evaluation, checkpoints, interruption and exact resumption."""
 
 from __future__ import annotations
 
@@ -30,29 +30,31 @@ from funcdl.transforms import jit
 from funcdl.tree import Tree
 
 SAVE_SECONDS = 60.0  # between checkpoints inside an epoch
-BEST = "best"  # the folder beside the checkpoint
-LOOK_STEPS = 50  # between looks at the loss, each of which waits for the device
+BEST = "best"  # the folder of the best state
+CHECK_STEPS = 50  # between checks that the loss is finite, each of which waits for the device
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C was pressed, and the run is saved."""
+    """Ctrl-C was pressed; the run was saved first."""
 
 
 class NonFiniteLossError(ArithmeticError):
-    """The loss, or a parameter, is not finite any more; the last checkpoint holds a state that is."""
+    """The loss or a parameter is no longer finite; the last checkpoint holds a finite state."""
 
 
 @dataclass(frozen=True)
 class Batches:
-    """How rows become batches.
+    """How the rows of a data set are grouped into batches.
 
     Attributes:
         key: the order of the rows in epoch e is drawn from `fold_in(key, e)`.
         batch_size: rows per step.
-        drop_last: whether to leave out a last batch that is short; keeping it costs a compiled step a second graph.
-        order: `(key) -> row numbers of each batch` for one epoch, as many batches as without it: shuffled by default,
-            or for instance `data.bucketed_epoch_indices`.
-        collate: what to do to a batch before the step, outside of its graph, such as cutting padding.
+        drop_last: whether to drop a last batch that is smaller; keeping it makes a compiled step compile a second
+            graph.
+        order: `(key) -> row indices of each batch` for one epoch. The default shuffles all rows; an example of another
+            is `data.bucketed_epoch_indices`. It has to return as many batches as the default.
+        collate: a function applied to each batch before the step and outside of its graph, such as one that cuts
+            padding.
     """
 
     key: Tensor
@@ -64,20 +66,21 @@ class Batches:
 
 @dataclass(frozen=True)
 class Record:
-    """What a run records, and whether it goes on from what an earlier one has recorded.
+    """What a run records, and whether it resumes an earlier run.
 
     Attributes:
-        report: where rows, progress and checkpoints go. A checkpoint is saved at the start, after each row, every
+        report: receives rows, progress and checkpoints. A checkpoint is saved at the start, after each row, every
             minute, and when Ctrl-C is pressed.
-        resume: whether to go on from the report's checkpoint.
-        info: what else decides the bits of the run (precision, threads, ...), in JSON's terms: it is saved in the
-            checkpoints, and a run can be resumed only where it is the same, with the same batches and data.
-        best: a name in the rows and "max" or "min", such as `("val_cost", "min")`; the name alone where it ends in a
-            metric whose better direction is known, such as "val_loss", "val_mae" or "val_accuracy". Then the state of
-            the row with the highest or lowest such value, the first if several, is saved beside the checkpoint, under
-            "best", and returned instead of the last one. NaN is never the best.
-        every: epochs from one row to the next, for those that take a moment; the last epoch always has a row, and a row
-            is about its own epoch only.
+        resume: whether to resume from the report's checkpoint.
+        info: whatever else the bits of the results depend on (precision, number of threads, ...), as values that JSON
+            can represent. It is saved in each checkpoint. A run can be resumed only with equal info, and with the same
+            batches and data.
+        best: the measurement that decides which state is the best: a pair of its name and "max" or "min", such as
+            `("val_cost", "min")`, or just a name that ends in a well-known metric, such as "val_loss", "val_mae" or
+            "val_accuracy". The state of the best row (the first if several are equal) is saved in the folder "best" and
+            returned instead of the last state. NaN is never the best.
+        every: record a row every so many epochs, for epochs that take only a moment. The last epoch always has a row,
+            and each row measures its own epoch only.
     """
 
     report: Report | None = None
@@ -102,28 +105,29 @@ def fit(
 ) -> TrainState:
     """Trains for a number of epochs and returns the last state, or the best.
 
-    Nothing is random outside the steps but the order of the rows, which follows from the key of the batches, so a
-    run that was stopped anywhere and resumed ends with the same bits as one that never was.
+    Outside of the steps, the only random choice is the order of the rows, which depends only on the key of the batches.
+    A run that is interrupted anywhere and resumed therefore ends with the same bits as an uninterrupted one.
 
     Args:
-        state: the state to begin with. If `step` donates it, as it does with `compile`, it is gone after the call.
-        step: from `make_step`.
+        state: the initial state. If the step donates it, as it does with `compile`, its memory is overwritten.
+        step: the training step, from `make_step`.
         data: `(inputs, targets)` with a row per sample, on the device of the state.
         batches: how the rows are ordered and batched.
         epochs: how many times to go through the data, 1 or more.
-        evaluate: from `make_evaluate`: `(params, buffers, evaluation_data) -> measured`, called for each row.
-        evaluation_data: the batches that `evaluate` is given.
-        on_step: called after each step with the state and what the step has measured.
-        compile: whether to compile the step, which then writes over the state that it is given.
-        record: what is recorded; by default nothing.
+        evaluate: `(params, buffers, evaluation_data) -> measured`, from `make_evaluate`; called for each row.
+        evaluation_data: the batches to evaluate on.
+        on_step: called after each step with the new state and the step's measurements.
+        compile: whether to compile the step and donate the state to it.
+        record: what to record; by default nothing.
 
     Raises:
-        Interrupted: Ctrl-C was pressed; the state is saved. (A second Ctrl-C does not wait for the step to end.)
-        NonFiniteLossError: the loss or a parameter is NaN or infinite; both are looked at before each checkpoint.
-        ValueError: `epochs`, `every` or `batch_size` is out of range, or `best` does not say what is better, or is
-            not measured.
-        CheckpointError: `resume` with a checkpoint that is missing, damaged or another run's, or under another `info`.
-        WriteError: a file of the run cannot be written; what was saved before is kept, and can be resumed.
+        Interrupted: Ctrl-C was pressed; the state is saved. (After a second Ctrl-C the step is not completed.)
+        NonFiniteLossError: the loss or a parameter is NaN or infinite; both are checked before each checkpoint.
+        ValueError: `epochs`, `every` or `batch_size` is out of range, `best` does not say whether lower or higher is
+            better, or the measurement that it names is missing.
+        CheckpointError: the checkpoint to resume is missing or damaged, or belongs to a run with other settings or
+            `info`.
+        WriteError: a file of the run cannot be written; what was saved before is kept and can be resumed.
 
     >>> from funcdl import losses, nn, optim, train
     >>> x = torch.linspace(-1, 1, 64).unsqueeze(1)
@@ -146,8 +150,8 @@ def fit(
     order = batches.order or partial(epoch_indices, n=rows, batch_size=batch_size, drop_last=drop_last)
     collate = batches.collate or (lambda batch: batch)
     step = jit(step, donate_argnums=0) if compile else step
-    drawn = {"rows": rows, "batch_size": batch_size, "drop_last": drop_last, "key": batches.key.tolist()}
-    run = json.loads(json.dumps({**(record.info or {}), **drawn}))  # as it will be read back: JSON has no tuples
+    batch_info = {"rows": rows, "batch_size": batch_size, "drop_last": drop_last, "key": batches.key.tolist()}
+    run = json.loads(json.dumps({**(record.info or {}), **batch_info}))  # as a checkpoint returns it: no tuples
     best_state = None
     if record.resume:
         state, progress = _resume(report, state, steps, epochs, run)
@@ -168,14 +172,14 @@ def fit(
                     if on_step:
                         on_step(state, measured)
                     bar.update(1)
-                    if progress.step % LOOK_STEPS == 0:
+                    if progress.step % CHECK_STEPS == 0:
                         _check_finite(report, state, progress)
                         bar.set_postfix_str(f"loss {format_number(measured['loss'].item())}")
                         report.scalar("step_loss", measured["loss"].item(), int(state.step))
                     if interrupt.is_set() or time.monotonic() - progress.saved > SAVE_SECONDS:
                         _save(report, state, progress, run)
                     if interrupt.is_set():
-                        raise Interrupted(_where(report, state))
+                        raise Interrupted(_interrupt_message(report, state))
             _check_finite(report, state, progress)
             done = progress
             progress = Progress(epoch=done.epoch + 1, step=0)
@@ -185,13 +189,13 @@ def fit(
                     means |= evaluate(state.params, state.buffers, evaluation_data)
                 values = {name: value.item() for name, value in means.items()}
                 if criterion and criterion.improves(values, report.rows):
-                    best_state = tree.map(torch.clone, state)  # a step may be given the memory of the state
+                    best_state = tree.map(torch.clone, state)  # the next step may overwrite `state`
                     report.save(best_state, {"epoch": done.epoch}, BEST)
                 report.row({"epoch": done.epoch, **values, "seconds": time.monotonic() - done.started})
                 _save(report, state, progress, run)
                 progress.started = time.monotonic()
                 if interrupt.is_set():
-                    raise Interrupted(_where(report, state))
+                    raise Interrupted(_interrupt_message(report, state))
             else:
                 progress.started, progress.saved = done.started, done.saved
     if criterion and best_state is None:
@@ -202,14 +206,14 @@ def fit(
 def _resume(
     report: Report, state: TrainState, steps: int, epochs: int, run: dict[str, Any]
 ) -> tuple[TrainState, Progress]:
-    """The state and the progress of the report's checkpoint; its rows are read back."""
+    """Loads the state and the progress from the report's checkpoint, and restores the report's rows."""
     state, saved = report.load(state)
     _check_same(saved.get("run"), run)
     progress = Progress.at(state, steps, saved)
     if int(state.step) > steps * epochs:
         raise CheckpointError(
-            f"{_folder(report)}: holds step {int(state.step)}, and with epochs={epochs} this run ends at step "
-            f"{steps * epochs}; resume it with {-(-int(state.step) // steps)} epochs or more, or start a new one"
+            f"{_folder(report)}: holds step {int(state.step)}, but with epochs={epochs} this run ends at step "
+            f"{steps * epochs}; resume it with {-(-int(state.step) // steps)} epochs or more, or start a new run"
         )
     _check_loaded(report, state)
     report.log(f"resuming at step {int(state.step)} of {steps * epochs}")
@@ -226,7 +230,7 @@ def _save(report: Report, state: TrainState, progress: Progress, run: Mapping[st
     progress.saved = time.monotonic()
 
 
-def _where(report: Report, state: TrainState) -> str:
+def _interrupt_message(report: Report, state: TrainState) -> str:
     saved = f", and saved in {report.directory}" if report.directory else ""
     return f"interrupted after step {int(state.step)}{saved}"
 
@@ -235,10 +239,10 @@ def _check_same(saved: Any, now: dict[str, Any]) -> None:
     saved = saved if isinstance(saved, dict) else {}
     for name in sorted(saved.keys() | now.keys()):
         if saved.get(name) != now.get(name):
-            was = files.clean(f"{name}={saved.get(name)}")
+            was = files.printable(f"{name}={saved.get(name)}")
             raise CheckpointError(
-                f"the run was made with {was} and this is {files.clean(name)}={now.get(name)}; "
-                "resume it as it was made, or start a new one"
+                f"the run was made with {was}, but this one has {files.printable(name)}={now.get(name)}; "
+                "resume it with the original settings, or start a new run"
             )
 
 
@@ -264,9 +268,12 @@ def _check_finite(report: Report, state: TrainState, progress: Progress) -> None
 
 @contextmanager
 def _deferred_interrupt() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, so that no step is cut in half: it may be writing over a state it was donated."""
+    """Context manager with an event that Ctrl-C sets instead of raising `KeyboardInterrupt` in the middle of a step.
+
+    A donated state that a step has only partly overwritten could not be saved.
+    """
     interrupt = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals in the main thread only
         yield interrupt
         return
 

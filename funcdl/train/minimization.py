@@ -1,4 +1,4 @@
-"""Minimization of a loss as one scan, for small problems: the whole history is returned."""
+"""Minimization of a loss as one scan, for small problems."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from funcdl.train.report import Report
 from funcdl.transforms import jit, scan
 from funcdl.tree import Tree
 
-ROWS = 10  # of a report, spread over the steps
+ROWS = 10  # in a report, spread evenly over the epochs
 
 
 def minimize(
@@ -33,33 +33,33 @@ def minimize(
     rows: bool = True,
     info: Mapping[str, Any] | None = None,
 ) -> tuple[Tree, dict[str, Tensor]]:
-    """Makes a number of optimizer steps; returns the last parameters and the measurements before each step.
+    """Runs a number of optimizer steps; returns the last parameters and what was measured before each step.
 
-    For problems that take seconds, such as a curve through a hundred points: nothing is saved on the way. `fit` is for
-    data that does not fit into one step, and for runs that may be interrupted.
+    This is for problems that take seconds, such as fitting a curve to a hundred points: nothing is saved before the
+    end. Use `fit` for data that are too large for one step, and for runs that may be interrupted.
 
     Args:
-        value_and_grad: `(params, x) -> (loss, grads)`, most often `value_and_grad(objective)`.
-        params: where to begin.
-        optimizer: receives the gradients, and the loss as `value`. An ensemble has all its functions under `vmap`, this
-            one's too, and a loss for each member.
-        xs: what each step is given (a batch, a key), stacked along a first dimension; empty where all are alike.
-        steps: how many, needed only if `xs` is empty.
-        steps_per_epoch: how many go through the data once; the report has the means of what they measured.
-        measure: `(params, x) -> measured`, more to record of the parameters before each step.
-        compile: whether to compile the loop, as one program.
-        may_diverge: whether to return a history with infinite and undefined losses instead of refusing it.
-        report: receives the last parameters as its checkpoint, and a row for about ten of the epochs.
-        rows: whether it receives the rows.
+        value_and_grad: `(params, x) -> (loss, grads)`, usually `value_and_grad(objective)`.
+        params: the initial parameters.
+        optimizer: receives the gradients, and the loss as `value`. To train an ensemble, wrap this `value_and_grad`,
+            `measure` and the optimizer's functions in `vmap`; there is then a loss for each member.
+        xs: the inputs of the steps (batches, keys), stacked along a first dimension; empty if the steps take none.
+        steps: the number of steps, needed only if `xs` is empty.
+        steps_per_epoch: the number of steps in an epoch; a row of the report has the means over its epoch.
+        measure: `(params, x) -> measured`, further measurements of the parameters before each step.
+        compile: whether to compile the loop as one program.
+        may_diverge: whether to return a history with infinite or NaN losses instead of raising an error.
+        report: receives the last parameters as a checkpoint, and rows for about ten epochs.
+        rows: whether to report the rows.
         info: saved in the checkpoint as `run`.
 
     Returns:
-        The parameters after the last step and a dict of tensors whose first dimension is the steps: `loss` and what
-        `measure` has returned.
+        The parameters after the last step, and a dict of tensors with a first dimension over the steps: `loss` and the
+        measurements.
 
     Raises:
-        NonFiniteLossError: a loss or the last parameters are not finite; the report has the last parameters whose loss
-            is.
+        NonFiniteLossError: a loss or a final parameter is not finite; the checkpoint then holds the last parameters
+            that had a finite loss.
 
     >>> from funcdl import optim
     >>> from funcdl.transforms import value_and_grad
@@ -87,7 +87,8 @@ def minimize(
     if not bad and not all(torch.isfinite(leaf).all() for leaf in tree.leaves(params)):
         bad = [len(losses)]
     if report:
-        report.save(last if bad else params, {"run": dict(info or {})})  # before the rows: only then it can be resumed
+        # Saved before the rows are written, because a run without a checkpoint cannot be resumed.
+        report.save(last if bad else params, {"run": dict(info or {})})
         if rows:
             _report(report, history, bad[0] if bad else len(losses), steps_per_epoch)
     if bad and not may_diverge:

@@ -1,4 +1,4 @@
-"""The progress of a run within an epoch: what a checkpoint needs to go on in the middle of one."""
+"""The progress of a run within an epoch, which a checkpoint stores so that a run can resume in the middle of one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from funcdl.train.state import TrainState
 
 @dataclass
 class Progress:
-    """The position of a run within its epoch, and the sums of its measurements there."""
+    """The position of a run within its epoch, and the sums of what was measured in that epoch so far."""
 
     epoch: int
     step: int
@@ -26,22 +26,27 @@ class Progress:
 
     @classmethod
     def at(cls, state: TrainState, steps: int, saved: dict[str, Any]) -> Progress:
-        """The position of a checkpoint: its state, and the info saved with it.
+        """Returns the progress stored in a checkpoint.
+
+        Args:
+            state: the state in the checkpoint.
+            steps: the number of steps per epoch.
+            saved: the info in the checkpoint.
 
         Raises:
-            CheckpointError: the two do not fit together.
+            CheckpointError: the state and the info are inconsistent.
         """
-        wrong = files.difference(saved, {"totals": {str: float}, "order": [str], "rows": int, "names": [str]})
+        wrong = files.find_mismatch(saved, {"totals": {str: float}, "order": [str], "rows": int, "names": [str]})
         totals = {} if wrong else saved["totals"]
         epoch, step = divmod(int(state.step), steps)
-        if totals and step == 0:  # all steps of the epoch are done, but not its evaluation
+        if totals and step == 0:  # saved after the last step of an epoch, but before its evaluation
             epoch, step = epoch - 1, steps
         if not wrong and (epoch < 0 or bool(totals) != bool(step)):
-            wrong = f"step {int(state.step)} and its totals do not fit together"
+            wrong = f"its totals do not match step {int(state.step)}"
         if not wrong and sorted(saved["order"]) != sorted(totals):
-            wrong = "the names of its totals are not in order"
+            wrong = "its 'order' does not list the names of its totals"
         if not wrong and totals and not (totals.keys() >= {"loss", "rows"} and totals["rows"] > 0):
-            wrong = "its totals are not a training run's"
+            wrong = "its totals lack the loss or the number of rows"
         if wrong:
             raise CheckpointError(f"the checkpoint is damaged: {wrong}; start again or use a copy")
         sums = {
@@ -51,10 +56,10 @@ class Progress:
         return cls(epoch + 1, step, sums)
 
     def add(self, measured: dict[str, Tensor], rows: int) -> None:
-        """Adds the means that a step has measured over so many rows.
+        """Adds the measurements of one step, which are means over `rows` rows.
 
         Raises:
-            CheckpointError: a step before it measured something else.
+            CheckpointError: an earlier step of the epoch measured other quantities.
         """
         self.step += 1
         weighted = {
@@ -63,12 +68,12 @@ class Progress:
         }
         if self.totals and self.totals.keys() != weighted.keys():
             raise CheckpointError(
-                f"the checkpoint has sums of {', '.join(self.totals)}, and a step measures {', '.join(measured)}; "
-                "resume the run as it was made, or start a new one"
+                f"the checkpoint has sums of {', '.join(self.totals)}, but a step measures {', '.join(measured)}; "
+                "resume with the original settings, or start a new run"
             )
         self.totals = {name: self.totals[name] + one if self.totals else one for name, one in weighted.items()}
 
     def means(self) -> dict[str, Tensor]:
-        """The means over all rows of the epoch so far."""
+        """Returns the means over all rows of the epoch so far."""
         rows = self.totals["rows"]
         return {name: total / rows for name, total in self.totals.items() if name != "rows"}

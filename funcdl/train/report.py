@@ -1,6 +1,6 @@
 """The report of a run: progress on the terminal, a row per epoch, TensorBoard events, pictures and checkpoints.
 
-A report without a directory writes nothing, one without progress says nothing: `Report()` is silent.
+A report without a directory writes no files, and one without `progress` prints nothing.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from funcdl.tree import Tree
 Row = dict[str, float]
 
 METRICS = "metrics.jsonl"
-METRICS_BYTES = 2**30
+MAX_METRICS_BYTES = 2**30
 
 
 class Report:
-    """The place a run reports to.
+    """Receives the progress, measurements, pictures and checkpoints of a run.
 
-    Files in the directory: `metrics.jsonl` with a row per epoch, TensorBoard events with the same numbers,
-    pictures as PNG, and `checkpoint/`.
+    It writes to its directory: `metrics.jsonl` with a row per epoch, TensorBoard events with the same numbers, pictures
+    as PNG files, and `checkpoint/`.
 
     >>> report = Report()
     >>> report.row({"epoch": 1, "loss": 0.5})
@@ -53,12 +53,12 @@ class Report:
     def log(self, text: str) -> None:
         """Prints a line of progress on stderr."""
         if self._progress and sys.stderr is not None:
-            with contextlib.suppress(OSError):  # the terminal may be gone, which is no reason to stop
+            with contextlib.suppress(OSError):  # a closed terminal must not end the run
                 print(text, file=sys.stderr, flush=True)
 
     @contextmanager
     def bar(self, description: str, total: int, initial: int = 0) -> Iterator[Bar]:
-        """A progress bar for `total` steps, shown on a terminal."""
+        """Context manager with a progress bar for `total` steps, which is shown only on a terminal."""
         from tqdm import tqdm
 
         hide = not (self._progress and sys.stderr is not None and sys.stderr.isatty())
@@ -66,10 +66,10 @@ class Report:
             yield bar
 
     def row(self, values: Row) -> None:
-        """Records one epoch: `values` has `epoch`, the numbers measured, and may have `seconds`.
+        """Records one epoch: `values` has `epoch`, the measured numbers, and optionally `seconds`.
 
         Raises:
-            WriteError: a file of it cannot be written.
+            WriteError: a file cannot be written.
         """
         self.rows.append(values)
         names = [name for name in values if name != "epoch"]
@@ -83,23 +83,23 @@ class Report:
     def scalar(self, name: str, value: float, step: int) -> None:
         """Adds one point to a curve in TensorBoard."""
         if self.directory is not None:
-            from torch.utils.tensorboard import summary  # imported late: it takes a second
+            from torch.utils.tensorboard import summary  # imported here because it takes a second
 
-            self._write_events().add(summary.scalar(name, value), step)
+            self._open_events().add(summary.scalar(name, value), step)
 
     def restore_rows(self, epochs: int, count: int | None = None, names: Sequence[str] = ()) -> None:
-        """Reads the rows of the first `epochs` epochs back, and drops later ones, which will be made again.
+        """Reads back the rows of the first `epochs` epochs of an interrupted run.
 
-        So is a last line that was left unfinished.
+        Later rows, and an unfinished last line, are removed from the file, because the resumed run writes them again.
 
         Args:
-            epochs: 0 reads nothing.
-            count: how many rows there have to be, where it is known.
-            names: those that the last of them has to have.
+            epochs: the number of epochs; 0 removes all rows.
+            count: the expected number of rows, if known.
+            names: the expected names in the last row, if known.
 
         Raises:
-            CheckpointError: the file has something else, or some of the rows are missing.
-            WriteError: it cannot be written.
+            CheckpointError: the file has other content, or rows are missing.
+            WriteError: the file cannot be written.
         """
         if self.directory is None:
             return
@@ -108,60 +108,61 @@ class Report:
         self.rows = [row for row in rows if row["epoch"] <= epochs]
         if count is not None and len(self.rows) != count:
             raise CheckpointError(
-                f"{path}: has {len(self.rows)} rows up to epoch {epochs}, and the checkpoint was saved after {count}; "
+                f"{path}: has {len(self.rows)} rows up to epoch {epochs}, but the checkpoint was saved after {count}; "
                 "put the whole file in its place, or start a new run"
             )
         if names and self.rows and self.rows[-1].keys() != set(names):
             raise CheckpointError(
-                f"{path}: its last row has {', '.join(self.rows[-1])}, and the checkpoint was saved after one that has "
-                f"{files.clean(', '.join(names))}; put the whole file in its place, or start a new run"
+                f"{path}: its last row has {', '.join(self.rows[-1])}, but the checkpoint was saved after a row with "
+                f"{files.printable(', '.join(names))}; put the whole file in its place, or start a new run"
             )
         files.write_atomically(path, b"".join(map(_line, self.rows)))
 
     def picture(self, name: str, figure: Any) -> None:
-        """Saves a matplotlib figure as `name`.png, and among the TensorBoard images."""
+        """Saves a matplotlib figure as `name`.png and as a TensorBoard image."""
         if self.directory is None:
             return
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=120)
         files.write_atomically(self.directory / f"{name}.png", png.getvalue())
-        from PIL import Image  # comes with matplotlib
+        from PIL import Image  # a dependency of matplotlib
         from torch.utils.tensorboard import summary
 
-        pixels = np.asarray(Image.open(png).convert("RGB"))  # drawn once, and not again by add_figure
-        self._write_events().add(summary.image(name, pixels, dataformats="HWC"))
+        pixels = np.asarray(Image.open(png).convert("RGB"))  # reuses the PNG; add_figure would draw the figure again
+        self._open_events().add(summary.image(name, pixels, dataformats="HWC"))
 
     def text(self, name: str, content: str) -> None:
-        """Saves a text file that belongs to the run, such as the words that its numbers stand for."""
+        """Saves a text file that belongs to the run, such as a vocabulary."""
         if self.directory is not None:
             files.write_atomically(self.directory / name, content.encode())
 
     def save(self, values: Tree, info: dict[str, Any], folder: str = "checkpoint") -> None:
-        """Saves a checkpoint, if there is a directory for it."""
+        """Saves a checkpoint in the directory; does nothing without one."""
         if self.directory is not None:
-            checkpoint.save(files.own(self.directory / folder), values, info)
+            checkpoint.save(files.refuse_symlink(self.directory / folder), values, info)
 
     def load(self, like: Tree, folder: str = "checkpoint") -> tuple[Tree, dict[str, Any]]:
-        """Loads the checkpoint, a tree like `like`, and what was saved beside it.
+        """Loads a checkpoint: a tree with the structure of `like`, and the info that was saved with it.
 
         Raises:
-            CheckpointError: there is none, or not of that tree.
+            CheckpointError: there is none, it is damaged, or it holds a tree of a different structure.
         """
         if self.directory is None:
             raise CheckpointError("a report without a directory has no checkpoint; pass Report(directory)")
-        return checkpoint.load(files.own(self.directory / folder), like)
+        return checkpoint.load(files.refuse_symlink(self.directory / folder), like)
 
     def part(self, name: str) -> Report:
-        """Returns a report on one part of the run, such as one of several networks, in a folder of that name."""
-        return Report(None if self.directory is None else files.own(self.directory / name), progress=self._progress)
+        """Returns the report of one part of the run, such as one of several networks, in a subfolder of that name."""
+        directory = None if self.directory is None else files.refuse_symlink(self.directory / name)
+        return Report(directory, progress=self._progress)
 
     def close(self) -> None:
-        """Closes TensorBoard's file."""
+        """Closes the TensorBoard file."""
         if self._events is not None:
             self._events.close()
             self._events = None
 
-    def _write_events(self) -> Events:
+    def _open_events(self) -> Events:
         if self._events is None:
             assert self.directory is not None
             self._events = Events(self.directory)
@@ -169,7 +170,7 @@ class Report:
 
     def _read_rows(self, path: Path) -> list[Row]:
         try:
-            lines = files.read(path, METRICS_BYTES).split(b"\n")
+            lines = files.read(path, MAX_METRICS_BYTES).split(b"\n")
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -181,11 +182,11 @@ class Report:
             try:
                 values = files.parse(line)
             except ValueError:
-                if number == len(lines):  # without a line's end
-                    self.log(f"{path}: its last line is unfinished, and dropped")
+                if number == len(lines):  # there is no newline: the process was killed while it wrote the line
+                    self.log(f"{path}: the last line is incomplete and is removed")
                     break
                 values = None
-            wrong = files.difference(values, {"epoch": int}) or files.difference(values, {str: float})
+            wrong = files.find_mismatch(values, {"epoch": int}) or files.find_mismatch(values, {str: float})
             if not wrong and not all(name.isprintable() for name in values):
                 wrong = "it has names that cannot be printed"
             if not wrong and rows and values["epoch"] <= rows[-1]["epoch"]:
@@ -200,17 +201,17 @@ class Report:
 
 
 class Bar(Protocol):
-    """What a progress bar can do here."""
+    """The methods of a `tqdm` progress bar that a run uses."""
 
     def update(self, n: int) -> Any:
-        """Moves on by `n` steps."""
+        """Advances by `n` steps."""
 
     def set_postfix_str(self, s: str) -> Any:
-        """Shows a text behind the bar."""
+        """Shows a text after the bar."""
 
 
 def format_number(value: float) -> str:
-    """Formats a measured number: with four decimals, or as a power of ten when it is huge, or too small for them.
+    """Formats a measured number with four decimals; in scientific notation from 1e9 on and below 1e-3.
 
     >>> format_number(0.25), format_number(1.5e91), format_number(2.98e-07), format_number(0.0)
     ('0.2500', '1.5000e+91', '2.9800e-07', '0.0000')
@@ -219,7 +220,7 @@ def format_number(value: float) -> str:
 
 
 class _Restored(Row):
-    """A row of a file, which may lack what its recipe looks for."""
+    """A row read from a file. Looking up a name that it does not have raises a `CheckpointError`."""
 
     def __init__(self, values: Row, path: Path) -> None:
         super().__init__(values)
@@ -227,7 +228,7 @@ class _Restored(Row):
 
     def __missing__(self, name: str) -> float:
         raise CheckpointError(
-            f"{self._path}: has no '{name}' in the row of epoch {self['epoch']}; put the whole file in its place, "
+            f"{self._path}: has no '{name}' in the row of epoch {self['epoch']}; put the original file in its place, "
             "or start a new run"
         )
 

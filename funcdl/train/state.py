@@ -30,10 +30,10 @@ def make_state(model: Layer, optimizer: Transformation, key: Tensor, inputs: Tre
 
     Args:
         model: the layer to train.
-        optimizer: its `init` makes the optimizer's state.
-        key: one half of it initializes the parameters, the other is what the steps draw from. Everything lies on the
-            key's device.
-        inputs: an example of what the model is applied to; only shapes and dtypes are read, so it may be on `meta`.
+        optimizer: its `init` creates the optimizer state.
+        key: split in two: one key initializes the parameters, the other is for the random numbers of the steps. All
+            tensors of the state are on the key's device.
+        inputs: an example of the model's inputs. Only its shapes and dtypes are read, so it may be on `meta`.
 
     >>> from funcdl import nn, optim
     >>> state = make_state(nn.linear(2), optim.sgd(lr=0.1), random.key(0), torch.empty(1, 3, device="meta"))

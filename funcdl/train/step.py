@@ -1,4 +1,4 @@
-"""One training step and one evaluation, each a pure function that compiles to one graph."""
+"""The training step and the evaluation, each a pure function that compiles to one graph."""
 
 from __future__ import annotations
 
@@ -31,22 +31,24 @@ def make_step(
     prepare: Callable[[Tree], Tree] | None = None,
     precision: Precision = "fp32",
 ) -> Step:
-    """Returns the function that makes one update: forward, backward and optimizer.
+    """Returns the training step: forward pass, backward pass and optimizer update.
 
     Args:
-        model: the layer to train, applied with `train=True` and `fold_in(state.key, state.step)` as its key.
+        model: the layer to train, applied with `train=True` and the key `fold_in(state.key, state.step)`.
         loss: `loss(outputs, targets)`, a 0-dim tensor.
         optimizer: receives the gradients, and the loss as `value`.
-        metrics: more to measure on the batch, by name, from the outputs in training mode.
-        prepare: what to do to the inputs of a batch first, such as turning bytes to normalized floats.
-        precision: "bf16" computes the model's outputs and gradients in bfloat16, from parameters kept, and updated, in
-            float32; the loss is computed in float32.
+        metrics: further measurements by name, computed from the outputs in training mode.
+        prepare: a function applied to the inputs of each batch first, such as one that converts bytes to normalized
+            floats.
+        precision: with "bf16" the model's outputs and gradients are computed in bfloat16; the parameters, their updates
+            and the loss stay in float32.
 
     Returns:
-        `step(state, (inputs, targets)) -> (state, measured)`, with the mean `loss` of the batch among the measured.
+        `step(state, (inputs, targets)) -> (state, measured)`, where `measured` is a dict with the `loss` of the batch
+        and the metrics.
 
     Raises:
-        ValueError: `precision` is something else.
+        ValueError: `precision` is neither "fp32" nor "bf16".
 
     >>> from funcdl import losses, nn, optim
     >>> from funcdl.train import make_state
@@ -86,20 +88,21 @@ def make_evaluate(
     prepare: Callable[[Tree], Tree] | None = None,
     precision: Precision = "fp32",
 ) -> Evaluate:
-    """Returns the function that measures a model on a whole data set.
+    """Returns the function that evaluates a model on a whole data set.
 
     Args:
-        model: applied with `train=False`.
-        metrics: what to measure, by name.
-        prepare, precision: as for `make_step`.
+        model: the layer to evaluate, applied with `train=False`.
+        metrics: the measurements, by name.
+        prepare, precision: as in `make_step`.
 
     Returns:
-        `evaluate(params, buffers, batches) -> measured`. `batches` is `(inputs, targets, weights)` with all batches
-        stacked along a first dimension, as `data.stacked_batches` makes them; the whole pass is one scan. A list of
-        such stacks, as `data.bucketed_stacked_batches` makes them, is one data set.
+        `evaluate(params, buffers, batches) -> measured`, a dict of the metrics. `batches` is `(inputs, targets,
+        weights)` with all batches stacked along a new first dimension, as `data.stacked_batches` returns them; the
+        whole pass is one scan. A list of such stacks, as `data.bucketed_stacked_batches` returns it, is evaluated as
+        one data set.
 
     Raises:
-        ValueError: `precision` is something else.
+        ValueError: `precision` is neither "fp32" nor "bf16".
 
     >>> from funcdl import data, losses, metrics, nn
     >>> model = nn.linear(1)
@@ -121,7 +124,7 @@ def make_evaluate(
             return tree.map(torch.add, totals, accumulate(params, buffers, batch)), {}
 
         stacks = batches if isinstance(batches, list) else [batches]
-        # Only the shapes of this first pass are used: a compiler drops the rest of it.
+        # Only the shapes of these results are used, so that a compiler removes their computation.
         statistics = tree.zeros_like(accumulate(params, buffers, tree.map(lambda leaf: leaf[0], stacks[0])))
         for stack in stacks:
             statistics, _ = scan(add, statistics, stack)

@@ -1,6 +1,6 @@
 """Batching: `vmap` maps a function over a dimension of its arguments without a loop, by `torch.func`.
 
-`torch.func` is given flat lists of leaves: it would pair the dicts of two trees by position.
+`torch.func` is given flat lists of leaves, because it pairs the entries of two dicts by position, not by key.
 """
 
 from __future__ import annotations
@@ -24,17 +24,19 @@ def vmap(f: Callable[P, R], in_dims: Any = 0, out_dims: Any = 0, chunk_size: int
 
     Args:
         f: a function of trees of tensors.
-        in_dims: the dimension of each argument to map over; None for an argument that all members share. One int for
-            all arguments, or a tuple with an entry for each: an int, None, or a tree of them, which has the containers
-            of the argument, dicts with their keys in any order, down to where one entry serves for all below.
-        out_dims: where the new dimension goes in each result, likewise; None for a result that is not mapped.
-        chunk_size: how many members to compute at a time; None for all of them at once.
+        in_dims: the dimension of each argument to map over: one int for all arguments, or a tuple with an entry for
+            each argument. An entry is an int, None for an argument that all members of the batch share, or a tree of
+            those that has the containers of the argument; an int or None in it applies to the whole part of the
+            argument below it.
+        out_dims: the position of the batch dimension in each result, in the same form; None for a result that does not
+            depend on the member.
+        chunk_size: how many members to compute at a time; None computes all at once.
 
     Raises:
-        ValueError: `in_dims` is neither, or by the function: a tree of entries does not fit, leaves differ in the size
-            of the mapped dimension, or there is none.
+        ValueError: `in_dims` is neither an int nor a tuple. When the function is called: a tree in `in_dims` does not
+            match its argument, the sizes of the mapped dimension differ, or nothing is mapped.
 
-    Source: `torch.func.vmap`; drawing from torch's global generator inside is an error: pass keys.
+    Source: `torch.func.vmap`. Drawing from torch's global generator inside is an error; pass keys instead.
 
     >>> members = {"w": torch.tensor([1.0, 2.0, 3.0])}
     >>> vmap(lambda params, x: params["w"] * x, in_dims=(0, None))(members, torch.tensor(10.0))
@@ -42,12 +44,12 @@ def vmap(f: Callable[P, R], in_dims: Any = 0, out_dims: Any = 0, chunk_size: int
     """
     if not isinstance(in_dims, (int, tuple)):
         raise ValueError(
-            f"vmap: in_dims={in_dims!r} is neither an int for all arguments nor a tuple with an entry for each of them"
+            f"vmap: in_dims={in_dims!r}: expected an int for all arguments, or a tuple with an entry for each of them"
         )
 
     @functools.wraps(f)
     def mapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        bare = all(type(argument) is Tensor for argument in args)  # as most often in a loop: nothing to walk
+        bare = all(type(argument) is Tensor for argument in args)  # a fast path, common inside loops
         leaves, structure = (args, None) if bare else tree.flatten(args)
         result_structure: Any = None
         result_dims: list[int | None] = []
@@ -78,7 +80,7 @@ def vmap(f: Callable[P, R], in_dims: Any = 0, out_dims: Any = 0, chunk_size: int
 
 
 def _dims_of_arguments(in_dims: tuple[Any, ...], args: tuple[Any, ...]) -> tuple[int | None, ...]:
-    """The dimension of each leaf."""
+    """Returns the entry of `in_dims` for each leaf of the arguments."""
     if len(in_dims) != len(args):
         raise ValueError(
             f"vmap: in_dims has {len(in_dims)} entries for {len(args)} arguments; give one for each, or one int for all"
@@ -90,7 +92,7 @@ def _dims_of_arguments(in_dims: tuple[Any, ...], args: tuple[Any, ...]) -> tuple
 
 
 def _dims_of(entry: Any, values: Tree, what: str, path: str) -> list[int | None]:
-    """The entry for each leaf of `values`."""
+    """Returns the dimension for each leaf of `values`, whose entry in `in_dims` or `out_dims` is `entry`."""
     if entry is None or isinstance(entry, int):
         return [entry] * len(tree.leaves(values))
     entries, parts = tree.children(entry), tree.children(values)

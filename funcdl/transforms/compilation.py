@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from funcdl import _torch, tree
-from funcdl.context import functorch_is_active, in_graph, in_plain_gradient, without_data
+from funcdl.context import functorch_is_active, in_fake_mode, in_graph, in_plain_gradient
 from funcdl.transforms.engine import backend, donation, trace
 from funcdl.transforms.engine.guards import Guard, leaf_lookup
 from funcdl.transforms.engine.multi_tensor import launch
@@ -24,53 +24,54 @@ from funcdl.tree import Tree
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_ONE_AT_A_TIME = threading.RLock()  # tracing changes what all threads see
+_COMPILE_LOCK = threading.RLock()  # tracing changes global state of torch
 
 
 def jit(f: Callable[P, R], *, donate_argnums: int | Sequence[int] = ()) -> Callable[P, R]:
-    """Compiles `f` to one graph for each structure, order of keys, shape and dtype of its arguments.
+    """Compiles `f` to one graph for each combination of tree structure, key order, shapes and dtypes of its arguments.
 
-    Whatever may change from call to call is an argument, a tensor: what `f` closes over is compiled in. Inside another
-    `jit`, or under `grad` or `vmap`, a jitted function is just `f`.
+    Whatever may change from call to call must be an argument and a tensor: what `f` closes over becomes a constant of
+    the graph. Inside another `jit`, `grad` or `vmap`, a jitted function is just `f`.
 
     Args:
         f: a pure function whose arguments and results are trees of tensors.
-        donate_argnums: positions of arguments whose memory the results may reuse, which saves an optimizer a copy of
-            all that it holds. The caller's own tree is gone after the call: go on with the result. On the CPU, 32 or
-            more donated leaves that are updated alike share one loop, compiled once for leaves of any size.
+        donate_argnums: positions of arguments whose memory the results may reuse. This saves an optimizer a copy of its
+            parameters and state. The donated tree must not be used after the call; use the result instead. On the CPU,
+            32 or more donated leaves with equal updates share one loop, which is compiled once for leaves of any size.
 
     Returns:
         A function with the arguments and results of `f`.
 
     Raises:
-        TypeError: a leaf of the arguments or results is not a tensor, or `f` asks for the value of one that it is
-            given or computes: as a size, a number of Python, or in an `if`. It may index by a 0-dim tensor (`x[i]`) and
-            pass one where an operation takes a number (`x.add(y, alpha=a)`).
-        ValueError: a donated leaf requires a gradient, or shares its memory with another leaf; or `f` draws from
+        TypeError: a leaf of the arguments or results is not a tensor, or `f` needs the value of a tensor while it is
+            traced: as a size, as a Python number, or in an `if`. A 0-dim tensor may be an index (`x[i]`) or replace the
+            number in an operation (`x.add(y, alpha=a)`).
+        ValueError: a donated leaf requires a gradient or shares its memory with another leaf, or `f` draws from
             torch's generator.
 
-    `torch.compile` may be used with all of this: around a jitted function it compiles `f` as a part of its own graph,
-    and what it has compiled may be called within `f`. Where plain autograd records an argument, or a tensor that `f`
-    closes over, `jit` itself is `torch.compile(f, fullgraph=True)`, whose gradients are those that `f` defines.
+    `torch.compile` can be combined with `jit`: around a jitted function, it compiles `f` as a part of its own graph,
+    and `f` may call compiled functions. If plain autograd records an argument or a tensor that `f` closes over, `jit`
+    uses `torch.compile(f, fullgraph=True)`, which keeps the gradients that `f` defines.
 
-    Source: `jax.jit`. As there, `f` runs once to be traced (`make_fx`), on tensors that know their shapes and not their
-    values; Inductor compiles the operations that it called. Without a C++ compiler it warns once and runs `f`
-    uncompiled. With a torch whose private names for this are not those that funcdl knows, it warns once and is plain
-    `torch.compile(f)`, or `f` where that fails, and nothing is donated.
+    Source: `jax.jit`. As in JAX, `f` runs once to be traced (`make_fx`), on tensors that have shapes but no values.
+    Inductor then compiles the recorded operations. Without a C++ compiler `jit` warns once and runs `f` uncompiled. If
+    torch lacks a private name that tracing needs, it warns once and uses `torch.compile(f)`, or `f` itself if that
+    fails; nothing is donated then.
 
     >>> double = jit(lambda params: {"w": 2 * params["w"]})
     >>> double({"w": torch.tensor([1.0, 2.0])})
     {'w': tensor([2., 4.])}
     """
     donated_args = (donate_argnums,) if isinstance(donate_argnums, int) else tuple(donate_argnums)
-    # By the structure of the arguments; of one structure the keys of dicts may come in several orders.
-    known: dict[tree.Structure, list[_Programs]] = {}
-    untraced: Callable[..., Any] | None = None
+    # The programs by the structure of the arguments. The order of dict keys is not part of a structure, so that several
+    # groups may have the same one.
+    cache: dict[tree.Structure, list[_ProgramGroup]] = {}
+    compiled_by_torch: Callable[..., Any] | None = None
 
     def find(args: Any, kwargs: Any) -> tuple[_Program | None, list[Any]]:
-        groups = [group for groups in list(known.values()) for group in groups]
-        if len(groups) > 1:  # the message that a tree has not the structure of one of them would take long
-            groups = known.get(tree.structure((args, kwargs)), [])
+        groups = [group for groups in list(cache.values()) for group in groups]
+        if len(groups) > 1:  # one lookup is faster than letting each other group find out that it does not match
+            groups = cache.get(tree.structure((args, kwargs)), [])
         for group in groups:
             leaves = group.leaves_of((args, kwargs))
             if leaves is not None:
@@ -81,29 +82,29 @@ def jit(f: Callable[P, R], *, donate_argnums: int | Sequence[int] = ()) -> Calla
 
     @functools.wraps(f)
     def jitted(*args: P.args, **kwargs: P.kwargs) -> R:
-        if in_graph() or without_data() or in_plain_gradient() or functorch_is_active():
+        if in_graph() or in_fake_mode() or in_plain_gradient() or functorch_is_active():
             return f(*args, **kwargs)
         program, leaves = find(args, kwargs)
         if program is not None:
             return program(leaves)
-        with _ONE_AT_A_TIME:
+        with _COMPILE_LOCK:
             program, leaves = find(args, kwargs)
-            if program is not None:  # another thread has compiled it meanwhile
+            if program is not None:  # another thread compiled it in the meantime
                 return program(leaves)
             leaves, structure = tree.flatten((args, kwargs))
             if not all(isinstance(leaf, Tensor) for leaf in leaves):
                 raise _not_a_tensor(f, "argument", (args, kwargs))
             if missing := _torch.missing_to_trace():
-                nonlocal untraced
-                untraced = untraced or _compile_untraced(f, missing)
-                return untraced(*args, **kwargs)
+                nonlocal compiled_by_torch
+                compiled_by_torch = compiled_by_torch or _compile_by_torch(f, missing)
+                return compiled_by_torch(*args, **kwargs)
             with backend.compiling():
                 program = _compile(f, args, kwargs, donated_args)
                 results = program(leaves)
-            groups = known.setdefault(structure, [])
+            groups = cache.setdefault(structure, [])
             group = next((group for group in groups if group.leaves_of((args, kwargs)) is not None), None)
             if group is None:
-                groups.append(group := _Programs(leaf_lookup(structure), []))
+                groups.append(group := _ProgramGroup(leaf_lookup(structure), []))
             group.programs.append(program)
         return results
 
@@ -111,7 +112,7 @@ def jit(f: Callable[P, R], *, donate_argnums: int | Sequence[int] = ()) -> Calla
 
 
 class _Program(NamedTuple):
-    """One compiled graph, when it serves, and where to find each result after it has run."""
+    """A compiled graph, the guard that tells when it is valid, and where each result is after it has run."""
 
     guard: Guard
     run: Callable[..., list[Tensor]]
@@ -127,8 +128,8 @@ class _Program(NamedTuple):
         return tree.unflatten(self.result_structure, results)
 
 
-class _Programs(NamedTuple):
-    """The programs for arguments of one structure, and the function that finds the leaves of such arguments."""
+class _ProgramGroup(NamedTuple):
+    """The programs for arguments of one structure and key order, and a function that finds the leaves of those."""
 
     leaves_of: Callable[[Any], list[Any] | None]
     programs: list[_Program]
@@ -143,7 +144,7 @@ def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequen
     for index in donated:
         if leaves[index].requires_grad:
             raise ValueError(f"jit: '{paths[index]}' is donated, but requires a gradient; detach it first")
-    donation.refuse_shared_memory(leaves, donated, paths)  # the plan would be wrong for leaves that share none
+    donation.refuse_shared_memory(leaves, donated, paths)  # the plan depends on which leaves share memory
 
     def call(*leaves: Tensor) -> tuple[list[Tensor], tree.Structure]:
         args, kwargs = tree.rebuild(skeleton, leaves)
@@ -171,9 +172,12 @@ def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequen
     if missing:
         _warn_once(f"jit: {missing}; running uncompiled, which is slower")
         run, plan = (lambda *leaves: call(*leaves)[0]), None
-    elif any(t.requires_grad for t in [*leaves, *results]):  # gradients have to be those that `f` defines
-        if trace.was_rewritten(graph):  # which `torch.compile` is not
-            _warn_once(f"{name}: as it indexes by a tensor and a gradient is required outside, it runs uncompiled")
+    elif any(t.requires_grad for t in [*leaves, *results]):  # the gradients have to be those that `f` defines
+        if trace.was_rewritten(graph):  # `torch.compile` would compile `f` wrongly
+            _warn_once(
+                f"{name}: runs uncompiled, because it indexes by a tensor and is differentiated from outside; compile "
+                "around the gradient instead, as jit(grad(f))"
+            )
             run, plan = (lambda *leaves: call(*leaves)[0]), None
         else:
             run = backend.compile_function(lambda *leaves: donation.overwrite_donated(leaves, call(*leaves)[0], plan))
@@ -183,15 +187,15 @@ def _compile(f: Callable[..., Any], args: Any, kwargs: Any, donated_args: Sequen
     return _Program(guard, run, result_structure, sources, donated, paths)
 
 
-def _donated_leaves(donated_args: Sequence[int], places: Sequence[Tree]) -> list[int]:
-    """The indices of the donated leaves, which stand in `places` for each argument."""
+def _donated_leaves(donated_args: Sequence[int], leaf_indices: Sequence[Tree]) -> list[int]:
+    """Returns the indices of the donated leaves; `leaf_indices` has a tree of them for each positional argument."""
     for argnum in donated_args:
-        if not 0 <= argnum < len(places):
+        if not 0 <= argnum < len(leaf_indices):
             raise ValueError(
-                f"jit: donate_argnums names argument {argnum}, but the call has {len(places)} positional arguments; "
-                "pass what is donated by position"
+                f"jit: donate_argnums names argument {argnum}, but the call has {len(leaf_indices)} positional "
+                "arguments; pass donated arguments by position"
             )
-    return [index for argnum in donated_args for index in tree.leaves(places[argnum])]
+    return [index for argnum in donated_args for index in tree.leaves(leaf_indices[argnum])]
 
 
 def _compile_graph(graph: GraphModule) -> Callable[..., list[Tensor]]:
@@ -199,7 +203,7 @@ def _compile_graph(graph: GraphModule) -> Callable[..., list[Tensor]]:
     if not _torch.autocast_is_enabled():
         run = backend.compile_graph(graph)
         return launch.launch_after(run, kernels, backend.compile_cpp) if kernels else run
-    with _torch.DisableAutocast():  # its casts are in the graph
+    with _torch.DisableAutocast():  # the casts are already in the graph
         run = backend.compile_graph(graph)
     run = launch.launch_after(run, kernels, backend.compile_cpp) if kernels else run
 
@@ -210,9 +214,9 @@ def _compile_graph(graph: GraphModule) -> Callable[..., list[Tensor]]:
     return run_without_autocast
 
 
-def _compile_untraced(f: Callable[..., Any], missing: str) -> Callable[..., Any]:
-    """Returns `f` compiled by `torch.compile`, or `f` from the first call on that this fails at."""
-    lacking = f"jit: torch {torch.__version__} lacks {missing}, which funcdl traces by"
+def _compile_by_torch(f: Callable[..., Any], missing: str) -> Callable[..., Any]:
+    """Returns `f` compiled by `torch.compile`; once a call of that fails, the result calls `f` itself."""
+    lacking = f"jit: torch {torch.__version__} lacks {missing}, which funcdl needs for tracing"
     if no_compiler := backend.missing_compiler():
         _warn_once(f"{lacking}, and {no_compiler}; running uncompiled, which is slower")
         return f
@@ -226,7 +230,7 @@ def _compile_untraced(f: Callable[..., Any], missing: str) -> Callable[..., Any]
         except Exception as error:
             if run is f:
                 raise
-            results = f(*args, **kwargs)  # raises the errors of `f` as they are
+            results = f(*args, **kwargs)  # raises the original error if it comes from `f`
             _warn_once(f"jit: torch.compile fails ({type(error).__name__}); running uncompiled, which is slower")
             run = f
             return results
@@ -240,7 +244,7 @@ def _warn_once(message: str) -> None:
 
 
 def _argument_path(path: str) -> str:
-    return path.partition(".")[2]  # the trees are (args, kwargs): drops the 0 or 1 in front
+    return path.partition(".")[2]  # drops the leading 0 or 1: the tree is (args, kwargs)
 
 
 def _not_a_tensor(f: Callable[..., Any], what: str, values: Tree) -> TypeError:

@@ -1,8 +1,8 @@
-"""Trees of tensors: dicts, tuples, lists, deques and NamedTuples, nested, with tensors as leaves.
+"""Trees of tensors: nested dicts, tuples, lists, deques and NamedTuples with tensors as leaves.
 
-`None` is a tree without leaves, as in JAX, and what is registered in optree's global namespace, as by
-`optree.dataclasses.dataclass(namespace="")`, is a container too. Of several trees the first one gives the order of the
-keys in a result, its own; the others are paired with it by key. A *path* is a leaf's keys joined by dots, as in
+`None` is a tree without leaves, as in JAX. Classes that are registered in optree's global namespace, for example by
+`optree.dataclasses.dataclass(namespace="")`, are containers, too. Functions of several trees pair the entries of dicts
+by key; the result has the key order of the first tree. A *path* is the keys that lead to a leaf, joined by dots as in
 `state_dict()`: `"layer1.0.weight"`.
 """
 
@@ -19,8 +19,8 @@ from funcdl.tree.containers import (
     structure,
     unflatten,
 )
+from funcdl.tree.keypaths import At, at, difference, leaves_with_paths, paths
 from funcdl.tree.mapping import combine, map, map_with_path, partition
-from funcdl.tree.places import At, at, difference, leaves_with_paths, paths
 from funcdl.tree.vectors import global_norm, ravel, size, stack, unstack, zeros_like
 
 __all__ = [

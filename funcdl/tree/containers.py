@@ -1,7 +1,7 @@
-"""The containers of a tree: taking it apart into leaves and structure, and putting it together again.
+"""Containers of trees: flattening a tree into leaves and structure, and rebuilding it.
 
-Outside a graph optree walks the tree. Inside a graph that Dynamo is tracing optree stumbles over empty dicts, which
-every model without buffers has, so there a short recursion does the same work in the same order (dict keys sorted).
+Normally optree does this. While Dynamo traces, optree fails on empty dicts, which every model without buffers has. A
+short recursion then does the same work in the same order, with dict keys sorted.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from torch import Tensor
 Tree: TypeAlias = Any
 """A tensor, or a dict, tuple, list, deque, NamedTuple or registered container of trees; None is a tree without leaves.
 
-Python's type system cannot say so usefully: whoever gets a tree knows its containers, and would have to cast them.
+The type is `Any`, because with a more precise one, callers would have to cast each tree to the containers they expect.
 """
 
 Structure: TypeAlias = Any
-"""What `flatten` returns beside the leaves: the containers without them, to be compared by `==`."""
+"""The containers of a tree without its leaves, as `flatten` returns it; can be compared with `==`."""
 
 
 def flatten(tree: Tree) -> tuple[list[Any], Structure]:
-    """Returns the leaves of `tree`, dict keys in sorted order, and the structure that `unflatten` rebuilds it from.
+    """Returns the leaves of `tree`, with dict keys in sorted order, and its structure, for `unflatten`.
 
     >>> leaves, structure = flatten({"b": (3, 4), "a": 1, "none": None})
     >>> leaves
@@ -40,9 +40,10 @@ def flatten(tree: Tree) -> tuple[list[Any], Structure]:
 
 
 def flatten_up_to(structure: Structure, tree: Tree) -> list[Any] | None:
-    """Returns what stands in `tree` where a tree of that `structure` has leaves, or None if its containers differ.
+    """Returns the parts of `tree` at the positions where `structure` has leaves, or None if the containers differ.
 
-    Faster than `flatten`, as no types of leaves are looked up. Dicts of all kinds are alike, and in whatever order.
+    It is faster than `flatten`, because it does not check whether the parts are leaves. Types of dicts and the order of
+    their keys are ignored.
 
     >>> flatten_up_to(structure({"a": 1, "b": 2}), {"b": (4, 5), "a": 3})
     [3, (4, 5)]
@@ -54,7 +55,7 @@ def flatten_up_to(structure: Structure, tree: Tree) -> list[Any] | None:
 
 
 def flatten_as(structure: Structure, tree: Tree) -> list[Any] | None:
-    """As `flatten_up_to`, but returns None also if a container stands in the place of a leaf.
+    """Like `flatten_up_to`, but returns None also if a container stands in the place of a leaf.
 
     >>> flatten_as(structure({"a": 1, "b": 2}), {"b": 4, "a": 3})
     [3, 4]
@@ -68,7 +69,7 @@ def flatten_as(structure: Structure, tree: Tree) -> list[Any] | None:
 
 
 def unflatten(structure: Structure, leaves: Any) -> Tree:
-    """Builds the tree of that `structure` with these `leaves`: the inverse of `flatten`."""
+    """Builds a tree from its `structure` and `leaves`: the inverse of `flatten`."""
     if isinstance(structure, optree.PyTreeSpec):
         return optree.tree_unflatten(structure, leaves)
     return rebuild(structure, leaves)
@@ -80,14 +81,14 @@ def leaves(tree: Tree) -> list[Any]:
 
 
 def structure(tree: Tree) -> Structure:
-    """Returns what is left of `tree` without its leaves, for comparing with `==`."""
+    """Returns the structure of `tree`: its containers without the leaves."""
     return flatten(tree)[1]
 
 
 def children(tree: Tree) -> list[tuple[Any, Tree]] | None:
     """Returns the `(key, child)` pairs of a container in the order of `flatten`, or None for a leaf.
 
-    The keys joined by dots, as strings, are the paths.
+    The keys, as strings joined by dots, are the paths of the leaves.
 
     >>> children({"b": 1, "a": (2, 3)}), children(None), children(1)
     ([('a', (2, 3)), ('b', 1)], [], None)
@@ -102,12 +103,12 @@ def children(tree: Tree) -> list[tuple[Any, Tree]] | None:
     if tree is None:
         return []
     named = is_namedtuple(tree)
-    if named and torch.compiler.is_dynamo_compiling():  # not each torch's Dynamo takes what follows
+    if named and torch.compiler.is_dynamo_compiling():  # some versions of Dynamo cannot trace the code below
         return list(zip(tree._fields, tree, strict=True))
     node = optree.register_pytree_node.get(kind)
     if node is None:
         return None
-    if node.type is not kind:  # of all NamedTuples, and of torch.return_types and their like
+    if node.type is not kind:  # the shared node type of all NamedTuples and struct sequences (torch.return_types)
         return list(zip(tree._fields if named else optree.structseq_fields(tree), tree, strict=True))
     parts, _, *entries = _flattened(tree, node)
     parts = list(parts)
@@ -120,7 +121,7 @@ def is_namedtuple(tree: Tree) -> bool:
 
 
 def rebuild(skeleton: Tree, leaves: Any) -> Tree:
-    """Puts `leaves` in place of the positions that stand in `skeleton`: what `unflatten` does while Dynamo traces."""
+    """Replaces each index in `skeleton` with the leaf of that index. Unlike `unflatten`, it needs no optree."""
     parts = children(skeleton)
     if parts is None:
         return leaves[skeleton]
@@ -128,7 +129,7 @@ def rebuild(skeleton: Tree, leaves: Any) -> Tree:
 
 
 def like(tree: Tree, parts: list[Any]) -> Tree:
-    """A container as `tree`, its keys in the same order, with `parts` in place of its `children`."""
+    """Returns a container like `tree`, with its keys in the same order, and with `parts` as its `children`."""
     kind = type(tree)
     if isinstance(tree, dict):
         by_key = dict(zip(_keys(tree), parts, strict=True))
@@ -159,7 +160,7 @@ def _flatten_into(leaves: list[Any], tree: Tree) -> Tree:
 
 
 def _pair(skeleton: Tree, tree: Tree, found: list[Any]) -> bool:
-    """Appends to `found` what stands in `tree` where `skeleton` has leaves; whether the containers are the same."""
+    """Appends to `found` the parts of `tree` at the leaves of `skeleton`; returns whether the containers match."""
     mine, theirs = children(skeleton), children(tree)
     if mine is None or theirs is None:
         found.append(tree)
@@ -172,7 +173,7 @@ def _pair(skeleton: Tree, tree: Tree, found: list[Any]) -> bool:
 
 def _keys(tree: dict[Any, Tree]) -> list[Any]:
     if isinstance(tree, OrderedDict):
-        return list(tree)  # as optree; a state_dict() is an OrderedDict
+        return list(tree)  # as in optree
     try:
         return sorted(tree)
     except TypeError:  # keys of several types
@@ -180,6 +181,6 @@ def _keys(tree: dict[Any, Tree]) -> list[Any]:
 
 
 def _flattened(tree: Tree, node: Any) -> Any:
-    """The parts of a registered container, and what it holds beside them."""
-    # What optree makes of such a method Dynamo does not trace.
+    """Returns the children of a registered container and its auxiliary data."""
+    # The method is called directly, because Dynamo cannot trace optree's wrapper of it.
     return tuple(tree.__tree_flatten__() if hasattr(tree, "__tree_flatten__") else node.flatten_func(tree))

@@ -1,4 +1,4 @@
-"""Trees made of trees, leaf by leaf: mapped, split in two, put together again."""
+"""Mapping functions over trees, splitting a tree in two, and combining the parts."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from funcdl.tree.containers import Tree, children, flatten, flatten_as, like, structure, unflatten
-from funcdl.tree.places import difference, join_path, paths
+from funcdl.tree.keypaths import difference, join_path, paths
 
 
 def map(f: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:
-    """Applies `f` to each leaf of `tree` and the leaves at the same place in `rest`.
+    """Applies `f` to each leaf of `tree` and the corresponding leaves of `rest`.
 
     Raises:
-        ValueError: a tree in `rest` has another structure.
+        ValueError: a tree in `rest` has a different structure.
 
     >>> map(lambda a, b: a + b, {"w": 1, "b": (2,)}, {"w": 10, "b": (20,)})
     {'w': 11, 'b': (22,)}
@@ -29,7 +29,7 @@ def map(f: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:
 
 
 def map_with_path(f: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:
-    """As `map`, with the leaf's path as the first argument of `f`.
+    """Like `map`, but `f` gets the path of the leaf as its first argument.
 
     >>> map_with_path(lambda path, leaf: f"{path}={leaf}", {"w": 1, "b": (2,)})
     {'w': 'w=1', 'b': ('b.0=2',)}
@@ -38,10 +38,10 @@ def map_with_path(f: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:
 
 
 def partition(tree: Tree, predicate: Callable[[str, Any], bool]) -> tuple[Tree, Tree]:
-    """Splits `tree` into the leaves for which `predicate(path, leaf)` holds and the others.
+    """Splits `tree` into the leaves for which `predicate(path, leaf)` is true and the others.
 
-    Both results have the containers of `tree`; a leaf that went to the other side leaves an empty tuple, so either
-    side can be mapped, flattened or differentiated as it is. `combine` puts them together again.
+    Both results have the containers of `tree`, with an empty tuple in place of each leaf of the other part. Each part
+    can therefore be mapped, flattened or differentiated on its own. `combine` is the inverse.
 
     >>> head, body = partition({"body": 1, "head": 2}, lambda path, leaf: path.startswith("head"))
     >>> head, body
@@ -58,10 +58,10 @@ def partition(tree: Tree, predicate: Callable[[str, Any], bool]) -> tuple[Tree, 
 
 
 def combine(first: Tree, second: Tree) -> Tree:
-    """Fills the holes that `partition` left in `first` with what stands there in `second`.
+    """Combines two trees from `partition`: fills the gaps in `first` with the leaves of `second`.
 
     Raises:
-        ValueError: both trees have a leaf at the same place.
+        ValueError: both trees have a leaf at the same path.
     """
     return _combine(first, second, None)
 

@@ -1,4 +1,4 @@
-"""A tree of tensors as one vector, or as one of several members of a stack."""
+"""Trees as vectors (`ravel`, `global_norm`, ...), and stacking trees."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from funcdl.tree.mapping import map
 
 
 def ravel(tree: Tree) -> tuple[Tensor, Callable[[Tensor], Tree]]:
-    """Joins all leaves into one vector; also returns the function that cuts such a vector into the tree again.
+    """Concatenates all leaves into one vector, and returns it with the function that does the inverse.
 
-    The vector has the dtype that the leaves promote to; the function returns each leaf in its own dtype.
+    The vector has the dtype that the leaves promote to; the inverse returns each leaf in its original dtype.
 
     >>> vector, unravel = ravel({"w": torch.ones(2, 2), "b": torch.zeros(1)})
     >>> vector
@@ -24,7 +24,7 @@ def ravel(tree: Tree) -> tuple[Tensor, Callable[[Tensor], Tree]]:
     torch.Size([2, 2])
     """
     values, shape = flatten(tree)
-    skeleton = unflatten(shape, range(len(values)))  # unlike `shape`, good inside a trace that began later
+    skeleton = unflatten(shape, range(len(values)))  # unlike `shape`, Dynamo can trace it
     forms = [(leaf.numel(), leaf.shape, leaf.dtype) for leaf in values]
 
     def unravel(vector: Tensor) -> Tree:
@@ -35,7 +35,7 @@ def ravel(tree: Tree) -> tuple[Tensor, Callable[[Tensor], Tree]]:
 
 
 def stack(trees: list[Tree]) -> Tree:
-    """Stacks trees of one structure leaf by leaf along a new first dimension, as `vmap` over members wants them.
+    """Stacks trees of the same structure along a new first dimension of their leaves, for example for `vmap`.
 
     >>> stack([{"w": torch.zeros(3)}, {"w": torch.ones(3)}])["w"].shape
     torch.Size([2, 3])
@@ -44,7 +44,7 @@ def stack(trees: list[Tree]) -> Tree:
 
 
 def unstack(tree: Tree) -> list[Tree]:
-    """Undoes `stack`: a list of trees, one for each index of the leaves' first dimension."""
+    """Returns a list of trees, one for each index of the leaves' first dimension: the inverse of `stack`."""
     values, shape = flatten(tree)
     return [unflatten(shape, list(member)) for member in zip(*(v.unbind() for v in values), strict=True)]
 
@@ -64,10 +64,10 @@ def zeros_like(tree: Tree) -> Tree:
 
 
 def global_norm(tree: Tree) -> Tensor:
-    """Returns the Euclidean norm of all leaves taken as one vector, as a 0-dim tensor.
+    """Returns the Euclidean norm of all leaves together, as a 0-dim tensor.
 
-    It is the norm of the leaves' norms, as in `torch.nn.utils.get_total_norm`, so that no square overflows. Its
-    derivatives are those of the norm of one vector, and 0 where all leaves are zero.
+    It is computed as the norm of the norms of the leaves, as in `torch.nn.utils.get_total_norm`, so that squares do not
+    overflow. Its derivatives are those of the norm of one vector, or 0 where all leaves are zero.
 
     >>> global_norm({"a": torch.tensor([3.0]), "b": torch.tensor([[4.0]])})
     tensor(5.)
@@ -78,7 +78,7 @@ def global_norm(tree: Tree) -> Tensor:
     if not _is_differentiated(values):
         return _norm_of_norms(values)
     norm = _norm_of_norms([leaf.detach() for leaf in values])
-    # The derivative of a zero leaf's own norm is 0, and so would its share in the second derivative be.
+    # Not the norm of norms: its second derivative would lack the contribution of leaves that are zero.
     unit = torch.where((norm > 0) & norm.isfinite(), norm, 1)
     total = torch.stack([_square(leaf / unit.to(leaf.dtype)).sum() for leaf in values]).sum()
     zero = total == 0

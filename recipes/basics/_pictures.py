@@ -10,12 +10,14 @@ from torch import Tensor
 
 from funcdl import data, losses
 
+from ..axes import heading, legend_below
 from ..pictures import BLUE, COLORS, ORANGE, label
 
 
 def losses_of_two_classes() -> Figure:
     """The loss of a sample by the probability, and by the logit, that it is given."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    heading(figure, "What a sample costs: nothing where it is predicted well, without limit where it is not")
     by_probability, by_logit = figure.subplots(1, 2)
     p, z = torch.linspace(0.005, 0.995, 199), torch.linspace(-6, 6, 121)
     for y, color, style in ((1.0, BLUE, "-"), (0.0, ORANGE, "--")):
@@ -28,7 +30,7 @@ def losses_of_two_classes() -> Figure:
     by_logit.set(xlabel="logit of y = 1", ylabel="binary cross-entropy")
     for axes in (by_probability, by_logit):
         axes.grid(alpha=0.3)
-        axes.legend()
+    legend_below(figure)
     return figure
 
 
@@ -42,8 +44,9 @@ def maps(maps: dict[str, Float[Tensor, "n size"]], labels: Int[Tensor, " n"], co
             mine = (labels[:count] == digit).numpy()
             color = COLORS[digit % len(COLORS)]
             axes.scatter(x[mine], y[mine], z[mine], marker=f"${digit}$", color=color, s=30, label=str(digit))
-        axes.set(title=name, xlabel="first", ylabel="second", zlabel="third")
-    figure.suptitle(f"{count} digits of 64 pixels, each as three numbers")
+        axes.set(title=name, xlabel="first number", ylabel="second number", zlabel="third number")
+        axes.set(xticks=[], yticks=[], zticks=[])  # only which digits lie together can be read
+    heading(figure, f"{count} digits of 64 pixels, each as three numbers: equal digits lie together")
     return figure
 
 
@@ -58,7 +61,7 @@ def restored(rows: dict[str, Float[Tensor, "10 64"]]) -> Figure:
             )
             one.set(xticks=[], yticks=[])
         axes[0].set_ylabel(name.replace(", ", ",\n"), fontsize=8, rotation=0, ha="right", va="center")
-    figure.suptitle("64 pixels, and what is restored of them")
+    heading(figure, "Digits of 64 pixels, and what is restored from their three numbers")
     return figure
 
 
@@ -73,21 +76,22 @@ def channels(image: Tensor) -> Figure:
         axes.set_title(f"{name} channel")
     for axes in panels:
         axes.set(xticks=[], yticks=[])
-    figure.suptitle(f"{image.shape[2]} x {image.shape[1]} pixels, bright where there is much of a color")
+    heading(figure, f"A picture of {image.shape[2]} x {image.shape[1]} pixels, and how much red, green and blue it has")
     return figure
 
 
 def first_day(days: Float[Tensor, "days columns 24"], table: data.Table) -> Figure:
     """The bicycles hired in each hour of the first day, and the temperature."""
-    figure = Figure(figsize=(7, 3.8), layout="constrained")
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    heading(figure, "Bicycles hired in each hour of the first day, and the temperature")
     counts = figure.subplots()
     rides, warmth = (days[0, table.names.index(name)].tolist() for name in ("cnt", "temp"))
     counts.bar(range(24), rides, color=BLUE, label="bicycles")
-    counts.set(xlabel="hour of the day", ylabel="bicycles hired", title="the first day", xticks=range(0, 24, 3))
+    counts.set(xlabel="hour of the day", ylabel="bicycles hired in the hour", xticks=range(0, 24, 3))
     temperature = counts.twinx()
     temperature.plot(range(24), warmth, "o-", color=ORANGE, markersize=4, label="temperature")
-    temperature.set(ylabel="temperature (of the greatest)", ylim=(0, 1))
-    figure.legend(loc="outside lower center", ncols=2)
+    temperature.set(ylabel="temperature (1 is the highest)", ylim=(0, 1))
+    legend_below(figure)
     return figure
 
 
@@ -97,8 +101,8 @@ def one_hot_letters(letters: Float[Tensor, "letters 128"], line: str) -> Figure:
     axes = figure.subplots()
     position, code = letters.nonzero().T
     axes.scatter(position.tolist(), code.tolist(), marker="s", s=12, color=BLUE)
-    axes.set(xlabel="letter of the line", ylabel="its number, where the row has a 1", ylim=(127, -1))
+    axes.set(xlabel="letter of the line", ylabel="code of the letter", ylim=(127, -1))
     axes.set_xticks(range(len(letters)), list(map(label, line.strip())), fontsize=7, family="monospace")
-    axes.set_title(f"one-hot letters, {len(letters)} x 128: a 1 in each column, 0 elsewhere")
+    axes.set_title(f"{len(letters)} letters as one-hot vectors of 128: each has its 1 (drawn) at its code, 0 elsewhere")
     axes.grid(alpha=0.2)
     return figure

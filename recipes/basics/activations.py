@@ -15,14 +15,10 @@ from funcdl import nn, train
 from .. import pictures, runtime, settings
 from ..lesson import Lesson
 from ..settings import Outcome
+from ._ranges import ranges
 
 FOUR = {"relu": nn.relu(), "sigmoid": nn.sigmoid(), "tanh": nn.tanh(), "softplus": nn.softplus()}
-LIMITS = {
-    "relu": (-1, 5),
-    "sigmoid": (-0.2, 1.2),
-    "tanh": (-1.2, 1.2),
-    "softplus": (-0.2, 6),
-}  # of the plots
+LIMITS = {"relu": (-1, 5), "sigmoid": (-0.2, 1.2), "tanh": (-1.2, 1.2), "softplus": (-0.2, 6)}  # of the plots
 SIX = {
     "tanh": nn.tanh(),
     "hardtanh": nn.hardtanh(),
@@ -77,8 +73,15 @@ def four(lesson: Lesson, report: train.Report) -> None:
         lesson.show(f"{name}_derivative", f"vmap(grad({name}))(x) equals {formula}", close)
     lesson.remark("At 0, where ReLU has a corner, its derivative is taken as 0.")
     lesson.remark("The class is torch.nn.Sigmoid and the function torch.sigmoid; there is no torch.nn.sigmoid.")
-    lesson.remark("Hidden and output layers are not activations: an activation bends what comes out of a linear map.")
-    report.picture("activations", pictures.derivatives(functions, x, "Activations and their derivatives", LIMITS))
+    lesson.remark(
+        "A hidden layer and an output layer are no activations: an activation bends what comes out of a linear layer."
+    )
+    report.picture(
+        "activations",
+        pictures.derivatives(
+            functions, x, "Four activations and their derivatives: flat parts pass no gradient", LIMITS
+        ),
+    )
 
 
 def six(lesson: Lesson, report: train.Report) -> None:
@@ -89,11 +92,15 @@ def six(lesson: Lesson, report: train.Report) -> None:
     leaky, ends = functions["leaky_relu(0.1)"], torch.tensor([-100.0, 100.0])
     lesson.show_code("leaky_relu", nn.leaky_relu(0.1)({}, torch.tensor(-3.0)), "-0.3")
     lesson.show("leaky_slope", "vmap(grad(leaky_relu(0.1))) at -100 and 100", derivative(leaky)(ends), "k, 1")
-    for name, interval in (("sigmoid", "(0, 1)"), ("tanh", "(-1, 1)"), ("relu", "[0, inf)"), ("hardtanh", "[0, 10]")):
-        lesson.show(f"{name}_range", f"{name} at -100 and 100", functions[name](ends), interval)
+    report.picture("ranges", ranges(lesson, functions))
     lesson.show_code("hardtanh_0_10", nn.hardtanh(0.0, 10.0)({}, torch.tensor([-5.0, 5.0, 15.0])), "0, 5, 10")
     lesson.remark("Hardtanh cuts off at -1 and 1 by default; 0 and 10 have to be given: hardtanh(0, 10).")
-    report.picture("book", pictures.derivatives(functions, x, "The book's six activations and their derivatives"))
+    report.picture(
+        "book",
+        pictures.derivatives(
+            functions, x, "Six activations and their derivatives: the slope is the gradient that passes"
+        ),
+    )
 
 
 def composition(lesson: Lesson, report: train.Report) -> None:

@@ -13,7 +13,7 @@ from funcdl import data, losses, random, train
 from .. import runtime, settings
 from ..lesson import Lesson
 from ..settings import Outcome
-from . import _chain_rule
+from . import _accumulation, _chain_rule, _neuron
 from ._gradients import compare_gradients
 
 
@@ -48,7 +48,9 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         matrices(lesson, matrix_key)
         _chain_rule.graphs(lesson)
         _chain_rule.networks(lesson, network_key)
+        report.picture("neuron", _neuron.forward_and_backward(lesson))
         recording(lesson)
+        report.picture("zero_grad", _accumulation.accumulation(lesson))
     return Outcome(lesson.metrics, device=device.type, lesson=lesson)
 
 

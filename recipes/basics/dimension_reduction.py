@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
 
-from .. import runtime, settings
+from .. import optimizer_choice, runtime, settings
 from ..lesson import Lesson
 from ..minimization import minimizer
 from ..settings import Outcome
@@ -29,8 +29,6 @@ class Settings(settings.TrainingSettings):
 
     epochs: int | None = None
     """Updates, each on all digits; 600."""
-    lr: float = 0.02
-    """Adam's rate."""
     size: int = 3
     """To how many numbers; pictures show three."""
 
@@ -53,21 +51,34 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     params, _ = model.init(random.key(settings.seed, device=minimize.device), pixels)
     start = losses.mse(model(params, pixels), pixels)
     error = fd.value_and_grad(lambda params, _: losses.mse(model(params, pixels), pixels))
-    params, _ = minimize(error, params, optim.adam(lr=settings.lr), steps=epochs)
+    optimizer = optimizer_choice.choose(settings, lambda lr: optim.adam(lr=lr), 0.02)
+    params, _ = minimize(error, params, optimizer, steps=epochs)
     encode = params["encode"]["weight"].T
     reduced = pixels @ encode
     lesson.show_code("pixels", pixels.shape, "10 x n")
     lesson.show_code("map", encode.shape, "n x 3")
     lesson.show_code("reduced", (pixels @ encode).shape, "10 x 3")
-    lesson.show("start_loss", "error of the restored pixels at the start", start)
-    lesson.show("loss", "error of the restored pixels, learned map", losses.mse(model(params, pixels), pixels))
+    lesson.show("start_loss", "mean squared error of the restored pixels before training", start)
+    lesson.show(
+        "loss",
+        "mean squared error of the restored pixels, by the learned map",
+        losses.mse(model(params, pixels), pixels),
+    )
 
     components = torch.linalg.svd(pixels, full_matrices=False).Vh[: settings.size].T
     projected = pixels @ components
-    lesson.show("pca_loss", "the same, principal components: the least", losses.mse(projected @ components.T, pixels))
+    lesson.show(
+        "pca_loss",
+        "the same by the principal components: the least possible",
+        losses.mse(projected @ components.T, pixels),
+    )
     cosines = torch.linalg.svdvals(torch.linalg.qr(params["decode"]["weight"]).Q.T @ components)
     lesson.show(
-        "angles", "angles between the spaces that they restore, degrees", cosines.clamp(max=1).acos().rad2deg(), "", 2
+        "angles",
+        "angles between the spaces that both restore, in degrees: 0 is the same space",
+        cosines.clamp(max=1).acos().rad2deg(),
+        "",
+        2,
     )
     share = 1 - losses.mse(projected @ components.T, pixels) / pixels.square().mean()
     lesson.show("kept", f"share of the variance that {settings.size} numbers explain", share, "", 3)

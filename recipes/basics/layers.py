@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 import funcdl as fd
-from funcdl import losses, nn, optim, random, train, tree
+from funcdl import losses, nn, random, train, tree
 
 from .. import runtime, settings
 from ..lesson import Lesson
 from ..settings import Outcome
-from . import _convolutions, _recurrence
+from . import _convolutions, _layer_pictures, _recurrence
+from ._first_network import first_network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,12 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         dropout(lesson, keys[2])
         _recurrence.recurrent(lesson, keys[3])
         _recurrence.embedding(lesson, keys[4])
-        network(lesson, keys[5], settings.lr)
+        first_network(lesson, keys[5], settings.lr)
+        report.picture("convolution", _layer_pictures.convolution())
+        report.picture("pooling", _layer_pictures.pooling())
+        report.picture("transposed", _layer_pictures.transposed())
+        report.picture("dropout", _layer_pictures.dropout(keys[2]))
+        report.picture("feature_map", _layer_pictures.feature_map())
     return Outcome(lesson.metrics, device=device.type, lesson=lesson)
 
 
@@ -59,10 +65,18 @@ def linear(lesson: Lesson, key: Tensor) -> None:
         return losses.cross_entropy(x @ p["weight"] + p["bias"], torch.arange(64) % 4)
 
     loss, grads = fd.value_and_grad(cross_entropy)(scratch)
-    lesson.show("scratch_loss", "from scratch, randn(256, 4) / 16: cross-entropy", loss, "a layer without nn")
-    lesson.show("scratch_gradients", "shapes of its gradients", [list(grads[name].shape) for name in scratch])
+    lesson.show(
+        "scratch_loss", "a linear layer from scratch, randn(256, 4) / 16: its cross-entropy", loss, "a layer without nn"
+    )
+    lesson.show(
+        "scratch_gradients",
+        "shapes of the gradients of its weight and bias",
+        [list(grads[name].shape) for name in scratch],
+    )
     deviations = [params["weight"].std().item(), scratch["weight"].std().item()]
-    lesson.show("deviations", "deviation of the weights: nn.linear, from scratch", deviations, "0.036 0.0625", 3)
+    lesson.show(
+        "deviations", "standard deviation of the weights: of nn.linear, and from scratch", deviations, "0.036 0.0625", 3
+    )
     lesson.remark(
         "nn.Linear(256, 4) is not randn / 16: its weight is (4, 256), uniform in +-1/16, and its bias not zero."
     )
@@ -72,42 +86,17 @@ def dropout(lesson: Lesson, key: Tensor) -> None:
     """Zeros with probability p and the rest times 1 / (1 - p) in training, nothing otherwise."""
     ones, layer = torch.ones(100_000), nn.dropout(0.25)
     (trained, _), (evaluated, _) = layer.apply({}, {}, ones, key=key, train=True), layer.apply({}, {}, ones)
-    lesson.show("dropout_values", "values of nn.dropout(0.25) of ones", trained.unique(), "0, 1 / (1 - p)")
+    lesson.show(
+        "dropout_values",
+        "what nn.dropout(0.25) makes of ones in training: the values that occur",
+        trained.unique(),
+        "0, 1 / (1 - p)",
+    )
     moments = [trained.mean().item(), trained.var().item()]
-    lesson.show("dropout_moments", "their mean and variance", moments, "1, p / (1 - p)", 3)
-    lesson.show("dropout_evaluated", "without train=True: unchanged", torch.equal(evaluated, ones), "identity")
-    lesson.remark(
-        "Training is an argument: a dropout function called without it, as some advise, drops in evaluation too."
+    lesson.show("dropout_moments", "their mean and variance over 100,000 ones", moments, "1, p / (1 - p)", 3)
+    lesson.show(
+        "dropout_evaluated", "without train=True the ones stay as they are", torch.equal(evaluated, ones), "identity"
     )
-
-
-def network(lesson: Lesson, key: Tensor, lr: float) -> None:
-    """The handbook's first network: its shapes, its parameters, its gradients and one step."""
-    stages = {"conv1": nn.conv2d(6, 3), "relu1": nn.relu(), "pool": nn.max_pool2d(2), "relu2": nn.relu()}
-    stages |= {"flat": nn.flatten(), "fc1": nn.linear(10)}
-    model = nn.serial(**stages)
-    x = random.normal(random.fold_in(key, 1), (1, 1, 32, 32))
-    params, _ = model.init(key, x)
-    shapes, y = [list(x.shape)], x
-    for name, layer in stages.items():
-        y = layer(params.get(name, {}), y)
-        shapes += [] if list(y.shape) == shapes[-1] else [list(y.shape)]
-    lesson.show("net_shapes", "shapes from the input to the output", shapes, "(1,1,32,32) ... (1,10)")
-    names = [f"{path} {tuple(leaf.shape)}" for path, leaf in tree.leaves_with_paths(params)]
-    lesson.show("net_parameters", "named parameters", names, "conv1.weight ... fc1.bias")
-    lesson.show_code("net_size", tree.size(params), "60 + 13510 = 13570")
-    grads = fd.grad(lambda params: model(params, x).sum())(params)
-    lesson.show("net_gradients", "grad of out.sum(), as out.backward(ones): fc1.bias", grads["fc1"]["bias"], "1 each")
-    optimizer = optim.sgd(lr=lr)
-    updates, _ = optimizer.update(grads, optimizer.init(params), params)
-    moved = tree.leaves(optim.apply_updates(params, updates))
-    by_hand = tree.leaves(tree.map(lambda p, g: p - lr * g, params, grads))
-    same = all(torch.equal(a, b) for a, b in zip(moved, by_hand, strict=True))
-    lesson.show("net_step", "one step of SGD = p - lr * g", same, "equal")
-    lesson.show("net_moved", "what it adds to fc1.bias", updates["fc1"]["bias"], "-lr each")
-    one_relu = nn.serial(**{name: layer for name, layer in stages.items() if name != "relu2"})
-    lesson.show("net_relu", "the same without the second relu", torch.equal(one_relu(params, x), y))
     lesson.remark(
-        "The second relu, behind the pool, changes nothing: a maximum of numbers that are not negative is none."
+        "Training is an argument here. In torch, F.dropout drops in evaluation too unless it is told training=False."
     )
-    lesson.remark("There are no gradients to set to zero: grad returns new ones. Layers are not activation functions.")

@@ -55,9 +55,13 @@ def views(lesson: Lesson) -> None:
     numbers, offset, stride = storage(points), points.storage_offset(), points.stride()
     elements = [[numbers[offset + stride[0] * i + stride[1] * j] for j in range(2)] for i in range(3)]
     lesson.show_code("elements", elements, "1 4, 2 1, 3 5", preceding=2)
-    lesson.remark("The storage has one dim; a tensor has any number, as a view of it by offset, size and stride.")
-    lesson.remark("A stride is the distance in the storage between neighbors along a dim, not a number of dims.")
-    lesson.remark("The offset is above 0 where a view begins inside a storage, as points[1] does; no size decides it.")
+    lesson.remark(
+        "A storage is a row of numbers; a tensor of any number of dims is a view of it by offset, size and stride."
+    )
+    lesson.remark("A stride is how far to go in the storage when the index along that dim grows by 1; no dim is added.")
+    lesson.remark(
+        "The offset is above 0 where a view begins inside the storage, as points[1] does, however large that is."
+    )
     lesson.remark("points.storage() is deprecated: untyped_storage() is what lies there, 24 bytes for 6 float32.")
 
 

@@ -63,7 +63,7 @@ def add(lesson: Lesson, key: Tensor) -> None:
     lesson.show_code("add_changes", torch.equal(y, before), "y has changed")
     lesson.show_code("turn", torch.equal(y.copy_(x).t_(), x.t()), "y has changed")
     lesson.show_code("zero", y.zero_())
-    lesson.remark("Functional code writes y = x + y: other variables that refer to the old y still have its values.")
+    lesson.remark("Functional code writes y = x + y, a new tensor: whatever else refers to the old y keeps its values.")
 
 
 def look(lesson: Lesson, key: Tensor) -> None:
@@ -73,7 +73,7 @@ def look(lesson: Lesson, key: Tensor) -> None:
     points = torch.tensor([[1.0, 4.0], [2.0, 1.0], [3.0, 5.0]])
     lesson.show_code("index", (points[0], points[:, 1], [float(points[0, 1])]), "1 4, 4 1 5, 4.0")
     lesson.show_code("item", torch.tensor(-0.23680149).item(), "-0.2368014901876 b4496", digits=17)
-    lesson.remark("The notes' print of a float32 as a Python number has a stray ' b' among its digits.")
+    lesson.remark("Where the notes print a float32 as a Python number, a stray ' b' stands among the digits.")
     x = torch.linspace(-1, 1, 100)
     lesson.show_code("unsqueeze", torch.unsqueeze(x, 1).size(), preceding=1)
     legal = [dim for dim in range(-5, 5) if not raised(torch.unsqueeze, x, dim)]

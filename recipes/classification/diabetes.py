@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from funcdl import data, losses, metrics, nn, optim, train, tree
 
-from .. import scores, settings, training
+from .. import inputs, optimizer_choice, predictions, scores, settings, training
 from ..lesson import Lesson
 from ..settings import Outcome
 from ..training import Task
+from . import _tables
 
 ACTIVATIONS = {
     "sigmoid": nn.sigmoid(),
@@ -24,11 +27,14 @@ ACTIVATIONS = {
     "elu": nn.elu(),
     "softplus": nn.softplus(),
 }
+ACCURACY = metrics.binary_accuracy(threshold=0.5)
+COLUMNS = ["pregnancies", "glucose", "pressure", "skin", "insulin", "bmi", "pedigree", "age"]
 ROWS = 10
 WHAT = {
     "sample": "569 breast tumors from scikit-learn, no diabetes: label 1 is benign, 0 malignant",
     "diabetes": "759 patients of the lecture's file: label 1 is no diabetes, 0 diabetes",
 }
+KINDS = {"sample": "tumors in place of patients", "diabetes": "patients"}
 LABELS = {"sample": ["malignant", "benign"], "diabetes": ["diabetes", "no diabetes"]}  # 0 and 1
 
 
@@ -51,32 +57,35 @@ class Settings(settings.BatchSettings):
     """Passes through the data."""
     batch_size: int = 759
     """Rows per step; by default, and whenever it is more than there are, all of them."""
-    lr: float = 0.1
-    """Rate of the gradient descent."""
+    lr: float | None = None
+    """Learning rate; by default 0.1 of SGD, else the usual one of --optimizer."""
     activation: Literal["sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus"] = "sigmoid"
     """What stands between the layers."""
     reduction: Literal["mean", "sum"] = "mean"
     """sum adds the losses of a batch up, which multiplies each step by its rows: take --lr 1e-4 or so with it."""
 
 
+def make_task(settings: Settings, rows: int = 1) -> Task:
+    """Returns what is trained on so many rows."""
+    a = ACTIVATIONS[settings.activation]
+    network = nn.serial(nn.flatten(), nn.linear(6), a, nn.linear(4), a, nn.linear(1))
+    return Task(
+        nn.serial(network, nn.sigmoid()),
+        optimizer_choice.choose(settings, lambda lr: optim.sgd(lr=lr), 0.1),
+        settings.epochs,
+        min(settings.batch_size, rows),
+        loss=partial(losses.binary_cross_entropy, reduction=settings.reduction),
+        metrics={"accuracy": ACCURACY},
+        every=max(1, settings.epochs // ROWS),
+        title=f"diabetes: {KINDS[settings.dataset]}, {settings.activation} between the layers",
+    )
+
+
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains on all of the data, as the lecture does, and compares with the prior."""
     real = settings.dataset == "diabetes"
     table = data.diabetes(settings.data_dir) if real else data.benign_tumors()
-    a = ACTIVATIONS[settings.activation]
-    network = nn.serial(nn.flatten(), nn.linear(6), a, nn.linear(4), a, nn.linear(1))
-    accuracy = metrics.binary_accuracy(threshold=0.5)
-    task = Task(
-        nn.serial(network, nn.sigmoid()),
-        optim.sgd(lr=settings.lr),
-        settings.epochs,
-        min(settings.batch_size, len(table[1])),
-        loss=partial(losses.binary_cross_entropy, reduction=settings.reduction),
-        metrics={"accuracy": accuracy},
-        every=max(1, settings.epochs // ROWS),
-        title=f"diabetes on {settings.dataset} data: {settings.activation} between the layers",
-    )
-    trained = training.fit(settings, report, task, table)
+    trained = training.fit(settings, report, make_task(settings, len(table[1])), table)
 
     lesson = Lesson()
     inputs, labels = trained.data
@@ -88,12 +97,12 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     share = f"loss of giving everybody the same probability, the share of label 1 ({labels.mean():.3f})"
     lesson.show("prior_loss", share, prior_loss(labels), "0.645" if real else "")
     lesson.show(
-        "accuracy", "accuracy on the training data", accuracy(probabilities, labels), published("accuracy", settings)
+        "accuracy", "accuracy on the training data", ACCURACY(probabilities, labels), published("accuracy", settings)
     )
     extremes = torch.stack([probabilities.min(), probabilities.max()])
     lesson.show("range", "smallest and largest predicted probability of label 1", extremes)
     predicted, truth = (probabilities > 0.5).long().flatten(), labels.long().flatten()
-    title = f"diabetes: {len(truth)} {'patients' if real else 'tumors'} of the training data, true and predicted class"
+    title = f"diabetes: {len(truth)} {KINDS[settings.dataset]}, which were trained on"
     scores.add_class_scores(lesson, report, predicted, truth, LABELS[settings.dataset], title)
     if loss > 0.98 * prior_loss(labels):
         lesson.remark(
@@ -104,6 +113,15 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         lesson.remark("Label 1 means no diabetes, in all 759 rows of the file; the slides have it the other way round.")
         lesson.remark("A measurement of 0 may be a missing one: whoever made the file put 0 in place of every -1.")
     return trained.outcome(lesson.metrics, lesson)
+
+
+def predict(settings: Settings, run_dir: Path, given: Sequence[str]) -> list[dict[str, Any]]:
+    """Predicts diabetes (or in the sample a malignant tumor) by eight measurements, each scaled to -1 to 1."""
+    names, rows = inputs.rows(given, COLUMNS if settings.dataset == "diabetes" else _tables.tumor_columns()[:8])
+    task = make_task(settings)
+    label_1 = training.predict(task, training.load(task, run_dir / "checkpoint", rows), rows)
+    notes = [["a measurement is not between -1 and 1"] if row.abs().max() > 1 else [] for row in rows]
+    return predictions.of_classes(names, torch.cat([1 - label_1, label_1], 1), LABELS[settings.dataset], notes)
 
 
 def prior_loss(labels: Tensor) -> Tensor:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-import funcdl as fd
 from funcdl import losses, nn, optim, random, train, tree
 
-from .. import pictures, runtime, settings
+from .. import inputs, optimizer_choice, pictures, predictions, settings, training
+from ..axes import heading, legend_below
 from ..lesson import Lesson
 from ..settings import Outcome
+from ..training import Task
 
 HOURS = torch.tensor([[1.0], [2.0], [3.0]])
 PASSED = torch.tensor([[0.0], [0.0], [1.0]])
+ROWS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,55 +40,71 @@ class Settings(settings.TrainingSettings):
     """Draws the random start."""
     start: Literal["zero", "random"] = "zero"
     """zero: from w = b = 0, where every probability is one half; random: as torch draws them."""
-    lr: float = 0.01
-    """Learning rate."""
+    lr: float | None = None
+    """Learning rate; by default 0.01 of SGD, else the usual one of --optimizer."""
+
+
+def make_task(settings: Settings) -> Task:
+    """Returns what is trained: a line and a sigmoid, on all students at once."""
+    zeros = nn.initializers.zeros
+    line = nn.linear(1) if settings.start == "random" else nn.linear(1, weight_init=zeros, bias_init=zeros)
+    return Task(
+        nn.serial(linear=line, sigmoid=nn.sigmoid()),
+        optimizer_choice.choose(settings, lambda lr: optim.sgd(lr=lr), 0.01),
+        settings.epochs,
+        batch_size=len(HOURS),
+        loss=partial(losses.binary_cross_entropy, reduction="sum"),
+        metrics={},
+        order=lambda key: [torch.arange(len(HOURS))],
+        evaluate=lambda params, buffers, batches: dict(zip("wb", coefficients(params), strict=True)),
+        every=max(1, settings.epochs // ROWS),
+    )
+
+
+def coefficients(params: tree.Tree) -> tuple[Tensor, Tensor]:
+    """The weight and the bias of the line."""
+    return params["linear"]["weight"].squeeze(), params["linear"]["bias"].squeeze()
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Descends from the start chosen and shows the probabilities and the boundary."""
-    device = runtime.choose_device(settings.device)
-    compiled = runtime.choose_compile(settings.compile, device, settings.epochs, report)
-    hours, passed = HOURS.to(device), PASSED.to(device)
-    model = nn.serial(linear=nn.linear(1), sigmoid=nn.sigmoid())
-    params, _ = model.init(random.key(settings.seed, device=device), hours)
-    if settings.start == "zero":
-        params = tree.zeros_like(params)
-
-    def loss(params: tree.Tree, _: tree.Tree) -> Tensor:
-        return losses.binary_cross_entropy(model(params, hours), passed, reduction="sum")
-
-    def line(params: tree.Tree, _: tree.Tree) -> dict[str, Tensor]:
-        return {"w": params["linear"]["weight"].squeeze(), "b": params["linear"]["bias"].squeeze()}
-
-    optimizer = optim.sgd(lr=settings.lr)
-    params, history = train.minimize(
-        fd.value_and_grad(loss),
-        params,
-        optimizer,
-        steps=settings.epochs,
-        measure=line,
-        compile=compiled,
-        report=report,
-        info=runtime.environment(device, compiled),
-    )
+    task, keys = make_task(settings), random.split(random.key(settings.seed))
+    first = task.loss(training.predict(task, training.make_state(task, keys[0], HOURS), HOURS), PASSED)
+    trained = training.fit(settings, report, task, (HOURS, PASSED), keys=(keys[0], keys[1]))
+    hours, passed = trained.data
+    w, b = (value.item() for value in coefficients(trained.state.params))
+    boundary = -b / w if w else None  # the first step from zero changes b alone: all three probabilities stay alike
+    probabilities = trained.predict(hours)
 
     lesson = Lesson()
-    w, b = (value.item() for value in line(params, ()).values())
-    lesson.show("first_loss", "loss before the first step", history["loss"][0], "3 ln 2 = 2.0794 from zero")
-    lesson.show("loss", "loss(params)", loss(params, ()))
-    lesson.show("w", "w", w)
-    lesson.show("b", "b", b)
-    boundary = -b / w if w else None  # the first step from zero changes b alone: all three probabilities stay alike
-    lesson.show("boundary", "-b / w, hours for one half", "none yet" if boundary is None else boundary, "about 2.42")
-    lesson.show("prediction", "model(params, [[4.]])", model(params, torch.tensor([[4.0]], device=device)).item())
-    lesson.show("probabilities", "model(params, hours)", model(params, hours).flatten(), "fail, fail, pass")
-    report.picture("logistic", picture(hours, passed, lambda x: model(params, x), boundary))
-    return Outcome(lesson.metrics, settings.epochs, device.type, compiled, lesson)
+    start = "3 ln 2 = 2.0794" if settings.start == "zero" else ""
+    lesson.show("first_loss", "loss before the first step, summed over the students", first, start)
+    lesson.show("loss", "loss after the last step", task.loss(probabilities, passed))
+    lesson.show("w", "w, the weight of the hours", w)
+    lesson.show("b", "b, the bias", b)
+    meaning = "hours at which passing and failing are equally probable, -b / w"
+    lesson.show("boundary", meaning, "none yet" if boundary is None else boundary, "about 2.42")
+    four = trained.predict(torch.tensor([[4.0]], device=hours.device))
+    lesson.show("prediction", "probability to pass after 4 hours", four.item())
+    words = "probabilities of the three students to pass, who fail, fail and pass"
+    lesson.show("probabilities", words, probabilities.flatten(), "fail, fail, pass")
+    report.picture("logistic", picture(hours, passed, trained.predict, boundary))
+    return trained.outcome(lesson.metrics, lesson)
+
+
+def predict(settings: Settings, run_dir: Path, given: Sequence[str]) -> list[dict[str, Any]]:
+    """Predicts whether students pass, by hours of study on the command line or a CSV with the column 'hours'."""
+    names, hours = inputs.rows(given, ["hours"])
+    task = make_task(settings)
+    passing = training.predict(task, training.load(task, run_dir / "checkpoint", hours), hours)
+    notes = [[] if 1 <= one <= 3 else ["the students studied 1 to 3 hours"] for one in hours.flatten().tolist()]
+    return predictions.of_classes(names, torch.cat([1 - passing, passing], 1), ["fail", "pass"], notes)
 
 
 def picture(hours: Tensor, passed: Tensor, model: Callable[[Tensor], Tensor], boundary: float | None) -> Figure:
     """The probability to pass by the hours of study, the three students, and where it is one half."""
-    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    heading(figure, "The probability to pass the exam, by the hours of study")
     axes = figure.subplots()
     line = torch.linspace(0, 10, 200, device=hours.device).unsqueeze(1)
     axes.plot(
@@ -94,7 +114,7 @@ def picture(hours: Tensor, passed: Tensor, model: Callable[[Tensor], Tensor], bo
     axes.axhline(0.5, color=pictures.GRAY, linestyle=":")
     if boundary is not None:
         axes.axvline(boundary, color=pictures.GRAY, linestyle="--", label=f"one half at {boundary:.2f} h")
-    axes.set(xlabel="study (hours a week)", ylabel="probability to pass", title="logistic: pass or fail")
+    axes.set(xlabel="study (hours a week)", ylabel="probability to pass")
     axes.grid(alpha=0.3)
-    axes.legend()
+    legend_below(figure)
     return figure

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from funcdl import data, nn, optim, random, train, tree
 
-from .. import scores, settings, training
+from .. import optimizer_choice, predictions, scores, settings, training
 from ..lesson import Lesson
 from ..settings import Outcome
 from ..training import Task
+from . import _tables
 
 EPOCHS = {"sample": 12, "otto": 50}
+CLASSES = {"sample": list("0123456789"), "otto": list("123456789")}
+KINDS = {"sample": "digits in place of products", "otto": "products"}
 HIDDEN = {"wide": (256, 128, 64), "narrow": (64, 32, 16)}
 WHAT = {
     "sample": "1,797 handwritten digits of scikit-learn in ten classes, no products: 64 counts of ink each",
@@ -44,33 +49,36 @@ class Settings(settings.BatchSettings):
     """Passes through the training data; 12 on the sample, 50 on Otto."""
     batch_size: int = 64
     """Samples per step."""
-    lr: float = 1e-3
-    """Learning rate."""
+    lr: float | None = None
+    """Learning rate; by default Adam's 0.001, else the usual one of --optimizer."""
     network: Literal["wide", "narrow"] = "wide"
-    """wide: hidden layers of 256, 128, 64; narrow: of 64, 32, 16."""
-    optimizer: Literal["adam", "momentum"] = "adam"  # type: ignore[assignment]
-    """momentum: SGD with momentum 0.5, which the narrow network was published with, at --lr 0.1 --batch-size 32."""
+    """wide: hidden layers of 256, 128, 64; narrow: of 64, 32, 16, published with --optimizer sgd
+    --optimizer-options momentum=0.5 --lr 0.1 --batch-size 32 --epochs 10."""
+
+
+def make_task(settings: Settings) -> Task:
+    """Returns what is trained."""
+    return Task(
+        network(*HIDDEN[settings.network], len(CLASSES[settings.dataset])),
+        optimizer_choice.choose(settings, lambda lr: optim.adam(lr=lr), 1e-3),
+        settings.epochs or EPOCHS[settings.dataset],
+        settings.batch_size,
+        prefix="val",
+        best="val_loss",
+        title=f"otto: {KINDS[settings.dataset]}",
+    )
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains, keeps the parameters with the lowest validation loss, and scores them class by class."""
     real = settings.dataset == "otto"
     rows, targets = data.otto(settings.data_dir) if real else sample()
-    names = [str(number) for number in range(1, 10)] if real else list("0123456789")
     split_key, state_key, order_key = random.split(random.key(settings.seed), 3).unbind()
     known, unknown = data.hold_out(split_key, (rows, targets), share=0.2)
-    split = [(data.standardize(x, by=known[0]), y) for x, y in (known, unknown)]
-    adam = settings.optimizer == "adam"
-    task = Task(
-        network(*HIDDEN[settings.network], len(names)),
-        optim.adam(lr=settings.lr) if adam else optim.sgd(lr=settings.lr, momentum=0.5),
-        settings.epochs or EPOCHS[settings.dataset],
-        settings.batch_size,
-        prefix="val",
-        best="val_loss",
-        title=f"otto on {'products' if real else 'digits'}: the epoch of the lowest validation loss is kept",
-    )
-    trained = training.fit(settings, report, task, *split, keys=(state_key, order_key))
+    scaling, columns = _tables.scaling(known[0]), [f"feat_{number}" for number in range(1, len(rows[0]) + 1)]
+    split, keys = [(scaling(x), y) for x, y in (known, unknown)], (state_key, order_key)
+    task = make_task(settings)
+    trained = _tables.fit(settings, report, task, *split, columns=columns, scalings=[scaling], keys=keys)
 
     lesson = Lesson()
     published = PUBLISHED if real and settings.network == "wide" else {}
@@ -84,9 +92,18 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     scores.add_measurements(lesson, best, published, "at the epoch kept")
     scores.add_measurements(lesson, last, published, prefix="last_")
     predicted = trained.predict(trained.held_out[0]).argmax(1)
-    title = f"otto: which of {len(predicted)} {'products' if real else 'digits'} held out are mistaken for which"
-    scores.add_class_scores(lesson, report, predicted, trained.held_out[1], names, title)
+    title = f"otto: {len(predicted)} {KINDS[settings.dataset]} held out"
+    scores.add_class_scores(lesson, report, predicted, trained.held_out[1], CLASSES[settings.dataset], title)
     return trained.outcome(lesson.metrics, lesson)
+
+
+def predict(settings: Settings, run_dir: Path, given: Sequence[str]) -> list[dict[str, Any]]:
+    """Predicts the class of products by 93 counts (on the sample, of digits by 64), feat_1 and so on."""
+    names, rows, notes = _tables.read(run_dir, given)
+    task = make_task(settings)
+    state = training.load(task, run_dir / "best", rows[:, 0])
+    probabilities = training.predict(task, state, rows[:, 0]).softmax(1)
+    return predictions.of_classes(names, probabilities, CLASSES[settings.dataset], notes)
 
 
 def network(*widths: int) -> nn.Layer:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from funcdl import data, losses, metrics, models, nn, optim, random, train, tree
-from funcdl.data.titanic import COLUMNS
+from funcdl.data.titanic import COLUMNS, PORTS, SEXES
 
-from .. import scores, settings, training
+from .. import optimizer_choice, predictions, scores, settings, training
 from ..lesson import Lesson
 from ..settings import Outcome, at_least
 from ..training import Task
+from . import _passengers, _tables
 
 EPOCHS = {"sample": 40, "titanic": 500}
 ROWS = 10
+CLASSES = {"1": 1.0, "2": 2.0, "3": 3.0}
+KINDS = {"sample": "invented passengers", "titanic": "passengers"}
 WHAT = {
     "sample": "891 invented passengers, drawn by a rule: the real ones are --dataset titanic",
     "titanic": "891 real passengers, from Kaggle",
@@ -42,8 +46,8 @@ class Settings(settings.BatchSettings):
     """Passes through the training data; 40 on the sample, 500 on the Titanic's."""
     batch_size: int = 64
     """Passengers per step, for each member."""
-    lr: float = 1e-3
-    """Adam's rate."""
+    lr: float | None = None
+    """Learning rate; by default Adam's 0.001, else the usual one of --optimizer."""
     seeds: int = 5
     """How many members, each with its own split and start, to train at once."""
 
@@ -53,23 +57,23 @@ class Settings(settings.BatchSettings):
         at_least(1, seeds=self.seeds)
 
 
-def prepare(known: Tensor, values: Tensor) -> Tensor:
-    """Fills the gaps of `values` (n, 7) and scales its columns, by the statistics of the rows `known`."""
-    if (gaps := known.isnan().all(0)).any():
-        column = COLUMNS[int(gaps.nonzero()[0])]
-        raise data.DataError(f"no passenger of the training part has a value in column '{column}'; it cannot be filled")
-    typical = known.nanmedian(0).values
-    port = COLUMNS.index("Embarked")
-    typical[port] = known[:, port][~known[:, port].isnan()].mode().values
-    known, values = (torch.where(part.isnan(), typical, part) for part in (known, values))
-    return data.standardize(values, by=known)
-
-
-def split(key: Tensor, passengers: data.Passengers) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
-    """Returns a training and a validation part, prepared, a fifth held out, and the sexes of those held out."""
-    known, unknown = data.hold_out(key, passengers, share=0.2)
-    prepared = [(prepare(known.values, part.values), part.survived) for part in (known, unknown)]
-    return prepared[0], prepared[1], unknown.values[:, COLUMNS.index("Sex")]
+def make_task(settings: Settings) -> Task:
+    """Returns what is trained: the members as one model."""
+    member = nn.serial(nn.flatten(), nn.linear(16), nn.relu(), nn.linear(8), nn.relu(), nn.linear(1))
+    epochs = settings.epochs or EPOCHS[settings.dataset]
+    optimizer = optimizer_choice.choose(settings, lambda lr: optim.adam(lr=lr), 1e-3)
+    return Task(
+        models.ensemble(member, settings.seeds),
+        optimizer_choice.for_members(optimizer, settings.seeds),
+        epochs,
+        settings.batch_size,
+        loss=losses.binary_cross_entropy_with_logits,
+        metrics={"accuracy": metrics.binary_accuracy()},
+        prefix="val",
+        every=max(1, epochs // ROWS),
+        title=f"titanic: {KINDS[settings.dataset]}, mean over {settings.seeds} splits",
+        info={"seeds": settings.seeds},
+    )
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:
@@ -77,26 +81,9 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     split_key, state_key, order_key, data_key = random.split(random.key(settings.seed), 4).unbind()
     real = settings.dataset == "titanic"
     passengers = data.titanic(settings.data_dir) if real else data.synthetic_passengers(data_key)
-    parts = [split(key, passengers) for key in random.split(split_key, settings.seeds).unbind()]
-    # a row of the training data has one passenger for each member: (rows, members, 7)
-    known, unknown, sexes = tree.map(lambda leaf: leaf.transpose(0, 1).contiguous(), tree.stack(parts))
-    member = nn.serial(nn.flatten(), nn.linear(16), nn.relu(), nn.linear(8), nn.relu(), nn.linear(1))
-    epochs = settings.epochs or EPOCHS[settings.dataset]
-    passenger_kind = "passengers" if real else "invented passengers"
-    task = Task(
-        models.ensemble(member, settings.seeds),
-        optim.adam(lr=settings.lr),
-        epochs,
-        settings.batch_size,
-        # The mean over the members divides every gradient by their number, which Adam does not feel.
-        loss=losses.binary_cross_entropy_with_logits,
-        metrics={"accuracy": metrics.binary_accuracy()},
-        prefix="val",
-        every=max(1, epochs // ROWS),
-        title=f"titanic: {passenger_kind}, mean over {settings.seeds} splits",
-        info={"seeds": settings.seeds},
-    )
-    trained = training.fit(settings, report, task, known, unknown, keys=(state_key, order_key))
+    scalings, known, unknown, sexes = _passengers.members(split_key, passengers, settings.seeds)
+    task, keys = make_task(settings), (state_key, order_key)
+    trained = _tables.fit(settings, report, task, known, unknown, columns=COLUMNS, scalings=scalings, keys=keys)
 
     lesson = Lesson()
     x, truth = trained.held_out
@@ -112,6 +99,20 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     rule = "accuracy of a rule without training: all women survive, and no men"
     lesson.show("by_sex", rule if real else f"{rule} (invented passengers)", by_sex, "0.787 of all 891" if real else "")
     predicted, survivors = survives.long().flatten(), truth.long().flatten()
-    names, title = ["lost", "survived"], f"titanic: {passenger_kind} held out, over {settings.seeds} splits"
+    names, title = ["lost", "survived"], f"titanic: {KINDS[settings.dataset]} held out, over {settings.seeds} splits"
     scores.add_class_scores(lesson, report, predicted, survivors, names, title)
     return trained.outcome(lesson.metrics, lesson)
+
+
+def predict(settings: Settings, run_dir: Path, given: Sequence[str]) -> list[dict[str, Any]]:
+    """Predicts who survives, by Pclass,Sex,Age,SibSp,Parch,Fare,Embarked, such as 3,male,22,1,0,7.25,S."""
+    words = {"Sex": SEXES, "Embarked": PORTS, "Pclass": CLASSES}
+    names, rows, notes = _tables.read(run_dir, given, words=words, missing=torch.nan)
+    task = make_task(settings)
+    survival = training.predict(task, training.load(task, run_dir / "checkpoint", rows), rows).sigmoid()
+    for one, each in zip(notes, survival.squeeze(2), strict=True):
+        one.append(f"the {settings.seeds} members say {each.min():.0%} to {each.max():.0%}")
+        if settings.dataset == "sample":
+            one.append("learned from invented passengers")
+    mean = survival.mean(1)
+    return predictions.of_classes(names, torch.cat([1 - mean, mean], 1), ["lost", "survived"], notes)

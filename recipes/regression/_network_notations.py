@@ -1,27 +1,36 @@
-"""One network with a hidden layer in four notations: the sizes and the names of their parameters."""
+"""One network with a hidden layer, written in four ways: their code, their sizes, and their equal outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
 from typing import Any
 
 import torch
 from torch import Tensor
 
-import funcdl as fd
-from funcdl import nn, random, tree
+from funcdl import interop, nn, random, tree
 
 from ..lesson import Lesson
 
 
+def sequence(hidden: int) -> nn.Layer:
+    """The layers one after the other, numbered from 0."""
+    return nn.serial(nn.linear(hidden), nn.tanh(), nn.linear(1))
+
+
+def named(hidden: int) -> nn.Layer:
+    """The same layers with names."""
+    return nn.serial(hidden_linear=nn.linear(hidden), hidden_activation=nn.tanh(), output_linear=nn.linear(1))
+
+
 def own_layer(hidden: int) -> nn.Layer:
-    """The same as a layer of one's own: where torch has a subclass of `nn.Module`, here are two functions."""
+    """A layer of one's own: two functions, where torch has a class with two methods."""
     into, out = nn.linear(hidden), nn.linear(1)
 
     def init(key: Tensor, x: Tensor) -> tuple[tree.Tree, tree.Tree]:
         into_key, out_key = random.split(key).unbind()
-        hidden_example = torch.empty(1, hidden, device="meta")
-        return {"hidden_linear": into.init(into_key, x)[0], "output_linear": out.init(out_key, hidden_example)[0]}, {}
+        example = torch.empty(1, hidden, device="meta")
+        return {"hidden_linear": into.init(into_key, x)[0], "output_linear": out.init(out_key, example)[0]}, {}
 
     def apply(params: tree.Tree, buffers: tree.Tree, x: Tensor, **mode: Any) -> tuple[Tensor, tree.Tree]:
         return out(params["output_linear"], torch.tanh(into(params["hidden_linear"], x))), buffers
@@ -29,25 +38,39 @@ def own_layer(hidden: int) -> nn.Layer:
     return nn.Layer(init, apply)
 
 
-def compare_notations(lesson: Lesson, network: Callable[[int], nn.Layer], key: Tensor, x: Tensor) -> None:
-    """The network written as a sequence, with names, as a layer of one's own, and with a plain function inside."""
-    notations = {
-        "sequence": nn.serial(nn.linear(11), nn.tanh(), nn.linear(1)),
-        "named": network(12),
-        "own layer": own_layer(13),
-        "function": nn.serial(nn.linear(14), torch.tanh, nn.linear(1)),
-    }
-    for (name, model), figure in zip(notations.items(), ("34", "37", "40", "43"), strict=True):
-        size = tree.size(model.init(key, x)[0])
-        lesson.show(f"numel_{name.replace(' ', '_')}", f"parameters of the {name}: 3 hidden + 1", size, figure)
-    thirteen = nn.serial(nn.linear(13), nn.tanh(), nn.linear(1)).init(key, x)[0]
-    leaves = fd.interop.to_state_dict(thirteen)
+def function(hidden: int) -> nn.Layer:
+    """A plain function, torch.tanh, in the place of the layer that has no parameters."""
+    return nn.serial(nn.linear(hidden), torch.tanh, nn.linear(1))
+
+
+WAYS = {"sequence": (sequence, 11, "34"), "named": (named, 12, "37")}
+WAYS |= {"own_layer": (own_layer, 13, "40"), "function": (function, 14, "43")}
+
+
+def compare_notations(lesson: Lesson, key: Tensor, x: Tensor) -> None:
+    """The code of each way with its number of parameters, and that with the same weights they are one function."""
+    for name, (network, hidden, figure) in WAYS.items():
+        code = f"{inspect.getsource(network).rstrip()}\n\nparameters with {hidden} hidden units: 3 * {hidden} + 1"
+        lesson.show(f"numel_{name}", code, tree.size(network(hidden).init(key, x)[0]), figure)
+    leaves = interop.to_state_dict(sequence(13).init(key, x)[0])
     names = ["0.weight", "0.bias", "2.weight", "2.bias"]
     lesson.show("names", "names in a sequence", [name for name in names if name in leaves], "0.weight 0.bias ...")
-    shapes = [tuple(leaves[name].shape) for name in names]
-    lesson.show("shapes", "their shapes, 13 hidden", [list(s) for s in shapes], "(13, 1) (13) (1, 13) (1)")
-    named = sorted(fd.interop.to_state_dict(network(8).init(key, x)[0]))
-    lesson.show("given_names", "names as given", named, "hidden_linear.weight ...")
+    shapes = [list(leaves[name].shape) for name in names]
+    lesson.show("shapes", "their shapes, with 13 hidden units", shapes, "(13, 1) (13) (1, 13) (1)")
+    given = sorted(interop.to_state_dict(named(8).init(key, x)[0]))
+    lesson.show("given_names", "names as given", given, "hidden_linear.weight ...")
+    outputs = torch.stack([output_of(name, key, x[:4])[:, 0] for name in WAYS])
+    title = "outputs for the first 4 readings, with the same weights in each: a row for each way"
+    lesson.show("outputs", title, outputs)
+    lesson.show("equal", "the four ways have equal outputs", all(torch.equal(row, outputs[0]) for row in outputs))
     lesson.remark(
-        "The notes announce three notations and show one; a sequence, named or not, a layer of one's own, a function."
+        "The notes announce three ways to write a network and show one. These are four, and all are one network."
     )
+
+
+def output_of(way: str, key: Tensor, x: Tensor, hidden: int = 8) -> Tensor:
+    """The output of the network as it is written in a way, with the weights that the key draws for the sequence."""
+    drawn, _ = sequence(hidden).init(key, x)
+    by_name = {"hidden_linear": drawn["0"], "output_linear": drawn["2"]}
+    weights = {"named": {**by_name, "hidden_activation": {}}, "own_layer": by_name}
+    return WAYS[way][0](hidden)(weights.get(way, drawn), x)

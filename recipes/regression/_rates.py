@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..lesson import Lesson
 
-LECTURE = {  # by rate: the cost and w of some epochs, each before its update, then w and the prediction after the last
+LECTURE = {  # by rate: the cost and w before some updates, counted from 0, then w and the prediction after the last
     0.01: (
         {0: "4.666666666666667 1.0", 1: "3.8362074074074086", 2: "3.1535329869958857", 99: "w=1.9999387202080534"},
         "1.9999444396553017",
@@ -35,24 +35,32 @@ def finite_updates(path: Tensor, losses: Tensor) -> int:
 def show_log(lesson: Lesson, lr: float, path: Tensor, losses: Tensor, epochs: int) -> None:
     """The cost and w before each update, as the lecture prints them: some in the table, all in the metrics."""
     figures, last, prediction = LECTURE.get(lr, ({}, "", ""))
-    for epoch in sorted({0, 1, 2, 13, 14, len(losses) - 1} & set(range(len(losses)))):
-        line = torch.stack([losses[epoch], path[epoch]])
-        lesson.show(f"epoch_{epoch}", f"epoch {epoch}: cost, w", line, figures.get(epoch, ""), 17)
-    lesson.metrics |= {"loss": losses[-1].item(), "loss_log": losses.tolist(), "w_log": path[:-1].tolist()}
+    for epoch in sorted({1, 2, 3, 14, 15, len(losses)} & set(range(1, len(losses) + 1))):
+        line = torch.stack([losses[epoch - 1], path[epoch - 1]])
+        text = f"epoch {epoch}, which the lecture counts as {epoch - 1}: cost and w before the update"
+        lesson.show(f"epoch_{epoch}", text, line, figures.get(epoch - 1, ""), 17)
+    lesson.show("loss", f"cost before the last of the {len(losses)} updates", losses[-1], digits=17)
     last, prediction = (last, prediction) if epochs == 100 else ("", "")
     lesson.show("w", f"w after {len(losses)} updates", path[-1], last, 17)
-    lesson.show("prediction", "prediction for x = 4", 4 * path[-1], prediction, 17)
+    lesson.show("prediction", "prediction for 4 hours of study: 4 w", 4 * path[-1], prediction, 17)
+    lesson.show("loss_log", "the cost before each update", losses, digits=3)
+    lesson.show("w_log", "w before each update", path[:-1], digits=3)
 
 
 def show_convergence(lesson: Lesson, lr: float, curvature: Tensor) -> None:
     """Whether the descent converges at a rate, by the curvature of the cost."""
-    limit = lesson.show("limit", "rate from which on it diverges: 2 / curvature", 2 / curvature, "3/14 = 0.2143")
-    lesson.show("one_step", "rate that arrives in one step: 1 / curvature", 1 / curvature, "3/28 = 0.1071")
+    limit = lesson.show(
+        "limit", "rate from which on the descent diverges: 2 / curvature", 2 / curvature, "3/14 = 0.2143"
+    )
+    lesson.show("one_step", "rate that arrives in a single step: 1 / curvature", 1 / curvature, "3/28 = 0.1071")
     known = {0.1: "1/15", 1.0: "-25/3"}
     factor = lesson.show(
-        "factor", "w - 2 after an update / before: 1 - rate * curvature", 1 - lr * curvature, known.get(lr, "")
+        "factor",
+        "factor of the distance w - 2 in each update: 1 - rate * curvature",
+        1 - lr * curvature,
+        known.get(lr, ""),
     )
-    lesson.show("diverges", "abs(factor) >= 1", bool(factor.abs() >= 1))
+    lesson.show("diverges", "whether it diverges at this rate: abs(factor) >= 1", bool(factor.abs() >= 1))
     if factor.abs() >= 1:
         lesson.remark(
             f"Rate {lr:g} diverges: every update multiplies the distance to w = 2 by {factor.item():.4g}. "

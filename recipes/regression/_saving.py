@@ -39,7 +39,7 @@ def saved_and_restored(
     safe, _ = interop.from_state_dict(interop.load_safetensors(folder / "params.safetensors"), like)
     loaded, _ = interop.from_state_dict(interop.load_torch(folder / "params.pt"), like)  # weights_only=True
 
-    train.save(files.own(folder / "function"), params, function)
+    train.save(files.refuse_symlink(folder / "function"), params, function)
     info = train.read_info(folder / "function")
     rebuilt = networks[info["network"]](**info["settings"])
     restored, _ = train.load(folder / "function", rebuilt.init(random.key(0, device=x.device), x)[0])

@@ -12,6 +12,7 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import optim, random, train
 
+from ..axes import heading, legend_below
 from ..pictures import COLORS, GRAY, STYLES
 
 BEGIN, STEPS = torch.tensor([-5.0, -2.0], dtype=torch.float64), 40
@@ -68,7 +69,7 @@ def by_hand_is_sgd(lr: float = 0.4) -> bool:
 
 def picture(paths: dict[str, Tensor]) -> Figure:
     """The paths over the contours of the surface."""
-    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    figure = Figure(figsize=(7.2, 5.2), layout="constrained")
     axes = figure.subplots()
     x, y = torch.meshgrid(torch.linspace(-5.6, 2, 120), torch.linspace(-3, 3, 120), indexing="xy")
     heights = height(torch.stack([x, y]))
@@ -77,7 +78,7 @@ def picture(paths: dict[str, Tensor]) -> Figure:
         color, style = COLORS[index], STYLES[index % 4]
         axes.plot(*path.T.tolist(), style, color=color, marker="o", markersize=2.5, lw=1.3, label=name)
     axes.plot(0, 0, "k*", markersize=11)
-    title = f"{STEPS} steps down 0.1 x² + 2 y² (least at the star)"
-    axes.set(xlabel="x", ylabel="y", title=title, xlim=(-5.6, 2), ylim=(-3, 3))
-    axes.legend(fontsize=8)
+    heading(figure, f"{STEPS} steps of each optimizer down 0.1 x² + 2 y², which is least at the star")
+    axes.set(xlabel="x", ylabel="y", xlim=(-5.6, 2), ylim=(-3, 3))
+    legend_below(figure)
     return figure

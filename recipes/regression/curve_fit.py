@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,11 +14,15 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import interop, losses, nn, optim, random, train, tree
 
-from .. import pictures, settings
+from .. import optimizer_choice, pictures, settings
 from ..lesson import Lesson
 from ..minimization import minimizer
 from ..settings import Outcome, at_least
+from ._predicting import predict_number
 from ._saving import saved_and_restored
+
+RATE = 0.2
+MARKS = (1, 5, 20, 50, 100)  # the steps before which the curve is drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +40,6 @@ class Settings(settings.TrainingSettings):
 
     epochs: int = 200
     """Steps, each on all points."""
-    lr: float = 0.2
-    """Learning rate of SGD."""
     hidden: int = 10
     """Units of the hidden layer."""
 
@@ -69,8 +73,9 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     params, history = minimize(
         fd.value_and_grad(lambda params, _: losses.mse(model(params, x), y)),
         model.init(init_key, x)[0],
-        optim.sgd(lr=settings.lr),
+        optimizer_choice.choose(settings, lambda lr: optim.sgd(lr=lr), RATE),
         steps=epochs,
+        measure=lambda params, _: {"fit": model(params, x)[:, 0]},
     )
 
     lesson, first = Lesson(), model(params, x)
@@ -88,11 +93,30 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson.show("identical", "all curves are the first one, bit for bit", identical, "True")
 
     lines = {"trained": (x, first), **{name: (x, curve) for name, curve in curves.items()}}
-    report.picture("fit", pictures.fitted({"points": (x, y)}, lines, "x² and noise: one curve, trained and restored"))
-    report.picture(
-        "losses", pictures.loss_curves({"training": history["loss"].tolist()}, f"curve-fit, rate {settings.lr:g}")
-    )
+    title = "One curve, trained, saved and restored: all lines coincide"
+    report.picture("fit", pictures.fitted({"points": (x, y)}, lines, title))
+    title = f"The loss of the fit by step, rate {optimizer_choice.rate(settings, RATE):g}"
+    report.picture("losses", pictures.loss_curves({"training": history["loss"].tolist()}, title))
+    draw_progress(lesson, report, (x, y), history)
     return minimize.outcome(lesson, epochs)
+
+
+def draw_progress(lesson: Lesson, report: train.Report, points: tuple[Tensor, Tensor], history: tree.Tree) -> None:
+    """The curve before some of the steps: how the line bends into the parabola."""
+    steps = [step for step in MARKS if step < len(history["fit"])] + [len(history["fit"])]
+    lesson.show("progress_steps", "steps before which the curve is drawn", steps)
+    losses = [history["loss"][step - 1].item() for step in steps]
+    lesson.show("progress_losses", "loss of the curve before each of these steps", losses, "", 3)
+    curves = {f"before step {step}": (points[0], history["fit"][step - 1]) for step in steps}
+    title = "The curve while it is fitted, from flat to a parabola"
+    report.picture("progress", pictures.fitted({"points": points}, curves, title))
+
+
+def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
+    """Predicts y for values of x from -1 to 1, such as 0.5, or a CSV with the column 'x'."""
+    model = sequential(settings.hidden)
+    like = model.init(random.key(0), torch.empty(1, 1))[0]
+    return predict_number(run_dir, inputs, "x", like, model, (-1.0, 1.0))
 
 
 def compare_names(lesson: Lesson, hidden: int, params: tree.Tree, x: Tensor, first: Tensor) -> None:

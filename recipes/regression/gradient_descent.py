@@ -73,7 +73,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
 
     histories = {}
     for name, method in methods.items():
-        lesson.show(f"gradient_{name}", f"{expressions[name]}, at w = 1", method(start, x, y)[1])
+        lesson.show(f"gradient_{name}", f"gradient at w = 1: {expressions[name]}", method(start, x, y)[1])
         last, history = minimize(
             _objective(method, x, y),
             start,
@@ -89,12 +89,22 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     _rates.show_log(lesson, settings.lr, path[: count + 1], losses[:count], epochs)
     for name in ("backward", "grad"):
         ratio = histories[name][0][: count + 1] / path[: count + 1]
-        lesson.show(f"same_{name}", f"largest relative difference in w, by {name}", (ratio - 1).abs().max(), "", 2)
-    curvature = lesson.show("curvature", "grad(grad(cost))(w, x, y)", fd.grad(fd.grad(cost))(start, x, y), "28/3")
+        lesson.show(
+            f"same_{name}",
+            f"largest relative difference of w on the way, by {name} and by hand",
+            (ratio - 1).abs().max(),
+            "",
+            2,
+        )
+    curvature = lesson.show(
+        "curvature", "curvature of the cost: grad(grad(cost))(w, x, y)", fd.grad(fd.grad(cost))(start, x, y), "28/3"
+    )
     _rates.show_convergence(lesson, settings.lr, curvature)
     if count < epochs:
         lesson.remark(f"The numbers overflow in update {count + 1}; what is shown is the last that is finite.")
-    report.picture("descent", descent(lambda w: cost(w, x, y), path[: count + 1], f"rate {settings.lr:g}"))
+    report.picture(
+        "descent", descent(lambda w: cost(w, x, y), path[: count + 1], f"Downhill on the cost at rate {settings.lr:g}")
+    )
     return minimize.outcome(lesson, epochs)
 
 

@@ -51,7 +51,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson.show_code("grid", len(w), "41")
     lesson.show("curve", "cost(w) at w = 0, 1, 2, 3, 4", curve[::10], "18.6667 4.6667 0 4.6667 18.6667")
     distance = (curve - 14 / 3 * (w - 2) ** 2).abs().max()
-    lesson.show("formula", "largest distance from 14/3 (w - 2)^2", distance, "", 2)
+    lesson.show("formula", "largest difference of the curve from the formula 14/3 (w - 2)^2", distance, "", 2)
     lesson.show_code("w", w[curve.argmin()], "2")
     lesson.show_code("loss", curve.min(), "0")
 
@@ -61,7 +61,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson.show_code("surface", surface.shape, "a grid over w and b", preceding=2)
     row, column = divmod(int(surface.argmin()), len(b))
     lowest = torch.stack([w[row], b[column]])
-    lesson.show("lowest", "w, b of the least cost on the grid", lowest, "2 0")
+    lesson.show("lowest", "w and b with the least cost on the grid", lowest, "2 0")
     lesson.show("lowest_cost", "the least cost on the grid", surface[row, column], "0")
 
     start = tree.map(lambda value: torch.tensor(value, dtype=x.dtype, device=device), START)
@@ -69,7 +69,9 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     end, history = minimize(value_and_grad, start, optim.sgd(lr=settings.lr), steps=epochs, measure=_position)
     path = torch.cat([history["position"], _position(end, ())["position"][None]])
     lesson.show("descended", f"w, b after {epochs} updates from (0.5, -2)", path[-1])
-    lesson.show("evaluations", "costs on the grid, gradients of the descent", [surface.numel(), epochs])
+    lesson.show(
+        "evaluations", "numbers of evaluations: costs on the grid, gradients in the descent", [surface.numel(), epochs]
+    )
     report.picture("curve", _costs.curve(w, curve))
     costs_of_path = fd.vmap(lambda position: cost({"w": position[0], "b": position[1]}, x, y))(path)
     report.picture("surface", _costs.surface(w_grid, b_grid, surface, path, costs_of_path))

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 import funcdl as fd
-from funcdl import losses, nn, optim, random, train, tree
+from funcdl import losses, nn, random, train, tree
 
-from .. import pictures, settings
+from .. import optimizer_choice, pictures, settings
 from ..lesson import Lesson
 from ..minimization import minimizer
-from ..settings import Outcome
+from ..settings import Outcome, meant_for
 from ._points import lecture_line, noisy_line
+from ._predicting import predict_number
 
-ALL = (optim.sgd, optim.adagrad, optim.adam, optim.adamax, optim.asgd, optim.lbfgs, optim.rmsprop, optim.rprop)
-OPTIMIZERS: dict[str, Callable[..., optim.Transformation]] = {optimizer.__name__: optimizer for optimizer in ALL}
+OPTIMIZERS = ("sgd", "adagrad", "adam", "adamax", "asgd", "lbfgs", "rmsprop", "rprop")
 EPOCHS = {"sample": 1000, "noisy": 3000}
 LECTURE = {"first_loss": "31.277143478393555", "loss_100": "0.25156", "loss": "2.98e-07"}
 LECTURE |= {"w": "1.9996366500854492", "b": "0.0008257834706455469", "prediction": "7.9994"}
@@ -49,10 +50,23 @@ class Settings(settings.TrainingSettings):
     lr: float = 0.01
     """Learning rate."""
 
+    def check(self) -> None:
+        """Raises SettingsError for a value that no run could use."""
+        if self.optimizer == "all":
+            meant_for(self, "one --optimizer", "optimizer_options")
+        super().check()
+
+
+def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
+    """Predicts y by the fitted line for values of x, such as 4, or a CSV with the column 'x'."""
+    model = nn.linear(1)
+    limits = (1.0, 3.0) if settings.dataset == "sample" else (0.0, 1.0)
+    return predict_number(run_dir, inputs, "x", model.init(random.key(0), torch.empty(1, 1))[0], model, limits)
+
 
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Descends from random parameters and from zero, with each optimizer that the settings name."""
-    names = list(OPTIMIZERS) if settings.optimizer == "all" else [settings.optimizer]
+    names = OPTIMIZERS if settings.optimizer == "all" else [settings.optimizer]
     both = settings.dataset == "sample" and settings.optimizer != "all"
     epochs = settings.epochs or EPOCHS[settings.dataset]
     minimize = minimizer(settings, report, epochs * len(names) * (2 if both else 1))
@@ -68,7 +82,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     line = torch.linspace(0, 4.2 if settings.dataset == "sample" else 1, 50, device=device)[:, None]
     lesson, histories, lines = Lesson(), {}, {}
     for name in names:
-        optimizer = OPTIMIZERS[name](lr=settings.lr)
+        optimizer = optimizer_choice.make(name, settings.lr, settings.optimizer_options)
         for start, params in starts.items():
             rows = name == names[0] and start == "random start"
             end, history = minimize(value_and_grad, params, optimizer, steps=epochs, rows=rows)
@@ -80,11 +94,13 @@ def run(settings: Settings, report: train.Report) -> Outcome:
                 lines[title] = line, model(end, line)
     curvature = torch.linalg.eigvalsh(hessian(x, reduction))
     factor = (1 - settings.lr * curvature[0]) ** 2
-    lesson.show("late_factor", "(1 - lr k)^2", factor, "0.985628" if settings.dataset == "sample" else "")
+    known = "0.985628" if settings.dataset == "sample" and settings.lr == 0.01 else ""
+    text = "factor by which a late step of sgd changes the loss: (1 - lr k)^2, with k the smaller curvature"
+    lesson.show("late_factor", text, factor, known)
     lesson.remark("The lecture's figures in the rows of the random start are from one of its own random starts.")
 
-    report.picture("fit", pictures.fitted({"points": (x, y)}, lines, f"linear regression on {settings.dataset}"))
-    report.picture("losses", pictures.loss_curves(histories, f"linear regression, rate {settings.lr:g}"))
+    report.picture("fit", pictures.fitted({"points": (x, y)}, lines, "The points, and the lines fitted to them"))
+    report.picture("losses", pictures.loss_curves(histories, f"The loss of the line by step, rate {settings.lr:g}"))
     return minimize.outcome(lesson, epochs)
 
 

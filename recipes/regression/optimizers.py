@@ -74,7 +74,9 @@ def run(settings: Settings, report: train.Report) -> Outcome:
 
     lesson = Lesson()
     histories: dict[tuple[str, float], list[float]] = {}
-    lesson.show("steps", "steps", steps, "384" if (settings.epochs, settings.batch_size) == (12, 32) else "")
+    lesson.show(
+        "steps", "steps of each optimizer", steps, "384" if (settings.epochs, settings.batch_size) == (12, 32) else ""
+    )
     for sharing, optimizer in UPDATE_RULES:
         names = [name for name in sharing if name in chosen("--only", settings.only, FIGURES)]
         if not names:
@@ -104,12 +106,24 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         report.row({"epoch": epoch, **{name: history[step] for name, history in curves.items()}})
     paths, differences = _surface.descend(path_key)
     for name, difference in differences.items():
-        lesson.show(f"difference_{name}", f"{name}: farthest from torch.optim's path", difference, "0")
-    lesson.show("manual_step", "w - lr * grad(f)(w) is the step of optim.sgd", _surface.by_hand_is_sgd(), "True")
-    lesson.remark("Momentum's sum v = m v + g is no average: torch does not scale it by 1 - m.")
-    lesson.remark("RMSprop is Adagrad with a running average in place of the sum; momentum comes in with Adam.")
+        lesson.show(
+            f"difference_{name}", f"{name}: largest distance between its path and that of torch.optim", difference, "0"
+        )
+    lesson.show(
+        "manual_step",
+        "the step w - lr * grad(f)(w), by hand, is the one of optim.sgd",
+        _surface.by_hand_is_sgd(),
+        "True",
+    )
+    lesson.remark("The velocity of momentum, v = m v + g, is a sum and no average: torch does not multiply g by 1 - m.")
+    lesson.remark("RMSprop is Adagrad with a running average of the squares in place of their sum; Adam adds momentum.")
     lesson.remark("Some notes put eps inside the root in Adagrad and RMSprop (1e-6); torch adds it to the root.")
-    lesson.remark("Adadelta averages all past squares, not the last step's alone; and a rate may well be above 1.")
-    report.picture("losses", pictures.loss_curves(curves, "the race: loss on all points", "step"))
+    lesson.remark(
+        "Adadelta averages the squares of all past steps, not of the last one only; and a rate may be above 1."
+    )
+    report.picture(
+        "losses",
+        pictures.loss_curves(curves, "The race: which optimizer reaches the noise, 0.01, in the fewest steps", "step"),
+    )
     report.picture("paths", _surface.picture(paths))
     return minimize.outcome(lesson, epochs)

@@ -91,10 +91,18 @@ def run(settings: Settings, report: train.Report) -> Outcome:
 
     bent, history = descend(by_grad(parabola), second, report=True)  # at a rate too high the first to diverge
     fitted, _ = descend(by_backward(line), first)
-    lesson.show("w", "y = w x: w, by backward()", fitted["w"], "1.9999996423721313" if lecture else "", 17)
+    lesson.show(
+        "w",
+        f"y = w x: w after {epochs} epochs, by backward()",
+        fitted["w"],
+        "1.9999996423721313" if lecture else "",
+        17,
+    )
     figure = "7.999998569488525" if lecture else ""
-    lesson.show("prediction", "prediction for x = 4", line(fitted, torch.tensor(4.0)), figure, 17)
-    lesson.show("w_grad", "w by funcdl.grad", descend(by_grad(line), first)[0]["w"], "", 17)
+    lesson.show("prediction", "the line: prediction for x = 4", line(fitted, torch.tensor(4.0)), figure, 17)
+    lesson.show(
+        "w_grad", f"y = w x: w after {epochs} epochs, by funcdl.grad", descend(by_grad(line), first)[0]["w"], "", 17
+    )
 
     methods = {"hand": parabola_by_hand, "backward": by_backward(parabola), "grad": by_grad(parabola)}
     for name, method in methods.items():
@@ -102,15 +110,22 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         lesson.show(f"gradient_{name}", f"parabola, w1 = w2 = b = 1, sample (2, 4): gradient by {name}", grads)
     for name, method in methods.items():
         values = torch.stack(list(descend(method, second)[0].values()))
-        lesson.show(f"params_{name}", f"w1, w2, b after {epochs} epochs, by {name}", values)
-    lesson.metrics |= {key: value.item() for key, value in bent.items()} | {"loss": history["loss"][-1].item()}
+        lesson.show(f"params_{name}", f"parabola: w1, w2, b after {epochs} epochs, by {name}", values)
+    for key, value in bent.items():
+        lesson.show(key, f"parabola: {key}", value)
+    lesson.show("loss", "parabola: squared error of the last sample", history["loss"][-1])
     figure = "well above 8" if lecture else ""
-    lesson.show("prediction_parabola", "prediction for x = 4", parabola(bent, torch.tensor(4.0)), figure)
+    lesson.show("prediction_parabola", "the parabola: prediction for x = 4", parabola(bent, torch.tensor(4.0)), figure)
     _slow_direction(lesson, x, settings.lr)
 
     grid = torch.linspace(0, 4, 81, device=device)
     curves = {"line": (grid, line(fitted, grid)), "parabola": (grid, parabola(bent, grid))}
-    report.picture("fit", pictures.fitted({"samples": (x, y)}, curves, f"after {epochs} epochs", "hours", "points"))
+    report.picture(
+        "fit",
+        pictures.fitted(
+            {"samples": (x, y)}, curves, f"A line and a parabola, fitted in {epochs} epochs", "hours", "points"
+        ),
+    )
     return minimize.outcome(lesson, epochs)
 
 
@@ -118,8 +133,10 @@ def _slow_direction(lesson: Lesson, x: Tensor, lr: float) -> None:
     """How fast the slowest combination of w1, w2 and b converges, by the curvature of the mean squared error."""
     powers = torch.stack([x**2, x, torch.ones_like(x)], 1).double()
     slowest = torch.linalg.eigvalsh(2 * powers.T @ powers)[0]
-    share = lesson.show("kept", "share of the slowest error that is left after an epoch", (1 - lr * slowest).item())
+    share = lesson.show(
+        "kept", "share of the slowest error that is left after one epoch, by the curvature", (1 - lr * slowest).item()
+    )
     lesson.remark(
-        f"A parabola through three points of a line is that line, and would predict 8; the error along its slowest "
-        f"direction shrinks by only {1 - share:.2%} in an epoch, so that the prediction is above 8 for many epochs."
+        f"Through three points of a line the best parabola is that line, and predicts 8. But in one direction of w1, "
+        f"w2 and b the error shrinks by only {1 - share:.2%} in an epoch, so the prediction stays above 8 for long."
     )

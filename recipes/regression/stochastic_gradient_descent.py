@@ -71,21 +71,29 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     w, history = _descend(minimize, by_hand, start, batches, settings.lr, steps_per_epoch=steps)
     path = torch.cat([history["w"], w[None]])
     gradients = "-2.0 -7.84 -16.2288" if lecture else ""
-    lesson.show("first_gradients", "gradients of the first epoch", history["gradient"][:steps], gradients, 17)
+    lesson.show(
+        "first_gradients",
+        "gradients of the first epoch, one for each batch",
+        history["gradient"][:steps],
+        gradients,
+        17,
+    )
     after = torch.stack([loss(w, *(leaf[i] for leaf in batches)) for i, w in enumerate(path[1:])])
-    for epoch in sorted({0, 1, 2, epochs - 1} & set(range(epochs))):
-        last = steps * (epoch + 1)
-        line = torch.stack([path[last], after[last - 1]])
-        figure = "1.260688 4.919240100095999" if lecture and epoch == 0 else ""
-        lesson.show(f"epoch_{epoch}", f"epoch {epoch}: w, loss of its last batch", line, figure, 17)
-    lesson.metrics |= {"loss": after[-1].item(), "loss_log": after[steps - 1 :: steps].tolist()}
-    lesson.metrics |= {"w_log": path[steps::steps].tolist(), "gradient_log": history["gradient"].tolist()}
+    for epoch in sorted({1, 2, 3, epochs} & set(range(1, epochs + 1))):
+        line = torch.stack([path[steps * epoch], after[steps * epoch - 1]])
+        figure = "1.260688 4.919240100095999" if lecture and epoch == 1 else ""
+        text = f"epoch {epoch}, which the lecture counts as {epoch - 1}: w and the loss of the last batch, after it"
+        lesson.show(f"epoch_{epoch}", text, line, figure, 17)
+    lesson.show("loss", f"loss of the last batch after {epochs} epochs", after[-1], "", 17)
     lesson.show("w", f"w after {epochs} epochs", w, "", 17)
-    lesson.show("prediction", "prediction for x = 4", 4 * w, "", 17)
+    lesson.show("prediction", "prediction for 4 hours of study: 4 w", 4 * w, "", 17)
     same, _ = _descend(minimize, fd.value_and_grad(loss), start, batches, settings.lr, report=False)
-    lesson.show("w_grad", "the same by funcdl.grad", same, "", 17)
+    lesson.show("w_grad", f"w after {epochs} epochs, with the gradients of funcdl.grad", same, "", 17)
     _compare_batch_sizes(lesson, minimize, x, y, start, settings.lr)
-    report.picture("descent", descent(lambda w: ((x * w - y) ** 2).mean(), path, f"batches of {settings.batch_size}"))
+    lesson.show("loss_log", "the loss of the last batch, epoch by epoch", after[steps - 1 :: steps], digits=3)
+    lesson.show("w_log", "w after each epoch", path[steps::steps], digits=3)
+    title = f"Updates after batches of {settings.batch_size}: w goes to 2, not always downhill"
+    report.picture("descent", descent(lambda w: ((x * w - y) ** 2).mean(), path, title))
     return minimize.outcome(lesson, epochs)
 
 
@@ -120,8 +128,13 @@ def _compare_batch_sizes(lesson: Lesson, minimize: Minimizer, x: Tensor, y: Tens
         choices = [list(rows) for rows in itertools.combinations(range(len(x)), size)]
         gradients = torch.stack([by_hand(start, x[rows], y[rows], torch.ones_like(x[rows]))[1] for rows in choices])
         row = [len(history["loss"]), w.item(), gradients.std(correction=0).item()]
-        lesson.show(f"batch_{size}", f"batches of {size}, one epoch: updates, w, deviation of a gradient", row)
+        lesson.show(
+            f"batch_{size}",
+            f"one epoch by batches of {size}: updates, w after them, standard deviation of a first gradient",
+            row,
+        )
     lesson.remark(
-        "Small batches make more updates of an epoch, but they wait for each other; large ones have steadier gradients "
-        "and fill a processor. Mini-batches are the compromise that is meant by SGD today."
+        "Small batches make more updates in an epoch, but each has to wait for the one before; large batches have "
+        "steadier gradients, and a processor computes their samples at once. Mini-batches lie between the two, and "
+        "are what SGD means today."
     )

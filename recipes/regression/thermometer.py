@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,14 +13,18 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import data, optim, random, train, tree
 
-from .. import pictures, settings
+from .. import optimizer_choice, pictures, settings
 from ..lesson import Lesson
 from ..minimization import Minimizer, minimizer
-from ..settings import Outcome
+from ..settings import Outcome, meant_for
+from ._predicting import predict_number
 from ._slopes import finite_difference, loss, manual, rate_times_gradient
 from ._thermometer_figures import MARKS, at_the_start, closed_form
 
 START = {"w": torch.tensor(1.0), "b": torch.tensor(0.0)}
+OPTIMIZERS: dict[str, Callable[..., optim.Transformation]] = {"sgd": optim.sgd, "adam": optim.adam}
+RATE = 0.01
+SCALES = {"scaled": 0.1, "raw": 1.0}
 BOOK_SPLIT = ([9, 6, 5, 8, 4, 7, 0, 1, 3], [2, 10])
 
 
@@ -45,8 +50,12 @@ class Settings(settings.TrainingSettings):
     """The readings as they are, or a tenth of them."""
     split: Literal["none", "book", "random"] = "none"
     """Which 2 of the 11 to hold out: none, the book's, or 2 that the seed draws."""
-    lr: float = 0.01
-    """Learning rate."""
+
+    def check(self) -> None:
+        """Raises SettingsError for a value that no run could use."""
+        super().check()
+        if self.method in OPTIMIZERS:
+            meant_for(self, "--method finite-difference, manual or autograd", "optimizer")
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:
@@ -59,7 +68,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         at_the_start(lesson, readings, celsius, start)
         closed_form(lesson)
         params, history = descend(settings, minimize, epochs, lesson, readings, celsius, start)
-    scale = 0.1 if settings.inputs == "scaled" else 1.0
+    scale, rate = SCALES[settings.inputs], optimizer_choice.rate(settings, RATE)
     line = torch.stack([readings.min(), readings.max()])
     lines = {
         "fitted line": (line, params["w"] * scale * line + params["b"]),
@@ -67,11 +76,19 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     }
     names = {"loss": "training", "val_loss": "validation"}
     curves = {names[name]: values.tolist() for name, values in history.items()}
-    report.picture(
-        "fit", pictures.fitted({"measured": (readings, celsius)}, lines, "thermometer", "reading", "temperature (°C)")
-    )
-    report.picture("losses", pictures.loss_curves(curves, f"thermometer by {settings.method}, rate {settings.lr:g}"))
+    points, title = {"measured": (readings, celsius)}, "Readings, the fitted line, and the true scale"
+    report.picture("fit", pictures.fitted(points, lines, title, "reading", "temperature (°C)"))
+    title = f"The loss falls from step to step: {settings.method}, rate {rate:g}"
+    report.picture("losses", pictures.loss_curves(curves, title))
     return minimize.outcome(lesson, epochs)
+
+
+def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
+    """Predicts degrees Celsius for readings of the thermometer, such as 35.7, or a CSV with the column 't_u'."""
+    readings, _ = data.thermometer()
+    scale = SCALES[settings.inputs]
+    limits = readings.min().item(), readings.max().item()
+    return predict_number(run_dir, inputs, "t_u", START, lambda p, x: p["w"] * scale * x + p["b"], limits)
 
 
 def descend(
@@ -84,7 +101,7 @@ def descend(
     start: tree.Tree,
 ) -> tuple[tree.Tree, dict[str, Tensor]]:
     """Descends by the method of the settings, and shows the losses."""
-    x = readings if settings.inputs == "raw" else 0.1 * readings
+    x, rate = SCALES[settings.inputs] * readings, optimizer_choice.rate(settings, RATE)
     order = random.permutation(random.key(settings.seed), len(x)).tolist()
     rows, held_out = {"none": (list(range(len(x))), []), "book": BOOK_SPLIT, "random": (order[:-2], order[-2:])}[
         settings.split
@@ -92,8 +109,8 @@ def descend(
     gradients = {"finite-difference": finite_difference, "manual": manual}
     by_autograd = fd.value_and_grad(lambda params, _: loss(params, x[rows], celsius[rows]))
     value_and_grad = gradients[settings.method](x[rows], celsius[rows]) if settings.method in gradients else by_autograd
-    optimizers: dict[str, Callable[..., optim.Transformation]] = {"sgd": optim.sgd, "adam": optim.adam}
-    optimizer = optimizers.get(settings.method, rate_times_gradient)(lr=settings.lr)
+    own = OPTIMIZERS.get(settings.method, rate_times_gradient)
+    optimizer = optimizer_choice.choose(settings, lambda lr: own(lr=lr), RATE)
     params, history = minimize(
         value_and_grad,
         start,
@@ -102,7 +119,11 @@ def descend(
         measure=(lambda params, _: {"val_loss": loss(params, x[held_out], celsius[held_out])}) if held_out else None,
     )
     marks = [mark for mark in MARKS if mark < epochs] + [epochs]
-    lesson.show("epochs", f"{settings.method}, {settings.inputs} readings, rate {settings.lr:g}: epochs", marks)
+    lesson.show(
+        "epochs",
+        f"{settings.method}, {settings.inputs} readings, rate {rate:g}: epochs",
+        marks,
+    )
     for name, values in history.items():
         lesson.show(f"{name}_at", f"{name} before these steps", [values[mark - 1].item() for mark in marks], digits=8)
     for name, value in params.items():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -11,11 +13,12 @@ from torch import Tensor
 import funcdl as fd
 from funcdl import data, losses, nn, optim, random, train, tree
 
-from .. import pictures, settings
+from .. import optimizer_choice, pictures, settings
 from ..lesson import Lesson
 from ..minimization import minimizer
 from ..settings import Outcome, at_least, meant_for
-from ._network_notations import compare_notations
+from ._network_notations import compare_notations, named
+from ._predicting import predict_number
 
 EPOCHS = {"linear": 3000, "network": 5000}
 RATES = {"linear": 0.01, "network": 0.001}
@@ -36,8 +39,6 @@ class Settings(settings.TrainingSettings):
     """Units of the hidden layer."""
     epochs: int | None = None
     """Steps, each on all readings; 5000, or 3000 for the linear layer."""
-    lr: float | None = None
-    """Learning rate of SGD; 0.001, or the book's 0.01 for the linear layer."""
 
     def check(self) -> None:
         """Raises SettingsError for a value that no run could use."""
@@ -47,24 +48,32 @@ class Settings(settings.TrainingSettings):
             meant_for(self, "--model network", "hidden")
 
 
-def network(hidden: int) -> nn.Layer:
-    """The book's network, its layers named."""
-    return nn.serial(hidden_linear=nn.linear(hidden), hidden_activation=nn.tanh(), output_linear=nn.linear(1))
+def make_model(settings: Settings) -> nn.Layer:
+    """The network of the settings."""
+    return nn.linear(1) if settings.model == "linear" else named(settings.hidden)
+
+
+def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
+    """Predicts degrees Celsius for readings of the thermometer, such as 35.7, or a CSV with the column 't_u'."""
+    readings, _ = data.thermometer()
+    model, limits = make_model(settings), (readings.min().item(), readings.max().item())
+    like = model.init(random.key(0), readings[:, None])[0]
+    return predict_number(run_dir, inputs, "t_u", like, lambda params, x: model(params, 0.1 * x), limits)
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Shows how the network can be written, then trains the model that the settings name."""
-    lr, epochs = settings.lr or RATES[settings.model], settings.epochs or EPOCHS[settings.model]
+    epochs = settings.epochs or EPOCHS[settings.model]
     minimize = minimizer(settings, report, epochs)
     device = minimize.device
     init_key, split_key = random.split(random.key(settings.seed, device=device)).unbind()
     readings, celsius = (leaf.to(device)[:, None] for leaf in data.thermometer())
     lesson, x = Lesson(), 0.1 * readings
-    compare_notations(lesson, network, init_key, x)
+    compare_notations(lesson, init_key, x)
 
     order = random.permutation(split_key, len(x))
     rows, held_out = order[:-2], order[-2:]
-    model = nn.linear(1) if settings.model == "linear" else network(settings.hidden)
+    model = make_model(settings)
 
     def error(params: tree.Tree, rows: Tensor) -> Tensor:
         return losses.mse(model(params, x[rows]), celsius[rows])
@@ -72,7 +81,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     params, history = minimize(
         fd.value_and_grad(lambda params, _: error(params, rows)),
         model.init(init_key, x)[0],
-        optim.sgd(lr=lr),
+        optimizer_choice.choose(settings, lambda lr: optim.sgd(lr=lr), RATES[settings.model]),
         steps=epochs,
         measure=lambda params, _: {"val_loss": error(params, held_out)},
     )
@@ -89,8 +98,10 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     line = torch.linspace(20, 90, 141, device=device)[:, None]
     points = {"training": (readings[rows], celsius[rows]), "validation": (readings[held_out], celsius[held_out])}
     lines = {settings.model: (line, model(params, 0.1 * line)), "Fahrenheit's": (line, (line - 32) / 1.8)}
-    title = f"thermometer by a {settings.model}"
+    title = "The thermometer by a network: it bends where the points let it"
+    if settings.model == "linear":
+        title = "The thermometer by a linear layer, and the true scale"
     report.picture("fit", pictures.fitted(points, lines, title, "reading", "temperature (°C)"))
     curves = {"training": history["loss"].tolist(), "validation": history["val_loss"].tolist()}
-    report.picture("losses", pictures.loss_curves(curves, title))
+    report.picture("losses", pictures.loss_curves(curves, "Losses on the 9 training and the 2 validation readings"))
     return minimize.outcome(lesson, epochs)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,16 +12,16 @@ from torch import Tensor
 
 from funcdl import data, nn, optim, train
 from funcdl.data import Sequences
-from funcdl.train import CheckpointError, files
 
-from .. import settings, training
+from .. import companion, optimizer_choice, settings, training
 from ..training import Task, Trained
 
 Part = tuple[Sequences, Tensor]  # sequences and the number of the class of each
 
+LR = 1e-3  # of Adam
 WIDTHS = 4  # each is a graph of its own
 EVALUATION_BATCH = 256
-VOCABULARY = "vocabulary.json"
+VOCABULARY = "vocabulary"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +30,8 @@ class Settings(settings.BatchSettings):
 
     batch_size: int = 64
     """Sequences per step."""
-    lr: float = 1e-3
-    """Adam's rate."""
+    lr: float | None = None
+    """Learning rate; by default Adam's 0.001, else the usual one of --optimizer."""
 
 
 def fit(
@@ -61,11 +59,8 @@ def fit(
     lengths = known[0]["lengths"]
     widths = data.choose_bucket_widths(torch.cat([lengths, held_out[0]["lengths"]]), WIDTHS)
     report.log(f"{len(lengths)} sequences to train on, cut to {', '.join(map(str, widths))} steps: a graph for each")
-    text = json.dumps(vocabulary)
-    if not settings.resume:
-        report.text(VOCABULARY, text)
     batch_size = settings.batch_size
-    trained = training.fit(
+    return companion.fit(
         settings,
         report,
         make_task(
@@ -75,20 +70,18 @@ def fit(
             collate=lambda batch: (data.trim_padding(batch[0], widths), batch[1]),
             order=partial(data.bucketed_epoch_indices, lengths=lengths, widths=widths, batch_size=batch_size),
             stack=partial(data.bucketed_stacked_batches, batch_size=EVALUATION_BATCH, widths=widths),
-            info={"vocabulary": hashlib.sha256(text.encode()).hexdigest()},
             **options,
         ),
         known,
         held_out,
+        name=VOCABULARY,
+        content=vocabulary,
     )
-    if settings.resume:  # now that it is known to be the run's
-        report.text(VOCABULARY, text)
-    return trained
 
 
 def make_task(settings: Settings, model: nn.Layer, epochs: int = 1, **options: Any) -> Task:
     """Returns the task of training a classifier; `epochs` and the options do not matter where it only predicts."""
-    optimizer = optim.adam(lr=settings.lr)
+    optimizer = optimizer_choice.choose(settings, lambda lr: optim.adam(lr=lr), LR)
     return Task(model, optimizer, epochs, settings.batch_size, evaluation_batch=EVALUATION_BATCH, **options)
 
 
@@ -100,28 +93,3 @@ def predict(settings: Settings, folder: Path, model: nn.Layer, sequences: Sequen
     """
     task = make_task(settings, model)
     return training.predict(task, training.load(task, folder, sequences), sequences).softmax(1)
-
-
-def read_vocabulary(run_dir: Path, description: Any = dict) -> dict[str, Any]:
-    """Reads the vocabulary that `fit` saved in a run's folder, which is as described (`funcdl.train.files.difference`).
-
-    Raises:
-        CheckpointError: it is missing or damaged.
-    """
-    path = run_dir / VOCABULARY
-    again = "resume the run, which writes it again"
-    try:
-        text = files.read(path)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {again}") from None
-    try:
-        vocabulary = files.parse(text)
-    except ValueError:
-        raise CheckpointError(f"{path}: is not JSON; {again}") from None
-    run = train.read_info(run_dir / "checkpoint").get("run")
-    if not isinstance(run, dict) or run.get("vocabulary") != hashlib.sha256(text).hexdigest():
-        raise CheckpointError(f"{path}: is damaged (its checksum does not match the checkpoint's); {again}")
-    wrong = files.difference(vocabulary, description)
-    if wrong:
-        raise CheckpointError(f"{path}: is not this recipe's ({wrong}); {again}")
-    return vocabulary

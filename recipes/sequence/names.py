@@ -13,7 +13,7 @@ from funcdl import data, models, nn, random, train, tree
 from funcdl.data.errors import excerpt
 from funcdl.data.names import MAX_LETTERS
 
-from .. import scores
+from .. import companion, predictions, scores
 from ..lesson import Lesson
 from ..settings import Outcome, SettingsError
 from . import _classifier
@@ -47,8 +47,6 @@ class Settings(_classifier.Settings):
     """Passes through the training data; 8 on the sample, 100 on the names."""
     batch_size: int = 256
     """Names per step."""
-    lr: float = 1e-3
-    """Adam's rate."""
     validation: float = 0.0
     """Share of the training names to hold out; the epoch with the best accuracy on them is kept, and tested once."""
 
@@ -110,7 +108,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     share_seen = 1 - new.float().mean()
     lesson.show("test_share_seen", "share of the test names that are also in the training data", share_seen)
     kinds = "countries" if settings.dataset == "names" else "invented languages"
-    title = f"{len(right)} test names: true and predicted {kinds}"
+    title = f"{len(right)} test names of {len(split.classes)} {kinds}"
     scores.add_confusion(lesson, report, predicted, split.test.labels, split.classes, title, tutorial)
     return trained.outcome(lesson.metrics, lesson)
 
@@ -126,8 +124,8 @@ def network(classes: int) -> nn.Layer:
 
 
 def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
-    """Names the likeliest countries of surnames."""
-    vocabulary = _classifier.read_vocabulary(run_dir, {"classes": [str], "letters": str})
+    """Predicts the country of surnames, each a word on the command line."""
+    vocabulary = companion.read(run_dir, _classifier.VOCABULARY, {"classes": [str], "letters": str})
     for name in inputs:
         if len(name) > MAX_LETTERS:
             raise SettingsError(
@@ -143,20 +141,8 @@ def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[di
     letters = data.encode_letters(folded)
     folder = run_dir / ("best" if settings.validation else "checkpoint")
     probabilities = _classifier.predict(settings, folder, network(len(vocabulary["classes"])), letters)
-    return [
-        _prediction(name, plain, row.tolist(), vocabulary)
-        for name, plain, row in zip(inputs, folded, probabilities, strict=True)
-    ]
-
-
-def _prediction(name: str, plain: str, probabilities: list[float], vocabulary: dict[str, Any]) -> dict[str, Any]:
-    likeliest = sorted(zip(probabilities, vocabulary["classes"], strict=True), reverse=True)[:SHOWN]
-    strange = sorted(set(plain) - set(vocabulary["letters"]))
-    notes = [f"read as {plain}"] if plain != name else []
-    notes += [f"never saw the characters {' '.join(strange)}"] if strange else []
-    return {
-        "input": name,
-        "prediction": likeliest[0][1],
-        "probabilities": {country: probability for probability, country in likeliest},
-        "notes": notes,
-    }
+    known, notes = set(vocabulary["letters"]), []
+    for name, plain in zip(inputs, folded, strict=True):
+        strange = " ".join(sorted(set(plain) - known))
+        notes.append([f"read as {plain}"] * (plain != name) + [f"never saw the characters {strange}"] * bool(strange))
+    return predictions.of_classes(inputs, probabilities, vocabulary["classes"], notes, most=SHOWN)

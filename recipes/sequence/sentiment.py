@@ -14,7 +14,7 @@ from funcdl.data.errors import DataError, excerpt
 from funcdl.data.sentiment import CLASSES, MAX_WORDS
 from funcdl.data.text import UNKNOWN
 
-from .. import scores
+from .. import companion, predictions, scores
 from ..lesson import Lesson
 from ..settings import Outcome, SettingsError
 from . import _classifier
@@ -43,8 +43,6 @@ class Settings(_classifier.Settings):
     """Passes through the training data; 8 on the sample, 10 on Kaggle's."""
     batch_size: int = 64
     """Phrases per step."""
-    lr: float = 1e-3
-    """Adam's rate."""
     model: Literal["lstm", "transformer"] = "lstm"
     """transformer: two layers of self-attention instead of the LSTM."""
 
@@ -88,7 +86,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson.show("words", "words in the vocabulary, those of the training phrases", len(numbers))
     lesson.show("parameters", "number of parameters, tree.size(params)", tree.size(trained.state.params))
     scores.add_measurements(lesson, trained.row, tutorial)
-    title = f"{len(labels)} phrases of the sentences held out: true and predicted class"
+    title = f"{len(labels)} phrases of the sentences held out"
     scores.add_confusion(lesson, report, predicted, labels, CLASSES, title, tutorial)
     return trained.outcome(lesson.metrics, lesson)
 
@@ -108,8 +106,8 @@ def make_model(settings: Settings, words: int) -> nn.Layer:
 
 
 def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
-    """Judges sentences."""
-    words = _classifier.read_vocabulary(run_dir, {"words": [str]})["words"]
+    """Predicts what sentences think of a film, each one quoted on the command line."""
+    words = companion.read(run_dir, _classifier.VOCABULARY, {"words": [str]})["words"]
     for text in inputs:
         count = len(data.split_words(text))
         if not 1 <= count <= MAX_WORDS:
@@ -118,15 +116,6 @@ def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[di
     model = make_model(settings, len(words))
     probabilities = _classifier.predict(settings, run_dir / "checkpoint", model, sequences)
     known = set(words)
-    predictions = []
-    for text, row in zip(inputs, probabilities.tolist(), strict=True):
-        strange = [word for word in data.split_words(text) if word not in known]
-        predictions.append(
-            {
-                "input": text,
-                "prediction": CLASSES[row.index(max(row))],
-                "probabilities": dict(zip(CLASSES, row, strict=True)),
-                "notes": [f"never saw {', '.join(strange)}"] if strange else [],
-            }
-        )
-    return predictions
+    strange = [[word for word in data.split_words(text) if word not in known] for text in inputs]
+    notes = [[f"never saw {', '.join(unknown)}"] if unknown else [] for unknown in strange]
+    return predictions.of_classes(inputs, probabilities, CLASSES, notes)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from funcdl import data, nn, optim, train
@@ -105,28 +106,34 @@ def lecture_sgd(settings: Settings, lr: float = 0.01, momentum: float = 0.5) -> 
 def run(settings: settings.BatchSettings, report: train.Report, task: Task) -> Outcome:
     """Trains a network, draws predictions, and scores it digit by digit; the pictures have the title of the task."""
     trained = training.fit(settings, report, task, *read_data(settings))
-    measurements = draw(report, trained)
     images, labels = trained.held_out
     probabilities = trained.predict(images).softmax(-1)
+    predicted = probabilities.argmax(1)
+    first = images[:SHOWN], labels[:SHOWN], probabilities[:SHOWN]
+    report.picture("predictions", pictures.digit_sheet(*first, pictures.FIRST_READ))
     lesson = Lesson()
     architecture.show_layers(lesson, task.model, training.prepared(task, images[:1]))
-    lesson.show("prediction", "what the first test digit is read as", measurements["prediction"])
-    lesson.show("truth", "what the first test digit is", measurements["truth"])
+    lesson.show("prediction", "what the first test digit is read as", predicted[0])
+    lesson.show("truth", "what the first test digit is", labels[0])
     add_certainty(lesson, probabilities, labels)
     names = list("0123456789")
-    scores.add_class_scores(lesson, report, probabilities.argmax(1), labels, names, f"{len(labels)} test digits")
-    of_truth = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)
-    worst = of_truth.argsort()[:SHOWN]
-    report.picture("mistakes", pictures.digit_sheet(images[worst], labels[worst], probabilities[worst]))
-    return trained.outcome(measurements | lesson.metrics, lesson)
+    title = f"{len(labels)} test digits: true and predicted"
+    scores.add_class_scores(lesson, report, predicted, labels, names, title)
+    report.picture("mistakes", mistakes(images, labels, probabilities))
+    return trained.outcome(trained.measurements | lesson.metrics, lesson)
 
 
-def draw(report: train.Report, trained: Trained) -> dict[str, Any]:
-    """Draws predictions of the first test digits; returns the measurements, and what is predicted for the first."""
-    images, labels = (part[:SHOWN] for part in trained.held_out)
-    probabilities = trained.predict(images).softmax(-1)
-    report.picture("predictions", pictures.digit_sheet(images, labels, probabilities))
-    return trained.measurements | {"prediction": probabilities[0].argmax().item(), "truth": labels[0].item()}
+def mistakes(images: Tensor, labels: Tensor, probabilities: Tensor) -> Figure:
+    """The test digits that are read wrong, most confident first; where there are none, the least confident."""
+    confidence, predicted = probabilities.max(1)
+    wrong = (predicted != labels).nonzero().flatten()
+    if len(wrong):
+        shown = wrong[confidence[wrong].argsort(descending=True)][:SHOWN]
+        title = f"{len(shown)} of the {len(wrong)} test digits that are read wrong, most confident first"
+    else:
+        shown = confidence.argsort()[:SHOWN]
+        title = f"All test digits are read right; in these {len(shown)} the network trusts least"
+    return pictures.digit_sheet(images[shown], labels[shown], probabilities[shown], title)
 
 
 def add_certainty(lesson: Lesson, probabilities: Tensor, labels: Tensor) -> None:

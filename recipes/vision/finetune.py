@@ -15,6 +15,7 @@ from funcdl import data, nn, random, train, tree
 from funcdl.data import Split
 
 from .. import pictures, runtime, settings
+from ..axes import heading, legend_below, whole_numbers
 from ..lesson import Lesson, Line, raised
 from ..settings import Outcome, at_least, chosen, meant_for
 from ..terminal import escaped
@@ -199,13 +200,15 @@ def remark(lesson: Lesson) -> None:
 
 def by_epoch(history: Mapping[str, Sequence[train.report.Row]], title: str) -> Figure:
     """The accuracy on the test data by epoch, a line for each strategy."""
-    figure = Figure(figsize=(8, 4), layout="constrained")
+    figure = Figure(figsize=(8, 4.4), layout="constrained")
+    heading(figure, f"{title}: what each strategy reads right after each epoch")
     axes = figure.subplots()
     for index, (name, rows) in enumerate(history.items()):
         color, style = pictures.COLORS[index], f"{'osD^v<>'[index]}{pictures.STYLES[index % 4]}"
         epochs, accuracies = [row["epoch"] for row in rows], [row["test_accuracy"] for row in rows]
         axes.plot(epochs, accuracies, style, color=color, label=f"{name} ({accuracies[-1]:.1%})", markersize=4)
-    axes.set(xlabel="epoch", ylabel="test accuracy", title=title)
+    axes.set_ylabel("test accuracy")
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize=8)
+    whole_numbers(axes, "epoch", max(map(len, history.values())))
+    legend_below(figure)
     return figure

@@ -201,7 +201,7 @@ def writing(folder: Path) -> Iterator[SummaryWriter]:
 def folder_of(report: train.Report) -> Iterator[Path]:
     """The folder for the events, one for a moment where the report has none."""
     if report.directory is not None:
-        folder = files.own(report.directory / "tensorboard")
+        folder = files.refuse_symlink(report.directory / "tensorboard")
         for path in folder.rglob("*"):
             if path.is_symlink():
                 raise train.CheckpointError(f"{path}: is a symbolic link; remove it, as TensorBoard would follow it")

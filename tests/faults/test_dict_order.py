@@ -191,8 +191,8 @@ def test_vmaps_within_vmaps():
         (({"a": (0,), "b": 0},), r"in_dims\[0\] at 'a' is a tuple of 0, expected an int or None"),
         (("a",), r"in_dims\[0\] is 'a', expected an int, None, or a dict of a, b"),
         ((0, 0), r"in_dims has 2 entries for 1 arguments; give one for each"),
-        ([0], r"in_dims=\[0\] is neither an int for all arguments nor a tuple"),
-        (None, r"in_dims=None is neither an int"),
+        ([0], r"in_dims=\[0\]: expected an int for all arguments, or a tuple"),
+        (None, r"in_dims=None: expected an int"),
     ],
 )
 def test_vmap_names_entries_that_do_not_fit(dims, message):
@@ -236,7 +236,7 @@ def test_hessian_vector_product_pairs_by_key(kind):
     [({"a": t(1.0, 1.0)}, r"missing \['b'\]"), ({"a": t(1.0, 1.0), "c": t(1.0, 1.0)}, r"unexpected \['c'\]")],
 )
 def test_hessian_vector_product_names_a_vector_that_does_not_fit(vector, message):
-    with pytest.raises(ValueError, match=rf"hessian_vector_product: the vector is no tree like x: .*{message}"):
+    with pytest.raises(ValueError, match=rf"hessian_vector_product: the vector is not a tree like x: .*{message}"):
         hessian_vector_product(cubes, {"b": t(1.0, 2.0), "a": t(3.0, 4.0)}, vector)
 
 

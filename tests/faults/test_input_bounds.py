@@ -118,10 +118,10 @@ def test_what_is_no_file(tmp_path):
 
 
 def test_text_of_100_000_letters(tmp_path, monkeypatch):
-    monkeypatch.setattr(names._classifier, "read_vocabulary", lambda *asked: {"classes": ["A"], "letters": "a"})
+    monkeypatch.setattr(names.companion, "read", lambda *asked: {"classes": ["A"], "letters": "a"})
     with pytest.raises(SettingsError, match=r"a name of 100,000 letters, 'a{60}\.\.\.', expected at most 100$"):
         names.predict(names.Settings(), tmp_path, ["a" * 100_000])
-    monkeypatch.setattr(sentiment._classifier, "read_vocabulary", lambda *asked: {"words": ["so"]})
+    monkeypatch.setattr(sentiment.companion, "read", lambda *asked: {"words": ["so"]})
     with pytest.raises(SettingsError) as caught:
         sentiment.predict(sentiment.Settings(), tmp_path, ["so " * 100_000])
     assert "has 100,000 words, expected 1 to 128" in str(caught.value)
@@ -152,7 +152,7 @@ def test_weights_that_unpack_to_gigabytes(tmp_path):
             bomb.writestr(name, kept.read(name))
         bomb.writestr("w/data/9", bytes(1 << 27))
     with pytest.raises(
-        ValueError, match=r"load_torch: .*x\.pt .*it unpacks to 134,\d+,\d+ bytes.*; write it by torch\.save"
+        ValueError, match=r"load_torch: .*x\.pt .*it unpacks to 134,\d+,\d+ bytes.*; write it with torch\.save"
     ):
         interop.load_torch(tmp_path / "x.pt")
 

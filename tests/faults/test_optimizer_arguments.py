@@ -53,21 +53,21 @@ def sgd(*args, **kwargs):
 
 
 TUPLES = {
-    "betas=0.9": (lambda: optim.adam(betas=0.9), "scale_by_adam: betas=0.9 is no tuple of 2"),
-    "betas=(0.9,)": (lambda: optim.lion(betas=(0.9,)), "scale_by_lion: betas=(0.9,) is no tuple of 2"),
-    "three betas": (lambda: optim.adamw(betas=(0.9, 0.9, 0.9)), "betas=(0.9, 0.9, 0.9) is no tuple of 2"),
-    "two betas": (lambda: optim.adan(betas=(0.9, 0.99)), "scale_by_adan: betas=(0.9, 0.99) is no tuple of 3"),
-    "a dict": (lambda: optim.nadam(betas={0: 0.9, 1: 0.9}), "betas={0: 0.9, 1: 0.9} is no tuple of 2"),
-    "a 0-dim tensor": (lambda: optim.lamb(betas=torch.tensor(0.9)), "betas is a tensor of shape (), no tuple of 2"),
-    "None": (lambda: optim.prodigy(betas=None), "prodigy: betas=None is no tuple of 2"),
-    "etas": (lambda: optim.rprop(etas=0.5), "scale_by_rprop: etas=0.5 is no tuple of 2"),
-    "step_sizes": (lambda: optim.rprop(step_sizes=1.0), "scale_by_rprop: step_sizes=1.0 is no tuple of 2"),
-    "eps": (lambda: optim.adafactor(eps=1e-8), "adafactor: eps=1e-08 is no tuple of 2"),
+    "betas=0.9": (lambda: optim.adam(betas=0.9), "scale_by_adam: betas=0.9 is not a tuple of 2"),
+    "betas=(0.9,)": (lambda: optim.lion(betas=(0.9,)), "scale_by_lion: betas=(0.9,) is not a tuple of 2"),
+    "three betas": (lambda: optim.adamw(betas=(0.9, 0.9, 0.9)), "betas=(0.9, 0.9, 0.9) is not a tuple of 2"),
+    "two betas": (lambda: optim.adan(betas=(0.9, 0.99)), "scale_by_adan: betas=(0.9, 0.99) is not a tuple of 3"),
+    "a dict": (lambda: optim.nadam(betas={0: 0.9, 1: 0.9}), "betas={0: 0.9, 1: 0.9} is not a tuple of 2"),
+    "a 0-dim tensor": (lambda: optim.lamb(betas=torch.tensor(0.9)), "betas is a tensor of shape (), not a tuple of 2"),
+    "None": (lambda: optim.prodigy(betas=None), "prodigy: betas=None is not a tuple of 2"),
+    "etas": (lambda: optim.rprop(etas=0.5), "scale_by_rprop: etas=0.5 is not a tuple of 2"),
+    "step_sizes": (lambda: optim.rprop(step_sizes=1.0), "scale_by_rprop: step_sizes=1.0 is not a tuple of 2"),
+    "eps": (lambda: optim.adafactor(eps=1e-8), "adafactor: eps=1e-08 is not a tuple of 2"),
     "coefficients": (lambda: optim.muon(ns_coefficients=1.0), "ns_coefficients=1.0 are not three numbers"),
-    "schedule_free": (lambda: optim.schedule_free_adamw(betas=0.9), "schedule_free_adamw: betas=0.9 is no tuple of 2"),
-    "milestones": (lambda: schedules.multi_step(0.1, 30), "multi_step: milestones=30 is no list"),
+    "schedule_free": (lambda: optim.schedule_free_adamw(betas=0.9), "free_adamw: betas=0.9 is not a tuple of 2"),
+    "milestones": (lambda: schedules.multi_step(0.1, 30), "multi_step: milestones=30 is not a list"),
     **{
-        name: (lambda name=name: getattr(optim, name)(betas=0.9), "betas=0.9 is no tuple of ")
+        name: (lambda name=name: getattr(optim, name)(betas=0.9), "betas=0.9 is not a tuple of ")
         for name in ("adabelief", "adamax", "adan", "novograd", "radam", "yogi", "scale_by_yogi", "scale_by_belief")
     },
 }
@@ -111,13 +111,13 @@ WHOLE = {
     "one_cycle": (lambda: schedules.one_cycle(0.1, 10.5), "one_cycle: total_steps=10.5 is out of range"),
     "cyclic": (lambda: schedules.cyclic(0.1, 0.2, 2.5), "cyclic: step_size_up=2.5 is out of range"),
     "piecewise": (lambda: schedules.piecewise({1.5: 0.1}), "a step of points=1.5 is out of range"),
-    "points": (lambda: schedules.piecewise([(0, 0.1)]), "piecewise: points=[(0, 0.1)] is no dict"),
+    "points": (lambda: schedules.piecewise([(0, 0.1)]), "piecewise: points=[(0, 0.1)] is not a dict"),
     "step": (lambda: schedules.step(0.1, -1), "step: step_size=-1 is out of range"),
     "constant": (lambda: schedules.constant(0.1, 0.5, 1.5), "constant: total_iters=1.5 is out of range"),
 }
 
 OTHERS = {
-    "dampening": (lambda: optim.sgd(dampening="0"), "sgd: dampening='0' is no number"),
+    "dampening": (lambda: optim.sgd(dampening="0"), "sgd: dampening='0' is not a number"),
     "d": (lambda: optim.clip_by_block_rms(0.0), "clip_by_block_rms: d=0.0 is out of range; expected a number above 0"),
     "a complex lr": (lambda: optim.sgd(torch.tensor(1j)), "lr is a tensor of dtype torch.complex64, expected a real"),
     "adam for adam()": (lambda: optim.chain(optim.adam), "chain: argument 0 is <function adam at"),
@@ -178,8 +178,8 @@ PARAMS = {"a": torch.ones(2), "b": {"c": torch.ones(())}}
             {"a": torch.ones(2) * 1j, "b": {"c": torch.ones(())}},
             "the update of 'a' has dtype torch.complex64, expected",
         ),
-        ({"a": torch.ones(2), "b": {}}, "no tree like the parameters: missing ['b.c'], unexpected nothing"),
-        ({"a": torch.ones(2)}, "no tree like the parameters: missing ['b.c'], unexpected nothing"),
+        ({"a": torch.ones(2), "b": {}}, "not a tree like the parameters: missing ['b.c'], unexpected nothing"),
+        ({"a": torch.ones(2)}, "not a tree like the parameters: missing ['b.c'], unexpected nothing"),
     ],
 )
 def test_updates_that_do_not_fit_are_refused_by_path(updates, message):
@@ -232,7 +232,7 @@ def followed_by_lr(transformation):
     ],
 )
 def test_the_state_of_another_optimizer_is_refused(used, made):
-    with pytest.raises(ValueError, match=r"update\(\) got another state than its own; pass what init\(params\) or the"):
+    with pytest.raises(ValueError, match=r"update\(\) got the state of another optimizer; pass what its own init"):
         used.update(PARAMS, made.init(PARAMS), PARAMS, value=torch.ones(()))
 
 

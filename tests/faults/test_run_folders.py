@@ -20,10 +20,10 @@ from PIL import Image
 
 from funcdl import data, models, train, tree
 from funcdl.train import files
-from recipes import results
+from recipes import companion, results
 from recipes.classification import titanic
 from recipes.regression import thermometer
-from recipes.sequence import _classifier, names, sine
+from recipes.sequence import names, sine
 from recipes.settings import Settings
 from recipes.vision import _pretrained, digits_cnn_deep, finetune
 from tests.recipes.small import call, sample
@@ -219,7 +219,7 @@ ROW = '{"epoch": 1, "loss": 0.5, "accuracy": 0.5, "test_loss": 0.5, "test_accura
 @pytest.mark.parametrize(
     ("content", "part"),
     [
-        ("", "has 0 rows up to epoch 1, and the checkpoint was saved after 1"),
+        ("", "has 0 rows up to epoch 1, but the checkpoint was saved after 1"),
         ("[1]\n", "line 1 is not a row"),
         ("3\n", "line 1 is not a row"),
         ('{"loss": 1}\n', "has no 'epoch'"),
@@ -257,7 +257,7 @@ def test_a_last_line_that_a_kill_left_unfinished_is_dropped_with_a_word(run, hal
     (folder / "metrics.jsonl").write_text(before + half)
     code, _, err = call("run", "digits-convnet", "--resume", "--out", folder)
     assert code == 0, err
-    assert f"{folder / 'metrics.jsonl'}: its last line is unfinished, and dropped" in err
+    assert f"{folder / 'metrics.jsonl'}: the last line is incomplete and is removed" in err
     assert (folder / "metrics.jsonl").read_text() == before
 
 
@@ -329,7 +329,7 @@ def test_a_state_from_beyond_the_end(made, run):
         folder = run("digits-convnet")
         rewrite(folder / "checkpoint", lambda tensors, step=step: {**tensors, "step": torch.tensor(step)})
         (_, sentence) = answers(made, "digits-convnet", folder)[-1]
-        assert "this run ends at step 2" in sentence or "do not fit together" in sentence
+        assert "this run ends at step 2" in sentence or "do not match step" in sentence
         shutil.rmtree(folder)
 
 
@@ -374,7 +374,7 @@ def test_words_that_fit_their_checksum_and_are_none(run):
     (folder / "vocabulary.json").write_bytes(content)
     train.save(folder / "checkpoint", {}, {"run": {"vocabulary": hashlib.sha256(content).hexdigest()}})
     with pytest.raises(train.CheckpointError, match="at 'classes' it has 3, expected a list"):
-        _classifier.read_vocabulary(folder, {"classes": [str], "letters": str})
+        companion.read(folder, "vocabulary", {"classes": [str], "letters": str})
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "link", "device", "socket", "sparse"])
@@ -451,12 +451,12 @@ def test_the_name_of_a_recipe_is_looked_for_in_reason(run, name):
 
 
 def test_what_json_may_be():
-    assert files.difference({"a": [1, {"b": None}]}, {"a": list}) is None
-    assert files.difference([1, "x"], [int]) == "at '1' it has 'x', expected a whole number"
-    assert files.difference({"a": {"b": 1.5}}, {"a": {str: int}}) == "at 'a.b' it has 1.5, expected a whole number"
-    assert files.difference(1, float) is None
+    assert files.find_mismatch({"a": [1, {"b": None}]}, {"a": list}) is None
+    assert files.find_mismatch([1, "x"], [int]) == "at '1' it has 'x', expected a whole number"
+    assert files.find_mismatch({"a": {"b": 1.5}}, {"a": {str: int}}) == "at 'a.b' it has 1.5, expected a whole number"
+    assert files.find_mismatch(1, float) is None
     for value, kind in ((True, int), (True, float), (10**400, float), (2**64, int), (1, bool), (1, str), (None, dict)):
-        assert files.difference(value, kind)
+        assert files.find_mismatch(value, kind)
     with pytest.raises(ValueError, match="nested too deeply"):
         files.parse(("[" * 300 + "]" * 300).encode())
 
@@ -472,4 +472,4 @@ def test_the_settings_of_a_recipe_come_back(tmp_path, module):
 
 def test_a_tree_of_a_pretrained_network_is_no_deeper_than_json_may_be():
     params = _pretrained.network(5).init(torch.tensor([0, 0], dtype=torch.uint64), torch.empty(1, 1, 28, 28))[0]
-    assert max(path.count(".") for path in tree.paths(params)) * 2 < files.DEPTH / 4
+    assert max(path.count(".") for path in tree.paths(params)) * 2 < files.MAX_DEPTH / 4

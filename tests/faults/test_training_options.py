@@ -53,7 +53,7 @@ def test_a_known_measure_is_better_the_way_it_is(name, epoch):
 
 @pytest.mark.parametrize("name", ["val_cost", "val_error_rate", "bleu", "val_thermae", "not_quite_r22", "loss_scale"])
 def test_an_unknown_measure_has_to_say_which_way(name):
-    with pytest.raises(ValueError, match=rf"best='{name}'\): .* pass best=\('{name}', 'max'\) or 'min'"):
+    with pytest.raises(ValueError, match=rf"best='{name}'\): .* pass best=\('{name}', 'max'\), or 'min'"):
         fit([1.0], name, name)
     assert fit([2.0, 1.0, 3.0], (name, "min"), name) == 2
     assert fit([2.0, 1.0, 3.0], (name, "max"), name) == 3
@@ -68,12 +68,12 @@ def test_what_is_said_holds_over_the_name():
     "best", [("val_loss", "lowest"), ("val_loss",), ["val_loss", "min"], 3, (3, "min"), ("a", None)]
 )
 def test_what_is_no_direction_is_refused(best):
-    with pytest.raises(ValueError, match="must be a name in the rows and 'max' or 'min'"):
+    with pytest.raises(ValueError, match="expected a pair of a name and 'max' or 'min'"):
         fit([1.0], best, "val_loss")
 
 
 def test_a_measure_that_there_is_none_of_is_named():
-    with pytest.raises(ValueError, match=r"best='val_mae'.*is not measured; the rows have loss, val_loss"):
+    with pytest.raises(ValueError, match=r"best='val_mae'.*is not measured; choose one of loss, val_loss"):
         fit([1.0], "val_mae", "val_loss")
 
 

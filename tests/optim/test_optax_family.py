@@ -305,5 +305,5 @@ def test_bad_arguments_are_refused_when_the_optimizer_is_made(make, message):
 
 
 def test_sam_refuses_the_state_of_another():
-    with pytest.raises(ValueError, match=r"sam: update\(\) got another state than its own"):
+    with pytest.raises(ValueError, match=r"sam: update\(\) got the state of another optimizer"):
         optim.sam(optim.sgd()).update(GRADS, optim.sgd().init(PARAMS), PARAMS)

@@ -84,7 +84,7 @@ def test_a_missing_loss_is_named():
 def test_a_rate_that_a_schedule_governs_is_refused(wrap):
     value = torch.tensor(1.0)
     optimizer = optim.reduce_on_plateau(wrap(optim.adam(optim.schedules.cosine(0.1, 10))))
-    with pytest.raises(ValueError, match=r"a schedule governs '.*\.lr', and would undo each reduction"):
+    with pytest.raises(ValueError, match=r"'.*\.lr' has a schedule, which would undo each reduction"):
         optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS, value=value)
     optimizer = optim.reduce_on_plateau(wrap(optim.adam(0.1, weight_decay=optim.schedules.cosine(0.1, 10))))
     optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS, value=value)

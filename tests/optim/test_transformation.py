@@ -124,7 +124,7 @@ def test_bad_replacements_are_refused(value, message):
         (lambda: optim.adamw(betas=(0.9, -0.1)), r"betas\[1\]=-0.1 is out of range"),
         (lambda: optim.adam(eps=-1), "eps=-1 is out of range"),
         (lambda: optim.adadelta(rho=1.1), r"rho=1.1 is out of range; expected a number in \[0, 1\]"),
-        (lambda: optim.adadelta(lr="1"), "lr='1' is no number; pass a float, a 0-dim tensor or a schedule"),
+        (lambda: optim.adadelta(lr="1"), "lr='1' is not a number; pass a float, a 0-dim tensor or a schedule"),
         (lambda: optim.adam(lr=torch.ones(2)), r"lr is a tensor of shape \(2,\), expected a 0-dim one"),
         (lambda: optim.clip_by_global_norm(-1.0), "max_norm=-1.0 is out of range"),
         (lambda: optim.adagrad(lr_decay=-0.1), "scale_by_inverse_time: decay=-0.1 is out of range"),
@@ -177,7 +177,7 @@ def test_wrong_arguments_of_update_are_named():
         optimizer.update({"w": PARAMS["w"], "c": PARAMS["b"]}, state, PARAMS)
     with pytest.raises(ValueError, match=r"gradient of 'w' has shape \(3,\), expected \(2,\)"):
         optimizer.update({"w": torch.ones(3), "b": PARAMS["b"]}, state, PARAMS)
-    with pytest.raises(ValueError, match=r"no tree like the parameters: missing \['w'\], unexpected nothing"):
+    with pytest.raises(ValueError, match=r"not a tree like the parameters: missing \['w'\], unexpected nothing"):
         optimizer.update({"w": None, "b": PARAMS["b"]}, state, PARAMS)
     with pytest.raises(ValueError, match=r"missing \['w'\], unexpected \['w\.x'\]"):
         optimizer.update({"w": {"x": PARAMS["w"]}, "b": PARAMS["b"]}, state, PARAMS)

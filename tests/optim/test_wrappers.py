@@ -154,21 +154,21 @@ def test_a_norm_over_the_vector_is_that_over_the_tree():
 REFUSED = [
     (
         lambda: optim.masked(optim.adam(), "tail"),
-        "masked: the pattern 'tail' fits no parameter; there are body.0.bias, ",
+        "masked: the pattern 'tail' matches no parameter; there are body.0.bias, ",
     ),
-    (lambda: optim.masked(optim.adam(), ["head", "tail.*"]), r"masked: the pattern 'tail.\*' fits no parameter"),
-    (lambda: optim.masked(optim.adam(), []), "masked: the mask fits no parameter"),
-    (lambda: optim.masked(optim.adam(), lambda path, leaf: leaf.ndim > 9), "masked: the mask fits no parameter"),
-    (lambda: optim.freeze("tail"), "freeze: the pattern 'tail' fits no parameter"),
-    (lambda: optim.freeze(lambda path, leaf: False), "freeze: the mask fits no parameter"),
-    (lambda: optim.add_decayed_weights(0.1, mask="tail"), "masked: the pattern 'tail' fits no parameter"),
+    (lambda: optim.masked(optim.adam(), ["head", "tail.*"]), r"masked: the pattern 'tail.\*' matches no parameter"),
+    (lambda: optim.masked(optim.adam(), []), "masked: the mask matches no parameter"),
+    (lambda: optim.masked(optim.adam(), lambda path, leaf: leaf.ndim > 9), "masked: the mask matches no parameter"),
+    (lambda: optim.freeze("tail"), "freeze: the pattern 'tail' matches no parameter"),
+    (lambda: optim.freeze(lambda path, leaf: False), "freeze: the mask matches no parameter"),
+    (lambda: optim.add_decayed_weights(0.1, mask="tail"), "masked: the pattern 'tail' matches no parameter"),
     (
         lambda: optim.masked(optim.adam(), {"head": True}),
-        r"the mask is no tree of bool like .* missing \['body.0.bias'",
+        r"the mask is not a tree of bool like .* missing \['body.0.bias'",
     ),
     (
         lambda: optim.masked(optim.adam(), tree.map(lambda p: 1, a_tree())),
-        "the mask is no tree of bool like the parameters",
+        "the mask is not a tree of bool like the parameters",
     ),
     (
         lambda: optim.partition({"a": optim.adam(), "b": optim.sgd()}, {"*": "a"}),
@@ -184,11 +184,11 @@ REFUSED = [
     ),
     (
         lambda: optim.partition({"a": optim.adam()}, {"tail": "a", "*": "a"}),
-        "partition: the pattern 'tail' fits no parameter",
+        "partition: the pattern 'tail' matches no parameter",
     ),
     (
         lambda: optim.partition({"a": optim.adam()}, {"head": {"weight": "a"}}),
-        r"partition: the tree of labels is no tree of str like the parameters: missing \['body.0.bias'",
+        r"partition: the tree of labels is not a tree of str like the parameters: missing \['body.0.bias'",
     ),
     (
         lambda: optim.reduce_on_plateau(optim.clip_by_norm(1.0)),
@@ -221,8 +221,8 @@ def test_a_mask_that_fits_nothing_is_refused_by_init(make, message):
         (lambda: optim.reduce_on_plateau(optim.sgd(), "low"), "mode='low' is unknown; expected 'min' or 'max'"),
         (lambda: optim.reduce_on_plateau(optim.sgd(), threshold_mode="x"), "threshold_mode='x' is unknown"),
         (lambda: optim.reduce_on_plateau(optim.sgd(), factor=1.0), "reduce_on_plateau: factor=1.0"),
-        (lambda: optim.partition({"a.b": optim.sgd()}, {"*": "a.b"}), "the label 'a.b' is no name without dots"),
-        (lambda: optim.partition({1: optim.sgd()}, {"*": 1}), "the label 1 is no name without dots"),
+        (lambda: optim.partition({"a.b": optim.sgd()}, {"*": "a.b"}), "the label 'a.b' is not a name without dots"),
+        (lambda: optim.partition({1: optim.sgd()}, {"*": 1}), "the label 1 is not a name without dots"),
     ],
 )
 def test_bad_hyperparameters_are_refused_when_the_wrapper_is_made(make, message):
@@ -250,7 +250,7 @@ def test_wrong_arguments_of_update_are_named(name):
         optimizer.update({"w": params["w"], "c": params["b"]}, state, params, value=value)
     with pytest.raises(ValueError, match=rf"{name}.update: the gradient of 'w' has shape \(3,\), expected \(2,\)"):
         optimizer.update({"w": torch.ones(3), "b": params["b"]}, state, params, value=value)
-    with pytest.raises(ValueError, match=r"update\(\) got (another state than its own|a state that is no)"):
+    with pytest.raises(ValueError, match=r"update\(\) got (the state of another optimizer|a state that is not a)"):
         optimizer.update(params, ((), {}), params, value=value)
 
 

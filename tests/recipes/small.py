@@ -65,7 +65,8 @@ def recording(settings_class, read):
                 path = Path(code.co_filename)
                 where = path.relative_to(recipes).as_posix() if path.is_relative_to(recipes) else ""
                 session = where == "cli.py" and name in ("out", "resume", "json")
-                if session or (where not in ("", "cli.py", "flags.py", "settings.py") and code.co_name != "check"):
+                elsewhere = where in ("", "cli.py", "flags.py", "settings.py") or code.co_name in ("check", "recorded")
+                if session or not elsewhere:
                     read.add(name)
             return super().__getattribute__(name)
 

@@ -4,12 +4,16 @@ import math
 import numpy as np
 import pytest
 
-from funcdl import train
-from recipes.basics import dimension_reduction, layers, loss_functions
+from funcdl import random, train
+from recipes.basics import _layer_pictures, dimension_reduction, layers, loss_functions
 from tests.recipes.small import call
 
 SEEDS = range(5)
-PICTURES = {"layers": [], "loss-functions": ["losses"], "dimension-reduction": ["maps", "restored"]}
+PICTURES = {
+    "layers": ["convolution", "dropout", "feature_map", "pooling", "transposed"],
+    "loss-functions": ["losses"],
+    "dimension-reduction": ["maps", "restored"],
+}
 
 
 def run(module, **settings):
@@ -69,15 +73,47 @@ def test_layers_keep_their_shapes_equalities_and_moments_for_every_seed(seed):
     assert metrics["rnn_2_shapes"] == [[3, 1, 2], [2, 1, 2]]
     assert metrics["rnn_1_batch_first_shapes"] == [[1, 3, 2], [1, 1, 2]]
     assert metrics["both_shapes"] == [[3, 1, 10], [2, 1, 5]]
-    assert metrics["net_shapes"] == [[1, 1, 32, 32], [1, 6, 30, 30], [1, 6, 15, 15], [1, 1350], [1, 10]]
-    assert metrics["net_size"] == 60 + 13510 == 13570
+    shapes = ["(1, 6, 30, 30)", "(1, 6, 30, 30)", "(1, 6, 15, 15)", "(1, 6, 15, 15)", "(1, 1350)", "(1, 10)"]
+    assert [row[2] for row in metrics["network_shapes"]] == shapes
+    assert [row[3] for row in metrics["network_shapes"] if row[3]] == [60, 13510]
+    assert metrics["network_size"] == 60 + 13510 == 13570
+    assert metrics["network"].startswith("serial(conv1=conv2d(6, kernel_size=3), relu1=relu(), pool=")
+    assert metrics["fc1_inputs"] == 1350
     assert metrics["net_gradients"] == [1.0] * 10
-    assert sorted(metrics["net_parameters"]) == [
-        "conv1.bias (6,)",
-        "conv1.weight (6, 1, 3, 3)",
-        "fc1.bias (10,)",
-        "fc1.weight (10, 1350)",
+    assert sorted(metrics["network_parameters"]) == [
+        ["conv1.bias", "(6,)"],
+        ["conv1.weight", "(6, 1, 3, 3)"],
+        ["fc1.bias", "(10,)"],
+        ["fc1.weight", "(10, 1350)"],
     ]
+
+
+def test_the_pictures_of_layers_have_the_numbers_of_the_lesson():
+    def matrices(figure):
+        return [[float(text.get_text()) for text in axes.texts] for axes in figure.axes]
+
+    metrics = run(layers).metrics
+    outputs = matrices(_layer_pictures.convolution())[2::3]
+    flat = [[value for row in metrics[name] for value in row] for name in ("conv", "conv_stride2", "conv_padding1")]
+    assert outputs == flat
+    pools = [[value for row in metrics[f"{name}_pool"] for value in row] for name in ("max", "avg", "min")]
+    assert matrices(_layer_pictures.pooling())[1:] == pools
+    stamped = matrices(_layer_pictures.transposed())[2]
+    assert sum(stamped) == (1 + 2 + 3 + 4) * 45  # each of four inputs laid down 1 to 9
+    assert stamped[12] == 9 * 1 + 7 * 2 + 3 * 3 + 1 * 4  # where all four overlap
+    before, training, use = matrices(_layer_pictures.dropout(random.key(0)))
+    assert before == use == [1.0] * 36
+    assert set(training) == {0.0, 1.33}
+
+
+def test_a_feature_map_of_a_digit_is_its_edges():
+    _, upright, level, _ = _layer_pictures.feature_map().axes
+    for axes in (upright, level):
+        response = axes.images[0].get_array()
+        assert response.shape == (26, 26)
+        assert response.max() > 2
+        assert response.min() < -2
+        assert abs(response[0, 0]) < 1e-6  # the background has no edges
 
 
 def test_layers_correct_the_tutorials():
@@ -86,9 +122,9 @@ def test_layers_correct_the_tutorials():
         "(4, 256)",
         "12,443,648",
         "adjoint",
-        "second relu",
+        "second ReLU",
         "without a batch dimension",
-        "not activation",
+        "activation function",
     ):
         assert correction in remarks
 

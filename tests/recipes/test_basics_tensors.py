@@ -11,9 +11,11 @@ from PIL import Image
 
 from funcdl import train
 from recipes import registry
+from recipes.basics import _neuron
 from tests.recipes.small import call
 
 LESSONS = ["tensors", "storage", "numpy-bridge", "autograd", "activations"]
+PICTURES = {"activations": {"activations", "book", "composition", "ranges"}, "autograd": {"neuron", "zero_grad"}}
 
 
 def run(name, report=None, **settings):
@@ -232,6 +234,48 @@ ORACLES = {
 }
 
 
+def test_backward_through_a_neuron_step_by_step(metrics):
+    found = metrics["autograd"]
+    a = 1 / (1 + math.exp(-0.5))  # sigmoid(0.5 * 2 - 0.5)
+    assert (found["neuron_z"], found["neuron_a"]) == pytest.approx((0.5, a))
+    assert found["neuron_loss"] == pytest.approx((a - 1) ** 2)
+    slope = 2 * (a - 1) * a * (1 - a)
+    assert (found["neuron_da"], found["neuron_dz"]) == pytest.approx((2 * (a - 1), slope))
+    assert (found["neuron_dw"], found["neuron_db"]) == pytest.approx((2 * slope, slope))
+    assert found["network_p"] == pytest.approx(1.5 * a + 0.25)
+    assert found["network_dz"] == pytest.approx(2 * (1.5 * a - 0.75) * 1.5 * a * (1 - a))  # longer by v
+    assert found["neuron_equal"] is found["network_equal"] is True
+
+
+def test_a_wrong_step_of_the_chain_rule_is_noticed(monkeypatch):
+    def wrong(w, b):
+        return [step._replace(gradient=2 * step.gradient) for step in _neuron.neuron(w, b)]
+
+    assert _neuron.agree(_neuron.neuron, {"w": torch.tensor(0.5), "b": torch.tensor(0.0)}, torch.zeros(2)) is False
+    given = {"w": torch.tensor(0.5), "b": torch.tensor(-0.5)}
+    by_hand = torch.stack([step.gradient for step in wrong(**given) if step.name in given])
+    assert _neuron.agree(_neuron.neuron, given, by_hand) is False
+
+
+def test_the_picture_of_a_neuron_has_every_value_and_gradient(metrics):
+    album = Album()
+    run("autograd", album)
+    texts = "\n".join(text.get_text() for axes in album.figures["neuron"].axes for text in axes.texts)
+    found = metrics["autograd"]
+    for name, value in found.items():
+        if name.startswith(("neuron_", "network_")) and not name.endswith("_equal"):
+            assert f"{value:.4g}" in texts, name
+
+
+def test_gradients_add_up_unless_they_are_zeroed_or_returned(metrics):
+    found = metrics["autograd"]
+    assert found["grad_added"] == [-4, -8, -12]
+    assert found["grad_zeroed"] == found["grad_returned"] == [-4, -4, -4]
+    without, zeroed, returned = found["descents"]
+    assert abs(without - 3) > 0.5  # swings about the lowest point
+    assert zeroed == returned == pytest.approx(3 - 2 * 0.8**30, abs=1e-5)
+
+
 def test_activations_at_some_points(metrics):
     found = metrics["activations"]
     assert [found["points"], found["book_points"]] == [200, 61]
@@ -252,7 +296,7 @@ def test_activations_at_some_points(metrics):
 def test_pictures_show_each_function_and_its_derivative_on_the_tutorials_axes():
     album = Album()
     run("activations", album)
-    assert set(album.figures) == {"activations", "book", "composition"}
+    assert set(album.figures) == PICTURES["activations"]
     limits = {axes.get_title(): axes.get_ylim() for axes in album.figures["activations"].axes}
     assert limits == {"relu": (-1, 5), "sigmoid": (-0.2, 1.2), "tanh": (-1.2, 1.2), "softplus": (-0.2, 6)}
     assert [axes.get_title() for axes in album.figures["book"].axes] == [
@@ -274,9 +318,24 @@ def test_pictures_show_each_function_and_its_derivative_on_the_tutorials_axes():
             np.testing.assert_allclose(slope.get_ydata(), x.grad.numpy(), atol=1e-6)
             assert axes.get_xlabel()
             assert axes.get_ylabel()
-            assert axes.get_legend()
+        assert album.figures[name].legends
     composed = album.figures["composition"].axes[-1].lines[0].get_ydata()
     assert [f"{number:.4f}" for number in composed[[0, -1]]] == ["1.6885", "1.6655"]
+
+
+def test_the_picture_of_ranges_ends_where_the_activations_do():
+    album = Album()
+    run("activations", album)
+    (axes,) = album.figures["ranges"].axes
+    ranges = dict(zip([label.get_text() for label in axes.get_yticklabels()], axes.texts, strict=True))
+    assert {name: text.get_text() for name, text in ranges.items()} == {
+        "tanh": "-1 to 1",
+        "hardtanh": "-1 to 1",
+        "sigmoid": "0 to 1",
+        "softplus": "0 to infinity",
+        "relu": "0 to infinity",
+        "leaky_relu(0.1)": "-infinity to infinity",
+    }
 
 
 # all five, by the command line
@@ -292,7 +351,7 @@ def test_the_metrics_are_json_and_the_table_has_every_line(name, tmp_path):
     assert result["metrics"] == lesson.metrics
     assert len(lesson.remarks) >= 2
     pictures = {path.stem for path in (tmp_path / "json").glob("*.png")}
-    assert pictures == ({"activations", "book", "composition"} if name == "activations" else set())
+    assert pictures == PICTURES.get(name, set())
     for picture in pictures:
         with Image.open(tmp_path / "json" / f"{picture}.png") as image:
             assert min(image.size) > 300

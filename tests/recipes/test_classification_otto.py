@@ -48,7 +48,9 @@ def test_it_learns():
 
 def test_the_narrow_network_with_momentum():
     report = train.Report()
-    found = run(report, network="narrow", optimizer="momentum", lr=0.1, batch_size=32, epochs=3)
+    found = run(
+        report, network="narrow", optimizer="sgd", optimizer_options="momentum=0.5", lr=0.1, batch_size=32, epochs=3
+    )
     assert found["parameters"] == 64 * 64 + 64 + 64 * 32 + 32 + 32 * 16 + 16 + 16 * 10 + 10
     assert report.rows[-1]["loss"] < report.rows[0]["loss"]
 

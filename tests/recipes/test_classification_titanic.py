@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from funcdl import data, random, train
-from recipes.classification import titanic
+from recipes.classification import _passengers, titanic
 from tests.recipes.small import call, real_data
 
 
@@ -37,7 +37,7 @@ def test_the_number_of_seeds_is_a_setting(tmp_path):
 def test_what_is_held_out_leaves_no_trace_in_the_training_part():
     passengers = data.synthetic_passengers(random.key(0))
     key = random.key(1)
-    (inputs, _), (held_out, _), _ = titanic.split(key, passengers)
+    _, (inputs, _), (held_out, _), _ = _passengers.split(key, passengers)
     assert not inputs.isnan().any()
     assert not held_out.isnan().any()
     torch.testing.assert_close(inputs.mean(0), torch.zeros(7), atol=1e-5, rtol=0)
@@ -46,7 +46,7 @@ def test_what_is_held_out_leaves_no_trace_in_the_training_part():
     _, unknown = data.hold_out(key, rows, 0.2)
     other = passengers.values.clone()
     other[unknown] = 1e3
-    (same, _), (changed, _), _ = titanic.split(key, data.Passengers(other, passengers.survived))
+    _, (same, _), (changed, _), _ = _passengers.split(key, data.Passengers(other, passengers.survived))
     assert torch.equal(inputs, same)
     assert not torch.equal(held_out, changed)
 
@@ -56,7 +56,8 @@ def test_gaps_get_the_median_age_and_the_most_frequent_port():
     known = torch.tensor([[1, 0, 20, 0, 0, 10, 2], [2, 1, 30, 1, 0, 20, 2], [3, 0, 70, 0, 1, 30, 0.0]])
     gaps = torch.tensor([[1, 0, nan, 0, 0, 10, nan]])
     filled = torch.tensor([[1, 0, 30, 0, 0, 10, 2.0]])
-    torch.testing.assert_close(titanic.prepare(known, gaps), titanic.prepare(known, filled))
+    scaling = _passengers.scaling_of(known)
+    torch.testing.assert_close(scaling(gaps), scaling(filled))
 
 
 HEADER = "PassengerId,Survived,Pclass,Name,Sex,Age,SibSp,Parch,Ticket,Fare,Cabin,Embarked\r\n"

@@ -8,7 +8,7 @@ import typing
 import pytest
 
 from funcdl import data
-from recipes import cli, registry
+from recipes import cli, registry, summary
 from recipes.settings import flag
 from recipes.vision import finetune
 from tests.recipes.small import call, recording, sample
@@ -30,11 +30,26 @@ def offline(monkeypatch):
     monkeypatch.delenv("FUNCDL_DATA", raising=False)
 
 
+def without_words(module, monkeypatch):
+    """Gets, for each run of a recipe, the metrics that JSON has and no line of its lesson says, or says otherwise."""
+    run, found = module.run, []
+
+    def listening(settings, report):
+        outcome = run(settings, report)
+        shown = outcome.lesson.metrics if outcome.lesson else {}
+        found.append({name for name, value in outcome.metrics.items() if name not in shown or shown[name] is not value})
+        return outcome
+
+    monkeypatch.setattr(module, "run", listening)
+    return found
+
+
 @pytest.mark.parametrize("recipe", registry.RECIPES.values(), ids=registry.RECIPES)
 def test_runs_on_its_sample_and_reads_every_flag(recipe, tmp_path, offline, monkeypatch):
     monkeypatch.chdir(tmp_path)
     module, read = recipe.load(), set()
     monkeypatch.setattr(module, "Settings", recording(module.Settings, read))
+    unshown = without_words(module, monkeypatch)
     flags = SLOW.get(recipe.id, []) if recipe.folder in QUICK else ["--epochs", "1"]
     if recipe.id.startswith("digits-") and recipe.folder == "vision":  # the first of them; digits-convnet takes all
         split = sample(200) if recipe.id != "digits-convnet" else data.digits()
@@ -45,6 +60,10 @@ def test_runs_on_its_sample_and_reads_every_flag(recipe, tmp_path, offline, monk
     assert result.keys() >= {"recipe", "dataset", "seed", "device", "compiled", "epochs", "seconds", "metrics"}
     assert (result["recipe"], result["dataset"]) == (recipe.id, "sample")
     assert result["metrics"]
+    assert unshown == [set()]
+    found = summary.read(tmp_path / "run")
+    assert found.result == result
+    assert len(found.lines) == len(result["metrics"])
     assert json.loads((tmp_path / "run" / "config.json").read_text())["recipe"] == recipe.id
 
     shown = {field.name for field in dataclasses.fields(module.Settings)}

@@ -3,8 +3,9 @@ import json
 import pytest
 import torch
 
-from funcdl import train
-from recipes.regression import optimizers, overfitting
+import funcdl as fd
+from funcdl import random, train
+from recipes.regression import _remedies, _sizes, optimizers, overfitting
 from recipes.regression._diagnosis import diagnosis
 from recipes.settings import SettingsError
 from tests.recipes.small import call
@@ -100,24 +101,49 @@ def test_the_race_by_the_command_line(tmp_path):
 
 @pytest.fixture(scope="module")
 def fits():
-    return [fit(seed=seed, only="plain,dropout", epochs=400) for seed in SEEDS]
+    return fit(only="plain,dropout")  # ten seeds at once, as by default
 
 
-def mean(fits, name):
-    return sum(found[name] for found in fits) / len(fits)
+def test_the_plain_networks_overfit(fits):
+    assert fits["loss_plain"] < 0.05  # the noise has the variance 0.09
+    assert fits["test_loss_plain"] > 1.3 * fits["best_test_loss_plain"]
+    assert fits["best_epoch_plain"] < 100
+    assert fits["diagnosis_plain"].startswith("learning, and overfitting from about step")
 
 
-def test_the_plain_network_over_fits(fits):
-    assert mean(fits, "loss_plain") < 0.05  # the noise has the variance 0.09
-    assert mean(fits, "test_loss_plain") > 1.3 * mean(fits, "best_test_loss_plain")
-    assert mean(fits, "best_epoch_plain") < 100
-    said = [found["diagnosis_plain"].startswith("over-fitting from about step") for found in fits]
-    assert sum(said) > len(SEEDS) / 2  # at the end of a single one the losses jump about
+def test_dropout_overfits_less_on_the_mean_of_ten_seeds(fits):
+    assert len(fits["test_loss_each_plain"]) == len(fits["test_loss_each_dropout"]) == 10
+    assert fits["test_loss_400_dropout"] < fits["test_loss_400_plain"]
+    assert fits["gain_dropout"] == pytest.approx(fits["test_loss_plain"] - fits["test_loss_dropout"], rel=1e-4)
+    assert fits["gain_dropout"] > 0.01
+    assert fits["better_dropout"] > 5
+    assert fits["loss_dropout"] > 1.5 * fits["loss_plain"]
 
 
-def test_dropout_over_fits_less(fits):
-    assert mean(fits, "test_loss_400_dropout") < mean(fits, "test_loss_400_plain")
-    assert mean(fits, "loss_dropout") > 1.5 * mean(fits, "loss_plain")
+def test_members_of_a_run_are_what_each_would_be_alone():
+    """A network among zeros in a larger one is the network."""
+    small, large = _remedies.network(3), _remedies.network(8)
+    x = torch.linspace(-1, 1, 9)[:, None]
+    params, like = small.init(random.key(0), x)[0], large.init(random.key(1), x)[0]
+    wide = _sizes.padded(params, like)
+    torch.testing.assert_close(large(wide, x), small(params, x))
+    grads = fd.grad(lambda params: (large(params, x) - 1).square().sum())(wide)
+    expected = fd.grad(lambda params: (small(params, x) - 1).square().sum())(params)
+    torch.testing.assert_close(grads, _sizes.padded(expected, like))
+
+
+def test_small_networks_underfit_large_ones_overfit_and_data_helps():
+    found = fit(only="size,data")
+    training, test = found["sizes_training"], found["sizes_test"]
+    assert training[0] > 0.2 > 0.09 > training[-1]
+    assert found["size_that_fits"] in _sizes.SIZES[2:5]
+    assert found["size_to_keep"] in _sizes.SIZES[2:6]
+    assert test[-1] > 1.02 * min(test)
+    assert test[0] > 1.5 * min(test)
+    network, line = found["data_network"], found["data_line"]
+    assert network[-1] < 0.75 * network[0]
+    assert network[-1] < 0.7 * line[-1]  # where the line has stopped
+    assert line[-1] > 0.85 * line[2]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +151,7 @@ def test_dropout_over_fits_less(fits):
     [
         ([1.0, 0.99, 0.98], [1.0, 1.0, 1.0], "not learning"),
         ([1.0, 0.5, 0.1], [1.0, 0.6, 0.3], "learning"),
-        ([1.0, 0.5, 0.1], [1.0, 0.3, 0.6], "over-fitting from about step"),
+        ([1.0, 0.5, 0.1], [1.0, 0.3, 0.6], "learning, and overfitting from about step"),
         ([1.0, 0.1, 0.5], [1.0, 0.3, 0.6], "learning"),  # the training loss has gone up too
         ([1.0, 0.5, 0.1], [1.0, 0.3, 0.31], "learning"),  # a gap is normal
     ],
@@ -139,10 +165,10 @@ def test_the_diagnosis_of_curves(training, test, said):
 
 
 def test_all_ways_start_alike_and_keep_the_training_loss_up():
-    found = fit(epochs=150)
+    found = fit(epochs=150, hidden=30, seeds=3)
     for way in ("dropout", "l1", "l2", "noise"):
         assert found[f"loss_{way}"] > found["loss_plain"]
-    first = fit(epochs=1)
+    first = fit(epochs=1, hidden=30, seeds=2)
     assert len({first[f"loss_{way}"] for way in overfitting.REMEDIES}) == 1
 
 
@@ -164,8 +190,8 @@ def test_impossible_settings_of_the_remedies(flags, said):
         overfitting.Settings(**flags).check()
 
 
-def test_over_fitting_draws(tmp_path):
+def test_overfitting_draws(tmp_path):
     report = train.Report(tmp_path)
-    overfitting.run(overfitting.Settings(epochs=20, hidden=30, device="cpu"), report)
-    assert {"curves.png", "fit.png"} <= {path.name for path in tmp_path.iterdir()}
+    overfitting.run(overfitting.Settings(epochs=20, hidden=30, seeds=3, device="cpu"), report)
+    assert {"curves.png", "fit.png", "size.png", "data.png"} <= {path.name for path in tmp_path.iterdir()}
     assert report.rows[-1]["test_loss"] > 0

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from funcdl import train
+from funcdl import nn, train
 from recipes.regression import _network_notations, thermometer, thermometer_network
 from recipes.settings import SettingsError
 from tests.recipes.small import call
@@ -165,13 +165,22 @@ def test_the_network_written_in_four_ways():
     ]
 
 
-def test_a_layer_of_ones_own_is_the_network():
-    from funcdl import random
+def test_the_four_ways_are_one_function_and_show_their_code(tmp_path):
+    lesson = thermometer_network.run(thermometer_network.Settings(epochs=1, device="cpu"), train.Report()).lesson
+    assert len(lesson.metrics["outputs"]) == 4
+    assert all(row == lesson.metrics["outputs"][0] for row in lesson.metrics["outputs"])
+    assert lesson.metrics["equal"] is True
+    shown = [line.expression for line in lesson.lines if line.expression.startswith("def ")]
+    assert [code.split("(")[0] for code in shown] == ["def sequence", "def named", "def own_layer", "def function"]
+    assert all("nn.linear" in code for code in shown)
 
-    x = torch.linspace(-2, 2, 7)[:, None]
-    params, _ = _network_notations.own_layer(5).init(random.key(3), x)
-    expected = thermometer_network.network(5)({**params, "hidden_activation": {}}, x)
-    torch.testing.assert_close(_network_notations.own_layer(5)(params, x), expected)
+
+def test_a_way_with_another_output_is_noticed(monkeypatch):
+    def wrong(hidden):
+        return nn.serial(nn.linear(hidden), torch.sigmoid, nn.linear(1))
+
+    monkeypatch.setitem(_network_notations.WAYS, "function", (wrong, 14, "43"))
+    assert network_metrics(epochs=1)["equal"] is False
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -6,7 +6,8 @@ from PIL import Image
 
 from funcdl import data, random, train
 from funcdl.data.sentiment import CLASSES
-from recipes.sequence import _classifier, sentiment
+from recipes import companion
+from recipes.sequence import sentiment
 from tests.recipes.small import call
 
 
@@ -60,7 +61,7 @@ def test_the_split_is_by_sentence_and_the_vocabulary_is_the_training_parts(tmp_p
     report = train.Report(tmp_path)
     sentiment.run(sentiment.Settings(epochs=1, model=model, device="cpu"), report)
     report.close()
-    words = _classifier.read_vocabulary(tmp_path)["words"]
+    words = companion.read(tmp_path, "vocabulary")["words"]
     ids = torch.arange(1, 41)
     held_out = ids[random.permutation(random.fold_in(random.key(0), 2), 40)[:8]]
     expected = {f"w{sentence}" for sentence in ids.tolist() if sentence not in held_out}

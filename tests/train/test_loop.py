@@ -223,7 +223,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_the_last_finite_state_is_ke
 
 @pytest.mark.parametrize("spoilt", ["loss", "params"])
 def test_either_a_loss_or_a_parameter_that_is_nan_is_found_within_the_epoch(tmp_path, monkeypatch, spoilt):
-    monkeypatch.setattr(loop, "LOOK_STEPS", 1)
+    monkeypatch.setattr(loop, "CHECK_STEPS", 1)
     state, step = problem()
     taken = []
 
@@ -246,9 +246,9 @@ def test_what_a_run_cannot_be_resumed_with_is_named(tmp_path):
     same = {"precision": "fp32", "shape": (1, 2)}
     before = left_in(tmp_path)[0] if (tmp_path / "metrics.jsonl").exists() else None
     for changed, message in (
-        ({"info": {**same, "precision": "bf16"}}, "made with precision=fp32 and this is precision=bf16"),
-        ({"info": same, "batch_size": 4}, "made with batch_size=8 and this is batch_size=4"),
-        ({"info": same, "drop_last": False}, "made with drop_last=True and this is drop_last=False"),
+        ({"info": {**same, "precision": "bf16"}}, "made with precision=fp32, but this one has precision=bf16"),
+        ({"info": same, "batch_size": 4}, "made with batch_size=8, but this one has batch_size=4"),
+        ({"info": same, "drop_last": False}, "made with drop_last=True, but this one has drop_last=False"),
         ({"info": same, "key": random.key(7)}, "made with key="),
     ):
         with pytest.raises(train.CheckpointError, match=message):

@@ -1,4 +1,4 @@
-"""Activations: piecewise linear (`relu` and its kin), smooth, and softmaxes."""
+"""Activations: piecewise linear (`relu` and its variants), smooth, and softmaxes."""
 
 from funcdl.nn.activations.piecewise_linear import (
     hardshrink,

@@ -35,7 +35,7 @@ def leaky_relu(negative_slope: float = 0.01) -> Layer:
     """Multiplies negative elements by `negative_slope`. Equals `torch.nn.LeakyReLU`.
 
     Raises:
-        ValueError: `negative_slope` is no finite number.
+        ValueError: `negative_slope` is not a finite number.
 
     Source: Maas et al., "Rectifier nonlinearities improve neural network acoustic models", 2013.
 
@@ -57,8 +57,8 @@ def prelu(num_parameters: int = 1, init: float = 0.25) -> Layer:
     weight decay.
 
     Raises:
-        ValueError: `num_parameters` is less than 1; or by `init` and `apply`, when it is not the number of channels.
-        TypeError: by `apply`, when the input has another dtype than the parameter.
+        ValueError: `num_parameters` is less than 1; raised by `init` and `apply` if it is not the number of channels.
+        TypeError: raised by `apply` if the input has another dtype than the parameter.
 
     Source: He et al., "Delving deep into rectifiers", 2015. Equals `torch.nn.PReLU`.
 
@@ -98,7 +98,7 @@ def rrelu(lower: float = 1 / 8, upper: float = 1 / 3) -> Layer:
         upper: the largest slope.
 
     Raises:
-        ValueError: `lower` is above `upper`; or by `apply`, when training without a key.
+        ValueError: `lower` is above `upper`; raised by `apply` if training without a key.
 
     Source: Xu et al., "Empirical evaluation of rectified activations in convolutional network", 2015. Equals
     `torch.nn.RReLU` but for the source of randomness: the slopes follow from `key`.

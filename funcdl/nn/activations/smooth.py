@@ -17,7 +17,7 @@ def elu(alpha: float = 1.0) -> Layer:
     """Replaces negative elements by `alpha * (exp(x) - 1)`. Equals `torch.nn.ELU`.
 
     Raises:
-        ValueError: `alpha` is no finite number.
+        ValueError: `alpha` is not a finite number.
 
     Source: Clevert et al., "Fast and accurate deep network learning by exponential linear units", 2015.
 
@@ -171,7 +171,7 @@ def glu(dim: int = -1) -> Layer:
     """Splits into halves `a` and `b` along `dim` and gates the first by the second: `a * sigmoid(b)`.
 
     Raises:
-        ValueError: by `apply`, when the size along `dim` is odd.
+        ValueError: raised by `apply` if the size along `dim` is odd.
 
     Source: Dauphin et al., "Language modeling with gated convolutional networks", 2016. Equals `torch.nn.GLU`.
 

@@ -47,7 +47,7 @@ def softmax2d() -> Layer:
     Input (batch, channels, height, width) or (channels, height, width), output likewise.
 
     Raises:
-        ValueError: by `apply`, when the input has another rank.
+        ValueError: raised by `apply` if the input has another rank.
 
     Equals `torch.nn.Softmax2d`.
 

@@ -76,7 +76,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         param: the negative slope of "leaky_relu"; 0.01 by default.
 
     Raises:
-        ValueError: the nonlinearity is none of these.
+        ValueError: the nonlinearity is unknown.
 
     >>> calculate_gain("relu") ** 2
     2.0000000000000004

@@ -1,4 +1,4 @@
-"""The layers `rnn_cell`, `gru_cell` and `lstm_cell`: one step of a recurrent network."""
+"""The layers `rnn_cell`, `gru_cell` and `lstm_cell`: one time step of a recurrent network."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def rnn_cell(
         nonlinearity: "tanh" or "relu".
         weight_init: draws the weights, of shapes (hidden_size, inputs) and (hidden_size, hidden_size);
             U(-1/sqrt(hidden_size), 1/sqrt(hidden_size)) by default.
-        bias_init: draws the biases, of shape (hidden_size,); as the weights by default.
+        bias_init: draws the biases, of shape (hidden_size,); by default from the same distribution as the weights.
 
     Inputs, as a tensor, a tuple or a dict: `input` (batch, inputs) or (inputs,); `hx` (batch, hidden_size) or
     (hidden_size,), the state, zeros by default. Output: the next state.
 
     Raises:
-        ValueError: an argument is impossible; by `apply`, when a shape is wrong.
-        TypeError: by `apply`, when the input has another dtype than the parameters.
+        ValueError: an argument is impossible; raised by `apply` if a shape is wrong.
+        TypeError: raised by `apply` if the input has another dtype than the parameters.
 
     Equals `torch.nn.RNNCell`.
 
@@ -64,7 +64,8 @@ def gru_cell(
 
     `r, z = sigmoid(...)` and `n = tanh(W_in x + b_in + r * (W_hn h + b_hn))`, then `h' = (1 - z) * n + z * h`.
 
-    Arguments, inputs and output as of `rnn_cell`; the weights have three blocks of `hidden_size` rows, for r, z and n.
+    Arguments, inputs and output are those of `rnn_cell`; the weights have three blocks of `hidden_size` rows, for r, z
+    and n.
 
     Source: Cho et al., "Learning phrase representations using RNN encoder-decoder", 2014. Equals `torch.nn.GRUCell`.
 
@@ -90,8 +91,8 @@ def lstm_cell(
     `i, f, o = sigmoid(...)` and `g = tanh(...)`, each of `W x + b + W' h + b'`; then `c' = f * c + i * g` and
     `h' = o * tanh(c')`.
 
-    Arguments as of `rnn_cell`; the weights have four blocks of `hidden_size` rows, for i, f, g and o. The state `hx`
-    and the output are pairs (h, c), each (batch, hidden_size) or (hidden_size,).
+    The arguments are those of `rnn_cell`; the weights have four blocks of `hidden_size` rows, for i, f, g and o. The
+    state `hx` and the output are pairs (h, c), each (batch, hidden_size) or (hidden_size,).
 
     Source: Hochreiter and Schmidhuber, "Long short-term memory", 1997. Equals `torch.nn.LSTMCell`.
 

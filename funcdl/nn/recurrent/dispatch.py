@@ -1,4 +1,4 @@
-"""Runs one recurrent layer over a sequence: chooses torch's operator, our fused loop or a plain loop over the steps."""
+"""Runs one recurrent layer over a sequence, by torch's operator, our fused loop, or a plain loop over the steps."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from funcdl.nn.recurrent.torch_operators import (
 def run_layer(
     cell: Cell, weights: list[Weights], x: Tensor, state: State, lengths: Tensor | None
 ) -> tuple[Tensor, State]:
-    """Runs one layer over x (time, batch, inputs); returns its directions' outputs, concatenated, and the last state.
+    """Runs one layer over x (time, batch, inputs); returns the concatenated outputs of its directions and last state.
 
-    In this module a state is (directions, batch, hidden); the second direction is the reverse one.
+    In this module a state has the shape (directions, batch, hidden); the second direction is the reverse one.
     """
     tensors = _tensors(weights)
     may_be_fused = _may_be_fused(weights, x, *state)
@@ -32,7 +32,7 @@ def run_layer(
         by_operator = may_be_fused and supports_layer(cell.operator, x, *tensors, *state)
         return run_operator(cell.operator, x, tensors, state) if by_operator else _run_steps(cell, weights, x, state)
     valid = (torch.arange(len(x), device=x.device).unsqueeze(-1) < lengths).unsqueeze(-1)  # (time, batch, 1)
-    x = torch.where(valid, x, 0)  # a NaN in the padding would reach the last state and all gradients
+    x = torch.where(valid, x, 0)  # otherwise a NaN in the padding reaches the last state and all gradients
     if may_be_fused and values_are_known(lengths) and supports_inference(x, *tensors, *state):
         y, ends = run_operator_packed(cell.operator, x, tensors, state, lengths)
         non_empty = (lengths > 0).unsqueeze(-1)
@@ -45,7 +45,7 @@ def run_layer(
 def _run_steps(
     cell: Cell, weights: list[Weights], x: Tensor, state: State, padding: Tensor | None = None
 ) -> tuple[Tensor, State]:
-    """As `run_layer`, by our loops. Padding steps, the first ones in the reverse direction, keep the state."""
+    """Like `run_layer`, by our loops. Padding steps, which come first in the reverse direction, keep the state."""
     directions = len(weights)
     padding = None if padding is None else _stack_directions(padding, directions)
     states = _all_states(cell, weights, _stack_directions(x, directions), state, padding)
@@ -84,8 +84,8 @@ def _all_states(cell: Cell, weights: list[Weights], x: Tensor, state: State, pad
 
 
 def _may_be_fused(weights: list[Weights], *tensors: Tensor) -> bool:
-    """Whether operators and fused loops apply: they have no projection, and only a first derivative."""
-    non_empty = all(tensor.numel() for tensor in tensors)  # the operators reject empty batches
+    """Whether the operators and fused loops can be used: they have no projection and only a first derivative."""
+    non_empty = all(tensor.numel() for tensor in tensors)  # the operators do not support empty batches
     return non_empty and all(each.hr is None for each in weights) and _first_order(*tensors, *_tensors(weights))
 
 
@@ -94,8 +94,8 @@ def _tensors(weights: list[Weights]) -> list[Tensor]:
 
 
 def _first_order(*tensors: Tensor) -> bool:
-    """Whether at most one derivative is taken, and only by `grad`."""
-    if in_graph():  # under a transform a trace cannot tell what plain autograd records
+    """Whether at most one derivative is taken, and by `grad`."""
+    if in_graph():  # inside a transform, a trace does not show what plain autograd records
         recorded = any(t.requires_grad for t in tensors) and torch.is_grad_enabled()
         return first_order_only() and (functorch_is_active() or not recorded)
     return first_order_only() and not is_recorded(*tensors)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from funcdl.closures import OfFunctions
+from funcdl.function_bundle import FunctionBundle
 from funcdl.nn.recurrent.gru_loop import gru_loop
 from funcdl.nn.recurrent.loop_helpers import Loop
 from funcdl.nn.recurrent.lstm_loop import lstm_loop
@@ -21,16 +21,16 @@ Nonlinearity = Literal["tanh", "relu"]
 
 
 @dataclass(frozen=True, repr=False)
-class Cell(OfFunctions):
+class Cell(FunctionBundle):
     """The equations of a recurrent cell, and their implementations.
 
     Attributes:
         gates: the number of gates, blocks of `hidden_size` rows in the weights.
-        bias: `bias(bias_ih, bias_hh)`, the bias added to `weight_ih x`: the sum of both, without the `b_hn` of a gru,
-            which is multiplied by r.
+        bias: `bias(bias_ih, bias_hh)`, the bias added to `weight_ih x`: the sum of both, but without the `b_hn` of a
+            gru, because that is multiplied by r.
         step: `step(from_input, weight_hh, bias_hh, state) -> state`, one step, with `from_input = weight_ih x + bias`.
         loop: `loop(x, weight_ih, weight_hh, (bias_ih, bias_hh), state, padding) -> states`, the fused loop over all
-            steps and directions; shapes as in `loop_helpers`.
+            steps and directions, with the shapes in `loop_helpers`.
         operator: torch's operator for layers and packed sequences.
     """
 
@@ -64,7 +64,7 @@ def _gru_step(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, sta
     r, z = torch.sigmoid(r + r_h), torch.sigmoid(z + z_h)
     n_h = n_h if bias_hh is None else n_h + bias_hh[-h.shape[-1] :]
     n = torch.tanh(n + r * n_h)
-    return ((1 - z) * n + z * h,)  # h itself where z = 1
+    return ((1 - z) * n + z * h,)  # exactly h where z = 1
 
 
 def _lstm_step(from_input: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, state: State) -> State:

@@ -40,7 +40,7 @@ def _gru_loop(
 
     Args:
         x, h, padding: of the shapes in `loop_helpers`.
-        weight_ih: of the gates n, r and z, in this order, which suits the gradient.
+        weight_ih: of the gates n, r and z, in the order that the gradient needs.
         weight_hh: of the gates r, z and n.
         bias: of n, r and z, and the `b_hn` that is multiplied by r.
     """

@@ -42,11 +42,11 @@ def rnn(
         batch_first: whether sequences are (batch, time, ...) instead of (time, batch, ...); it does not apply to
             states.
         dropout: the probability of a zero in the outputs of all layers but the last, while training.
-        bidirectional: whether each layer also runs from the end to the start, with weights of its own; the outputs of
+        bidirectional: whether each layer also runs from the end to the start, with separate weights; the outputs of
             both directions are concatenated.
         weight_init: draws each weight, of `k * hidden_size` rows, where k is the number of gates (1; 3 for a `gru`, 4
             for an `lstm`); U(-1/sqrt(hidden_size), 1/sqrt(hidden_size)) by default.
-        bias_init: draws each bias; as the weights by default.
+        bias_init: draws each bias; by default from the same distribution as the weights.
 
     Inputs, as a tensor, a tuple or a dict:
         - `input`, (time, batch, inputs), or (time, inputs) for one sequence;
@@ -60,14 +60,15 @@ def rnn(
     last state of each layer and direction.
 
     Raises:
-        ValueError: an argument is impossible; by `apply`, when a shape is wrong, a length is more than the number of
-            time steps (not checked inside `jit` and `vmap`), or the dropout has no key.
-        TypeError: by `apply`, when the input has another dtype than the parameters, or `lengths` is not of integers.
+        ValueError: an argument is impossible; raised by `apply` if a shape is wrong, a length is more than the number
+            of time steps (not checked inside `jit` and `vmap`), or the dropout has no key.
+        TypeError: raised by `apply` if the input has another dtype than the parameters, or `lengths` is not of
+            integers.
 
-    Equals `torch.nn.RNN`, where `lengths` are in a packed sequence. Nested `grad` and other transforms give derivatives
-    of any order and kind. A gradient already computed cannot be differentiated again, such as the results of the
-    function from `torch.func.vjp`, or of `torch.autograd` inside `grad`: that is an error, except, undetected, for
-    plain autograd around `grad` inside `jit`.
+    Equals `torch.nn.RNN`, which takes `lengths` in a packed sequence. Nested `grad` and other transforms give
+    derivatives of any order and kind. A gradient that is already computed, such as a result of the function from
+    `torch.func.vjp` or of `torch.autograd` inside `grad`, cannot be differentiated again. This raises an error, except
+    for plain autograd around `grad` inside `jit`, where it is not detected.
 
     >>> layer = rnn(4, batch_first=True)
     >>> params, buffers = layer.init(random.key(0), torch.empty(2, 5, 3, device="meta"))

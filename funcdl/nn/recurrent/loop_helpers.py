@@ -1,9 +1,10 @@
 """Helpers of the fused time loops: iteration over steps, allocation, and an error for second derivatives.
 
 Each loop is an operator that a compiled graph calls, so that compile time does not grow with the length of a sequence.
-The matrix products of a step, and its terms of the weights' gradients, are computed while their inputs are in cache, on
-contiguous slices, for which torch has faster kernels. The loops have only a first derivative and no `vmap` rule; for
-those there is the plain loop in `dispatch`, whose results they must equal.
+The matrix products of a step, and its contributions to the gradients of the weights, are computed while their inputs
+are in the cache, and on contiguous slices, for which torch has faster kernels. The loops have only a first derivative
+and no `vmap` rule. For other derivatives and `vmap` there is the plain loop in `dispatch`, which has to give the same
+results.
 
 Shapes: x (time, directions, batch, inputs), weight_ih (directions, gates * hidden, inputs), weight_hh (directions,
 gates * hidden, hidden), a bias (directions, gates * hidden), a state (directions, batch, hidden), states (time,
@@ -25,12 +26,12 @@ Part = Tensor | tuple[Tensor, ...] | None
 
 
 def iterate_forward(*parts: Part) -> Iterator[tuple[Any, ...]]:
-    """Iterates over the steps: yields a slice of each part, None for a part that is None."""
+    """Iterates over the time steps: yields a slice of each part, or None for a part that is None."""
     return zip(*_slices(parts), strict=True)
 
 
 def iterate_backward(*parts: Part) -> Iterator[tuple[Any, ...]]:
-    """As `iterate_forward`, from the last step to the first."""
+    """Like `iterate_forward`, from the last step to the first."""
     return zip(*map(reversed, _slices(parts)), strict=True)
 
 
@@ -56,7 +57,7 @@ def new_like(part: Tensor) -> Tensor:
 
 
 def zero_gradients(weight_ih: Tensor, weight_hh: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns zeros in which to sum the gradients of the weights and the bias."""
+    """Returns zeros, in which the gradients of the weights and the bias are summed."""
     shapes = weight_ih.shape, weight_hh.shape, weight_hh.shape[:2]
     dw_ih, dw_hh, d_bias = (weight_ih.new_zeros(shape) for shape in shapes)
     return dw_ih, dw_hh, d_bias
@@ -83,6 +84,6 @@ class _Nondifferentiable(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         raise RuntimeError(
-            "rnn, gru, lstm: a gradient that is already computed is differentiated again, for which their fused loops "
-            "have no derivative; take both derivatives by grad, one around the other"
+            "rnn, gru, lstm: the fused loops have no second derivative, so a gradient that is already computed cannot "
+            "be differentiated again; nest the derivatives instead, as grad(grad(f))"
         )

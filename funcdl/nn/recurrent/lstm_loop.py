@@ -39,7 +39,7 @@ def _lstm_loop(
 
     Args:
         x, h, c, padding: of the shapes in `loop_helpers`.
-        weight_ih, weight_hh, bias: of the gates o, i, f and g, so ordered since o, i and f share an activation.
+        weight_ih, weight_hh, bias: of the gates o, i, f and g, in this order, because o, i and f share an activation.
     """
     split = [3 * h.shape[-1]]
     hs, cs, tanh_c, oif, g = new_steps(x, h), new_steps(x, h), new_steps(x, h), new_steps(x, h, 3), new_steps(x, h)
@@ -72,7 +72,7 @@ def _lstm_loop_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Returns the gradients of x, weight_ih, weight_hh, the bias, h and c.
 
-    The gradient of unused states h or c is None: zeros would cost as much time as a matrix product.
+    `h_grads` or `c_grads` is None if these states are not used, because adding zeros takes as long as a matrix product.
     """
     dx, dw_ih, dw_hh, d_bias = new_like(x), *zero_gradients(weight_ih, weight_hh)
     d = h.new_empty(*h.shape[:2], weight_hh.shape[1])

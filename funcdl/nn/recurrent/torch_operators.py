@@ -1,6 +1,6 @@
-"""Torch's operators for an entire layer of `rnn`, `gru` or `lstm`, and when they apply.
+"""Torch's operators for an entire layer of `rnn`, `gru` or `lstm`, and when they are used.
 
-With gradients our fused loops are faster; in a trace the operators would be unrolled step by step.
+With gradients our fused loops are faster, and in a trace torch's operators are unrolled step by step.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Operator = Callable[..., tuple[Tensor, ...]]  # torch.rnn_tanh, torch.rnn_relu, 
 
 
 def supports_inference(x: Tensor, weight: Tensor, *others: Tensor) -> bool:
-    """Whether torch's operators apply to these tensors: eager, without gradients, and in one dtype."""
+    """Whether torch's operators can be used for these tensors: eager, without gradients, and in one dtype."""
     return not in_graph() and not _needs_gradient(x, weight, *others) and have_one_dtype(x, weight)
 
 
 def supports_layer(operator: Operator, x: Tensor, weight: Tensor, *others: Tensor) -> bool:
-    """Whether `run_operator` applies: for inference, and for plain autograd of an lstm by oneDNN on the CPU."""
+    """Whether `run_operator` can be used: for inference, and for an lstm on the CPU (oneDNN) with plain autograd."""
     if supports_inference(x, weight, *others):
         return True
     is_onednn = operator is torch.lstm and x.device.type == "cpu" and x.dtype == torch.float32
@@ -32,8 +32,8 @@ def supports_layer(operator: Operator, x: Tensor, weight: Tensor, *others: Tenso
 
 
 def have_one_dtype(x: Tensor, weight: Tensor) -> bool:
-    """Whether input and weight have the same dtype, also under autocast."""
-    autocast = x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)  # autocast rejects meta
+    """Whether input and weight have the same dtype and autocast is off."""
+    autocast = x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)  # autocast raises an error for meta
     return x.dtype == weight.dtype and not autocast
 
 
@@ -56,7 +56,7 @@ def run_operator(operator: Operator, x: Tensor, parameters: list[Tensor], state:
 def run_operator_packed(
     operator: Operator, x: Tensor, parameters: list[Tensor], state: State, lengths: Tensor
 ) -> tuple[Tensor, State]:
-    """As `run_operator`, for sequences of these `lengths` (batch,), as `torch.nn` runs a packed sequence.
+    """Like `run_operator`, for sequences of these `lengths` (batch,), as `torch.nn` runs a packed sequence.
 
     An empty sequence counts as one step.
     """

@@ -34,7 +34,9 @@ def piecewise(
     Equals `optax.piecewise_constant_schedule` and `optax.piecewise_interpolate_schedule`, which take factors.
     """
     if not isinstance(points, Mapping):
-        raise ValueError(f"piecewise: points={points!r} is no dict; pass numbers by step, such as {{0: 0.1, 10: 0.01}}")
+        raise ValueError(
+            f"piecewise: points={points!r} is not a dict; pass numbers by step, such as {{0: 0.1, 10: 0.01}}"
+        )
     if not points:
         raise ValueError("piecewise: points is empty; pass at least one number, such as {0: 0.1}")
     check_choice("piecewise", "interpolate", interpolate, ["constant", "linear", "cos"])

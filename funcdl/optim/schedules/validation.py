@@ -61,7 +61,7 @@ def check_increasing(owner: str, name: str, values: Sequence[int]) -> list[int]:
     ValueError: join: milestones=[5, 3] must increase; pass each step once, in order
     """
     if not isinstance(values, (list, tuple, range)):
-        raise ValueError(f"{owner}: {name}={values!r} is no list; pass the steps as one, such as [30, 80]")
+        raise ValueError(f"{owner}: {name}={values!r} is not a list; pass the steps as one, such as [30, 80]")
     found = [check_steps(owner, name, value) for value in values]
     if any(a >= b for a, b in itertools.pairwise(found)):
         raise ValueError(f"{owner}: {name}={found} must increase; pass each step once, in order")

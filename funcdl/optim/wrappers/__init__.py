@@ -1,1 +1,1 @@
-"""Wrappers and masks: transformations of some leaves, at some updates, or of averages of the parameters."""
+"""Wrappers of optimizers: for some leaves only, for some updates only, and for averages of the parameters."""

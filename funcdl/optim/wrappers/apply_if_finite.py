@@ -17,19 +17,20 @@ from funcdl.tree import Tree
 
 
 def apply_if_finite(optimizer: Transformation, max_consecutive_errors: ScalarOrSchedule) -> Transformation:
-    """Skips each update with a NaN or an infinity in its gradients, unless too many come in a row.
+    """Skips each update whose gradients contain a NaN or an infinity, unless there are too many in a row.
 
-    A skipped update is zero, and leaves the optimizer's state unchanged.
+    A skipped update is zero and leaves the optimizer's state unchanged.
 
     Args:
-        optimizer: what gets the finite gradients.
-        max_consecutive_errors: how many updates in a row may be skipped, at least 0; those after them are applied, so
-            that a model that has diverged is noticed.
+        optimizer: the optimizer that gets the finite gradients.
+        max_consecutive_errors: how many updates in a row may be skipped, at least 0. Further ones are applied, so that
+            a diverged model does not go unnoticed.
 
     Returns:
-        A transformation with the hyperparameters `wrapper.max_consecutive_errors` and those of `optimizer`, as
-        `optimizer.1.lr`. Its state has `wrapper.buffers`: `total_notfinite`, how many gradients were not finite,
-        `notfinite_count`, how many in a row until now (0-dim int64 tensors), and `last_finite`, a bool one.
+        A transformation with the hyperparameters `wrapper.max_consecutive_errors` and those of `optimizer`, such as
+        `optimizer.1.lr`. The `wrapper.buffers` of its state are 0-dim tensors: `total_notfinite`, the number of
+        gradients that were not finite; `notfinite_count`, the number of them in a row until now; and `last_finite`,
+        whether the last ones were finite.
 
     Raises:
         ValueError: `max_consecutive_errors` is out of range.
@@ -52,7 +53,7 @@ def apply_if_finite(optimizer: Transformation, max_consecutive_errors: ScalarOrS
         for grad in tree.leaves(grads):
             finite = finite & grad.isfinite().all()
         notfinite_count = torch.where(finite, 0, buffers["notfinite_count"] + 1)
-        if under_transform(*tree.leaves((grads, params))):  # a skipped gradient must not make the derivatives NaN
+        if under_transform(*tree.leaves((grads, params))):  # otherwise skipped gradients make derivatives NaN
             applied = finite | (notfinite_count > hyper["max_consecutive_errors"])
             grads = tree_where(applied, grads, tree.zeros_like(grads))
         return grads, {

@@ -25,7 +25,7 @@ def ema(decay: ScalarOrSchedule, debias: bool = True) -> Transformation:
 
     Args:
         decay: in [0, 1).
-        debias: whether to divide by the weight that updates have in `m` so far, `1 - decay^t`.
+        debias: whether to divide `m` by the total weight of the updates in it, `1 - decay^t`.
 
     Raises:
         ValueError: `decay` is out of range.
@@ -54,13 +54,13 @@ def params_ema(decay: ScalarOrSchedule = 0.999, debias: bool = True) -> Transfor
     """Keeps an exponential moving average of the parameters; the updates pass unchanged.
 
     `a <- decay a + (1 - decay) p` for the parameters `p` after each update. Read it with `averaged_params(state)`.
-    It has to be the last one of a chain, since it adds the updates to the parameters. In bfloat16, changes of less
-    than 1/256 are lost in the sum: use a decay below 0.99 there, or float32 parameters.
+    It has to be the last transformation of a chain, because it adds the updates to the parameters. In bfloat16,
+    relative changes of less than 1/256 are lost in the sum: use a decay below 0.99 there, or float32 parameters.
 
     Args:
         decay: in [0, 1).
-        debias: whether to leave the parameters before the first update out of the average, by dividing by the weight
-            of the others, `1 - decay^t`; else the average starts with them.
+        debias: whether to exclude the initial parameters from the average, by dividing by the total weight of the
+            others, `1 - decay^t`. With False the average starts at the initial parameters.
 
     Raises:
         ValueError: `decay` is out of range.
@@ -97,12 +97,13 @@ def params_ema(decay: ScalarOrSchedule = 0.999, debias: bool = True) -> Transfor
 def swa(start: ScalarOrSchedule = 1, every: ScalarOrSchedule = 1) -> Transformation:
     """Keeps the mean of the parameters over training (stochastic weight averaging); the updates pass unchanged.
 
-    The parameters after the updates number `start`, `start + every`, `start + 2 every`, ... are averaged. Read the mean
-    with `averaged_params(state)`; before `start` it is the current parameters. It has to be the last one of a chain.
+    The mean is over the parameters after the updates with the numbers `start`, `start + every`, `start + 2 every`, ...
+    Read it with `averaged_params(state)`; before `start` it is the current parameters. This has to be the last
+    transformation of a chain.
 
     Args:
-        start: number of the first update that counts, an integer, at least 1.
-        every: updates from one that counts to the next, an integer, at least 1.
+        start: the number of the first averaged update, an integer, at least 1.
+        every: the distance between averaged updates, an integer, at least 1.
 
     Raises:
         ValueError: a hyperparameter is out of range.
@@ -117,8 +118,8 @@ def swa(start: ScalarOrSchedule = 1, every: ScalarOrSchedule = 1) -> Transformat
     {'w': tensor([1.5000])}
 
     Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization" (2018),
-    https://arxiv.org/abs/1803.05407. Equals `torch.optim.swa_utils.AveragedModel`, updated after those steps. Running
-    statistics of batch normalization do not belong to the averaged parameters: compute them anew.
+    https://arxiv.org/abs/1803.05407. Equals `torch.optim.swa_utils.AveragedModel`, updated after those steps. The
+    running statistics of batch normalization do not match the averaged parameters: compute them again.
     """
 
     def init(params: Tree) -> Buffers:
@@ -142,7 +143,7 @@ def averaged_params(state: Tree) -> Tree:
     The average of float16 parameters is float32: cast it if the model needs float16.
 
     Args:
-        state: of an optimizer with one of the two in it.
+        state: the state of an optimizer that contains one of the two.
 
     Raises:
         ValueError: the state has neither of them, or several.
@@ -156,5 +157,5 @@ def averaged_params(state: Tree) -> Tree:
 
 
 def _total_weight(weight: Scalar, decay: Scalar) -> Scalar:
-    """The sum of all weights in an average that started at 0: `1 - decay^t` as long as the decay is constant."""
+    """Updates the sum of all weights in an average that started at 0: `1 - decay^t` if the decay is constant."""
     return weight * decay + (1 - decay)

@@ -1,4 +1,4 @@
-"""Wrappers that decide at each update whether their optimizer takes a step."""
+"""`make_conditional`, for wrappers that decide at each update whether their optimizer takes a step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from funcdl.tree import Tree
 
 
 class WrapperState(NamedTuple):
-    """The state of a wrapper and of the optimizer in it, whose hyperparameters are addressed as `optimizer.1.lr`."""
+    """The state of a wrapper and of its optimizer; the hyperparameters of the latter are named as `optimizer.1.lr`."""
 
     wrapper: State
     optimizer: Tree
@@ -25,15 +25,16 @@ class WrapperState(NamedTuple):
 def make_conditional(
     name: str, gate: Transformation, optimizer: Transformation, should_step: Callable[[State], Tensor]
 ) -> Transformation:
-    """Makes a wrapper: an optimizer that gets the updates of a gate, and takes a step or none.
+    """Makes a wrapper: a gate processes the gradients, and decides whether the optimizer takes a step with them.
 
-    Both results are computed and one is selected, without a branch, so that one graph serves for all updates.
+    Both results are computed and one is selected, without a branch, so that all updates use the same graph.
 
     Args:
-        name: what errors call it.
+        name: the name in error messages.
         gate: a transformation that is always applied; the optimizer gets its updates.
-        optimizer: what takes the steps. Where it takes none, its state does not change and its updates are zero.
-        should_step: from the new state of the gate, whether the optimizer takes a step, a 0-dim bool tensor.
+        optimizer: the optimizer that takes the steps. When it takes none, its state does not change and its updates
+            are zero.
+        should_step: a function of the new state of the gate that returns a 0-dim bool tensor.
     """
 
     check_is_transformation(name, optimizer)
@@ -56,6 +57,6 @@ def make_conditional(
 
 
 def check_wrapper_state(name: str, state: Tree) -> None:
-    """Raises a ValueError unless `state` is that of a wrapper."""
+    """Raises a ValueError unless `state` is the state of a wrapper."""
     if not isinstance(state, WrapperState):
         raise foreign_state_error(name)

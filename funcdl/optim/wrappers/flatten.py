@@ -1,4 +1,4 @@
-"""Joins all small leaves of a tree to one vector, so that eager updates launch fewer kernels."""
+"""Joins the small leaves of a tree into one vector, so that eager updates launch fewer kernels."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from funcdl.tree import Tree
 
 
 def flatten(optimizer: Transformation, below: int = 2**16) -> Transformation:
-    """Joins all small leaves of a dtype to one vector for an optimizer, and splits its updates into the tree again.
+    """Joins the small leaves of each dtype into one vector for an optimizer, and splits its updates again.
 
-    Elementwise updates are the same as without it; what an optimizer does leaf by leaf (`clip_by_norm`, `lamb`,
-    `adafactor`, `muon`, masks) it does to the vector. It saves time where updates run uncompiled over many small
-    leaves, two thirds of those of a network such as ResNet-50; within `jit` with donation equal updates are one kernel
-    without it (`python -m tests.benchmarks optimizers`). Large leaves stay separate: joining them would cost a copy of
-    the parameters, gradients and updates.
+    Element-wise updates do not change. An optimizer that treats each leaf as a whole (`clip_by_norm`, `lamb`,
+    `adafactor`, `muon`, masks) treats the vector as one leaf. This saves time for uncompiled updates of many small
+    leaves, which are two thirds of the leaves of a network such as ResNet-50. It is not needed inside `jit` with
+    donation, where equal updates are one kernel anyway (`python -m tests.benchmarks optimizers`). Large leaves stay
+    separate, because joining them would copy the parameters, gradients and updates.
 
     Args:
-        optimizer: what gets the vectors. Its state is that of `{"joined": {"float32": vector}, "others": (leaf, ...)}`.
+        optimizer: the optimizer of the vectors. Its state is the one for a tree
+            `{"joined": {"float32": vector}, "others": (leaf, ...)}`.
         below: leaves with fewer elements than this are joined.
 
     >>> from funcdl import optim

@@ -18,17 +18,17 @@ def lookahead(
 ) -> Transformation:
     """Lets an optimizer take a few fast steps, and then moves slow parameters part of the way towards the result.
 
-    After every `sync_period` updates, `slow <- slow + slow_step_size (p - slow)` and `p <- slow`. The parameters stay a
-    plain tree; the slow ones are in the state, and `slow_params(state)` returns them for evaluation.
+    After every `sync_period` updates, `slow <- slow + slow_step_size (p - slow)` and `p <- slow`. The slow parameters
+    are in the state; `slow_params(state)` returns them for evaluation.
 
     Args:
-        optimizer: what takes the fast steps.
-        sync_period: updates between two synchronizations, an integer, at least 1.
-        slow_step_size: fraction of the way that the slow parameters move, in [0, 1].
+        optimizer: the optimizer that takes the fast steps.
+        sync_period: the number of updates between two synchronizations, an integer, at least 1.
+        slow_step_size: the fraction of the way that the slow parameters move, in [0, 1].
 
     Returns:
-        A transformation with the hyperparameters those of `optimizer`, as `0.1.lr`, `1.sync_period` and
-        `1.slow_step_size`. It has to be the last one of a chain.
+        A transformation with the hyperparameters of `optimizer`, such as `0.1.lr`, and `1.sync_period` and
+        `1.slow_step_size`. It has to be the last transformation of a chain.
 
     Raises:
         ValueError: a hyperparameter is out of range.
@@ -46,7 +46,7 @@ def lookahead(
     6.0 6.0
 
     Zhang et al., "Lookahead Optimizer: k steps forward, 1 step back" (2019), https://arxiv.org/abs/1907.08610. Equals
-    `optax.lookahead`, the parameters of which are a pair of trees.
+    `optax.lookahead`, except that there the parameters are a pair of trees.
     """
     check_is_transformation("lookahead", optimizer)
     hyperparameters = {
@@ -67,13 +67,13 @@ def lookahead(
 
 
 def slow_params(state: Tree) -> Tree:
-    """Returns the slow parameters in the state of a `lookahead` optimizer; float32 for float16 ones.
+    """Returns the slow parameters in the state of a `lookahead` optimizer; those of float16 parameters are float32.
 
     Args:
-        state: of an optimizer that has one `lookahead` in it.
+        state: the state of an optimizer that contains one `lookahead`.
 
     Raises:
-        ValueError: the state has no lookahead in it, or several.
+        ValueError: the state contains no lookahead, or several.
 
     >>> from funcdl import optim
     >>> slow_params(optim.lookahead(optim.adam()).init({"w": torch.ones(2)}))

@@ -1,4 +1,4 @@
-"""Transformations of the parameters that a mask chooses; frozen parameters."""
+"""Transformations of the parameters that a mask selects, and frozen parameters."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from funcdl.tree import Tree
 
 
 def masked(transformation: Transformation, mask: Mask) -> Transformation:
-    """Applies a transformation to the parameters that a mask chooses; the updates of the others pass unchanged.
+    """Applies a transformation to the parameters that a mask selects; the updates of the others do not change.
 
     Args:
-        transformation: what to apply to the chosen ones. Its state is that of the tree without the others.
-        mask: a pattern or several, each the path of a leaf or a subtree, with `*`, `?` and `[...]` as in file names; a
-            predicate `(path, leaf) -> bool`; or a tree of bools with the structure of the parameters.
+        transformation: the transformation. Its state is the one for a tree of only the selected parameters.
+        mask: one or more patterns, each the path of a leaf or a subtree, with the wildcards `*`, `?` and `[...]` as in
+            file names; a predicate `(path, leaf) -> bool`; or a tree of bools with the structure of the parameters.
 
     Raises:
-        ValueError: by `init` and `update`, when the mask fits no parameter.
+        ValueError: raised by `init` and `update` if the mask matches no parameter.
 
     >>> import torch
     >>> from funcdl import optim
@@ -38,16 +38,16 @@ def masked(transformation: Transformation, mask: Mask) -> Transformation:
 
 
 def freeze(mask: Mask) -> Transformation:
-    """Sets the updates of the parameters that a mask chooses to zero, so that these parameters never change.
+    """Sets the updates of the parameters that a mask selects to zero, so that these parameters never change.
 
-    It has to come last, in any case after a weight decay. The optimizer before it still averages the gradients of
-    frozen parameters; `partition({"train": adam(), "frozen": freeze("*")}, ...)` keeps no averages for them.
+    It has to come last in a chain, after any weight decay. The optimizer before it still keeps averages of the
+    gradients of frozen parameters; `partition({"train": adam(), "frozen": freeze("*")}, ...)` does not.
 
     Args:
-        mask: as for `masked`.
+        mask: as in `masked`.
 
     Raises:
-        ValueError: by `init` and `update`, when the mask fits no parameter.
+        ValueError: raised by `init` and `update` if the mask matches no parameter.
 
     >>> import torch
     >>> from funcdl import optim

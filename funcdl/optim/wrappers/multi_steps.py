@@ -15,15 +15,18 @@ from funcdl.tree import Tree
 
 
 def multi_steps(optimizer: Transformation, k: ScalarOrSchedule) -> Transformation:
-    """Accumulates the gradients of `k` updates, and lets the optimizer take a step along their mean at the last one.
+    """Accumulates the gradients of `k` updates; at the last one the optimizer takes a step with their mean.
 
-    All other updates are zero and leave the optimizer's state unchanged: its counters, and with them its schedules,
-    count one for every `k`. For a loss that is a mean over the batch, `k` batches of one size equal one batch of all.
+    The other updates are zero and leave the optimizer's state unchanged, so that its counters and schedules advance
+    once every `k` updates. If the loss is a mean over the batch, `k` batches of equal size have the same effect as one
+    batch of all their rows.
 
     Args:
-        optimizer: what gets the means. An extra argument, such as the loss `value`, is that of the last batch.
-        k: how many gradients to accumulate, an integer, at least 1. It may change, and be scheduled by the number of
-            accumulated gradients; if it becomes smaller than their number, the optimizer steps at the next update.
+        optimizer: the optimizer that gets the mean gradients. Extra arguments, such as the loss `value`, are those of
+            the last batch.
+        k: how many gradients to accumulate, an integer, at least 1. It may change, and a schedule of it is called with
+            the number of all gradients so far. If fewer are needed than are already accumulated, the optimizer takes a
+            step at the next update.
 
     Returns:
         A transformation with the hyperparameters `wrapper.k` and those of `optimizer`, as `optimizer.1.lr`.

@@ -1,4 +1,4 @@
-"""Groups of parameters, each with a transformation of its own."""
+"""Groups of parameters, each with its own transformation."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from funcdl.tree import Tree
 
 
 def partition(transformations: Mapping[str, Transformation], labels: Labels) -> Transformation:
-    """Gives each group of parameters a transformation of its own: another learning rate, or another optimizer.
+    """Gives each group of parameters its own transformation, such as a different learning rate or optimizer.
 
     Args:
-        transformations: `{label: transformation}`, the labels being names without dots.
-        labels: which parameter belongs to which: `{pattern: label}`, of which the first that fits counts, a pattern
-            being the path of a leaf or a subtree, with `*`, `?` and `[...]` as in file names; a function
-            `(path, leaf) -> label`; or a tree of labels with the structure of the parameters.
+        transformations: `{label: transformation}`; the labels are names without dots.
+        labels: the label of each parameter: `{pattern: label}`, where the first pattern that matches counts and a
+            pattern is the path of a leaf or a subtree, with the wildcards `*`, `?` and `[...]` as in file names; a
+            function `(path, leaf) -> label`; or a tree of labels with the structure of the parameters.
 
     Returns:
-        A transformation whose state is the dict of theirs, so that their hyperparameters are addressed as `head.1.lr`.
-        Each gets only its own group: a norm over all leaves is one over the group.
+        A transformation whose state is the dict of their states, so that hyperparameters are addressed as `head.1.lr`.
+        Each transformation gets only its own group, so that a norm over all leaves is a norm over the group.
 
     Raises:
-        ValueError: a parameter has no label with a transformation, or a label or pattern fits no parameter.
+        ValueError: a parameter has no label with a transformation, or a label or pattern matches no parameter.
 
     >>> import torch
     >>> from funcdl import optim
@@ -44,7 +44,7 @@ def partition(transformations: Mapping[str, Transformation], labels: Labels) -> 
     for label in transformations:
         if not isinstance(label, str) or not label or "." in label:
             raise ValueError(
-                f"partition: the label {label!r} is no name without dots; the paths of hyperparameters begin with it"
+                f"partition: the label {label!r} is not a name without dots; the paths of hyperparameters begin with it"
             )
         check_is_transformation("partition", transformations[label], f"the value of {label!r}")
     assign = resolve_labels("partition", labels, list(transformations))
@@ -60,7 +60,7 @@ def partition(transformations: Mapping[str, Transformation], labels: Labels) -> 
         grads, _ = match_gradients("partition", grads, params)
         if not isinstance(state, dict) or set(state) != set(transformations):
             raise ValueError(
-                f"partition: update() got a state that is no dict of {', '.join(transformations)}; pass what "
+                f"partition: update() got a state that is not a dict of {', '.join(transformations)}; pass what "
                 "init(params) or the last update() returned"
             )
         assigned, updates, states = assign(params), {}, {}

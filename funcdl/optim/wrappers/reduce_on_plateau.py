@@ -1,4 +1,4 @@
-"""A learning rate that falls when the loss stops falling."""
+"""Reduction of the learning rate when the loss stops improving."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ def reduce_on_plateau(
 ) -> Transformation:
     """Multiplies each `lr` of an optimizer by `factor` when the loss has not improved for some time.
 
-    The loss comes through `update(grads, state, params, value=loss)`, as `train.make_step` passes it; a new rate takes
-    effect at the next update. `patience` counts updates, not epochs.
+    The loss is passed as `update(grads, state, params, value=loss)`, as `train.make_step` does. A new rate takes effect
+    at the next update. `patience` counts updates, not epochs.
 
     Args:
-        optimizer: whose learning rates to reduce, each a float or a tensor: a schedule would overwrite them.
+        optimizer: the optimizer. Its learning rates are floats or tensors, because a schedule would overwrite them.
         mode: whether `value` is to be minimized or maximized.
-        factor: what the rates are multiplied by, in [0, 1).
+        factor: the factor of each reduction, in [0, 1).
         patience: how many updates without improvement are allowed, an integer, at least 0.
-        threshold: how much better than the best a loss has to be, at least 0.
+        threshold: how much better than the best loss a loss has to be to count as an improvement, at least 0.
         threshold_mode: whether `threshold` is relative to the best loss or absolute.
-        cooldown: updates after a reduction before bad ones are counted again, an integer, at least 0.
+        cooldown: how many updates after a reduction are ignored, an integer, at least 0.
         min_lr: the lowest learning rate, at least 0.
-        eps: a reduction by this or less is skipped, at least 0.
+        eps: reductions by this or less are skipped, at least 0.
 
     Returns:
-        A transformation with the hyperparameters `wrapper.factor` and so on, and those of `optimizer`,
-        as `optimizer.1.lr`.
+        A transformation with the hyperparameters `wrapper.factor` and so on, and those of `optimizer`, such as
+        `optimizer.1.lr`.
 
     Raises:
         ValueError: a hyperparameter is out of range; the optimizer has no `lr`, or a schedule governs it.
@@ -116,7 +116,7 @@ def reduce_on_plateau(
         state = optimizer.init(params)
         if not _learning_rates(state):
             raise ValueError(
-                "reduce_on_plateau: the optimizer has no hyperparameter 'lr' to reduce; pass one that has, such as "
+                "reduce_on_plateau: the optimizer has no hyperparameter 'lr' to reduce; pass one that has it, such as "
                 "adam()"
             )
         return WrapperState(watcher.init(params), state)
@@ -130,8 +130,8 @@ def reduce_on_plateau(
         for path, lr in _learning_rates(optimizer_state).items():
             if lr is not old[path]:  # without a schedule, an update returns the same tensor
                 raise ValueError(
-                    f"reduce_on_plateau: a schedule governs '{path}', and would undo each reduction; make the "
-                    "optimizer with a float"
+                    f"reduce_on_plateau: '{path}' has a schedule, which would undo each reduction; make the optimizer "
+                    "with a float"
                 )
             new = torch.maximum(lr * hyper["factor"], hyper["min_lr"])
             reduced[path] = torch.where(wrapper.buffers["reduces"] & (lr - new > hyper["eps"]), new, lr)

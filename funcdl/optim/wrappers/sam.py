@@ -1,4 +1,4 @@
-"""SAM: steps along gradients taken at the worst point nearby, which lead to flat minima."""
+"""SAM: steps with the gradient at a nearby point of higher loss, which lead to flat minima."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from funcdl.tree import Tree
 
 
 def sam(optimizer: Transformation, rho: ScalarOrSchedule = 0.05, sync_period: int = 2) -> Transformation:
-    """Sharpness-aware minimization: ascend by `rho`, then descend from the start with the gradient found there.
+    """Sharpness-aware minimization: moves up the loss by `rho`, and uses the gradient there for a step from the start.
 
-    Of `sync_period` updates in a row all but the last ascend, `p <- p + rho g / |g|` with the norm over all leaves. The
-    last returns to where the first one started and takes the step of `optimizer` there, with the gradient at the
-    perturbed parameters: `p <- start + u`.
+    In a cycle of `sync_period` updates, all but the last move the parameters up: `p <- p + rho g / |g|`, with the norm
+    over all leaves. The last update returns to the parameters at the start of the cycle and takes the step of
+    `optimizer` there, with the gradient at the perturbed parameters: `p <- start + u`.
 
-    Each update takes one gradient, so SAM works in every training step, `train.make_step` too, with no more than the
-    gradients at the parameters: one step of the optimizer costs `sync_period` training steps, each with a batch of its
-    own (give each batch `sync_period` times for the paper's algorithm), and after the others the parameters are
-    perturbed. Evaluate, and stop, at `sam_eval_params(state, params)`. Losses at perturbed parameters are higher than
-    at these, and batch normalization gathers its statistics there as well. A NaN in the gradient of an ascent makes all
-    parameters NaN; in that of a step, it does what `optimizer` does with it.
+    Each update needs only the gradient at the current parameters, so that SAM works in every training step, such as
+    that of `train.make_step`. One step of the optimizer takes `sync_period` training steps, each with its own batch;
+    for the algorithm of the paper pass each batch `sync_period` times. Within a cycle the parameters are perturbed:
+    evaluate and save `sam_eval_params(state, params)` instead. Losses at perturbed parameters are higher, and the
+    statistics of batch normalization include them. A NaN in the gradient of an upward update makes all parameters NaN;
+    a NaN in the gradient of the last update of a cycle is passed to `optimizer`.
 
     Args:
-        optimizer: what takes the steps of descent. Its counters and schedules see its own steps only. It must not
-            `maximize`.
-        rho: length of one ascent, at least 0.
-        sync_period: updates from one step of the optimizer to the next, at least 2. Fixed when it is made.
+        optimizer: the optimizer that takes the downward steps. Its counters and schedules count only these. It must
+            not `maximize`.
+        rho: the length of an upward move, at least 0.
+        sync_period: the number of updates in a cycle, at least 2. It cannot change.
 
     Returns:
-        A transformation with the hyperparameters `wrapper.rho` and those of `optimizer`, as `optimizer.1.lr`.
+        A transformation with the hyperparameters `wrapper.rho` and those of `optimizer`, such as `optimizer.1.lr`.
 
     Raises:
         ValueError: a hyperparameter is out of range.
@@ -57,7 +57,7 @@ def sam(optimizer: Transformation, rho: ScalarOrSchedule = 0.05, sync_period: in
 
     Foret et al., "Sharpness-Aware Minimization for Efficiently Improving Generalization" (2021),
     https://arxiv.org/abs/2010.01412. Equals `optax.contrib.sam(optimizer, chain(normalize(), sgd(rho)), sync_period)`
-    with `opaque_mode=False`; where the whole gradient is zero it stays, while optax divides 0 by 0.
+    with `opaque_mode=False`, except that with a zero gradient the parameters stay, while optax divides 0 by 0.
     """
     check_is_transformation("sam", optimizer)
     if not isinstance(sync_period, int) or sync_period < 2:
@@ -90,14 +90,14 @@ def sam(optimizer: Transformation, rho: ScalarOrSchedule = 0.05, sync_period: in
 
 
 def sam_eval_params(state: Tree, params: Tree) -> Tree:
-    """Returns the parameters to evaluate and to save: those from which `sam` started to ascend.
+    """Returns the parameters to evaluate and to save: those at the start of the current cycle of `sam`.
 
     Args:
-        state: of an optimizer that has one `sam` in it.
-        params: the trained parameters that belong to it.
+        state: the state of an optimizer that contains one `sam`.
+        params: the current parameters.
 
     Raises:
-        ValueError: the state has no sam in it, or several.
+        ValueError: the state contains no sam, or several.
 
     >>> import torch
     >>> from funcdl import optim

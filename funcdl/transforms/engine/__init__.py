@@ -1,1 +1,1 @@
-"""How `jit` traces a function and compiles the graph; only `funcdl.transforms` may import it."""
+"""The internals of `jit`: tracing a function and compiling its graph. Only `funcdl.transforms` may import this."""

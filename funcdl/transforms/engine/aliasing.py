@@ -1,4 +1,4 @@
-"""Which arguments an operation of a traced graph writes into or views, and in which memory they lie."""
+"""Mutation and aliasing in a traced graph: which arguments an operation writes into, and which tensors share memory."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from funcdl import _torch
 
 
 def mutated_args(node: Node) -> set[Node]:
-    """The arguments that an operation writes into."""
+    """Returns the arguments that an operation writes into."""
     return {arg for alias, args in aliased_args(node) if alias.is_write for arg in args}
 
 
 def aliased_args(node: Node) -> list[tuple[Any, set[Node]]]:
-    """For each argument that an operation writes into or views: torch's alias annotation, and the nodes in it."""
+    """Returns torch's alias annotation and the nodes of each argument that an operation mutates or views."""
     if not isinstance(node.target, _torch.OpOverload):
         return []
     specs = _torch.schema(node.target).arguments
@@ -24,13 +24,13 @@ def aliased_args(node: Node) -> list[tuple[Any, set[Node]]]:
 
 
 def storage_id(node: Node) -> int:
-    """Identifies the memory of a tensor of a traced graph; a view of it has the same."""
+    """Returns a number that identifies the storage of a node's tensor; views share it."""
     (identifier,) = _torch.storage_ids([node.meta["val"]])
     return identifier
 
 
 def mutated_storages(graph: Graph) -> set[int]:
-    """The memory into which some operation of a graph writes."""
+    """Returns the `storage_id` of all tensors that operations of a graph write into."""
     return {storage_id(arg) for node in graph.nodes for arg in mutated_args(node)}
 
 

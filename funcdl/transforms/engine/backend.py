@@ -1,4 +1,4 @@
-"""Compiling: a traced graph by Inductor, a function by `torch.compile`, C++ by Inductor's compiler."""
+"""The compilers: Inductor for traced graphs, `torch.compile` for functions, Inductor's C++ compiler for C++."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from funcdl import _torch
 
 
 def compile_graph(graph: GraphModule) -> Callable[..., list[Tensor]]:
-    """Compiles a traced graph by Inductor, within `compiling()`; Dynamo would interpret all of it once more."""
+    """Compiles a traced graph with Inductor, without Dynamo; call it within `compiling()`."""
     inputs = [node.meta["val"] for node in graph.graph.find_nodes(op="placeholder")]
     mode = inputs[0].fake_mode if inputs else _torch.FakeTensorMode(shape_env=_torch.ShapeEnv())
     with _torch.tracing(_torch.TracingContext(mode)):
@@ -30,23 +30,23 @@ def compile_graph(graph: GraphModule) -> Callable[..., list[Tensor]]:
 
 
 def compile_function(f: Callable[..., list[Tensor]]) -> Callable[..., list[Tensor]]:
-    """Compiles a function by `torch.compile`, so that its gradient is the one that it defines.
+    """Compiles a function with `torch.compile`, which keeps the gradient that the function defines.
 
     It is compiled at the first call, which has to be within `compiling()`.
     """
-    if isinstance(f, FunctionType):  # Dynamo counts graphs against its limit by code object: each program gets its own
+    if isinstance(f, FunctionType):  # a new code object, because Dynamo limits the number of graphs of each
         f.__code__ = f.__code__.replace()
-    unguarded: dict[str, Any] = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}  # `jit` guards its programs
+    unguarded: dict[str, Any] = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}  # `jit` has its own guards
     return torch.compile(f, fullgraph=True, dynamic=False, options=unguarded)
 
 
 @contextmanager
 def compiling() -> Iterator[None]:
-    """Keeps Dynamo from tracing a function twice, and Inductor from confusing reads and writes.
+    """Context manager for compiling: keeps Dynamo from tracing twice, and Inductor from reordering reads and writes.
 
-    Dynamo would make arguments of the floats that a function closes over, which are constants here, and numbers of
-    0-dim float64 arguments, such as a learning rate; then it looks for those that no operation took as a number, finds
-    some, and begins again without them.
+    By default Dynamo turns the floats that a function closes over into arguments, and 0-dim float64 arguments, such as
+    a learning rate, into numbers. When it then finds some that no operation uses as a number, it traces again. Here
+    floats are constants of the graph.
     """
     with (
         _torch.dynamo_config.patch(specialize_float=True),
@@ -58,8 +58,8 @@ def compiling() -> Iterator[None]:
 
 def compile_cpp(source: str) -> Callable[..., None]:
     """Compiles C++ with Inductor's compiler and flags, for this processor, and returns its function `kernel`."""
-    # Inductor writes vectors itself, and keeps compilers from making them of loops; sqrt is one if it sets no errno.
-    # The sum of two large int64 is negative, as torch has it.
+    # Inductor's flags turn vectorization off, because its own code is explicitly vectorized. sqrt is vectorized only if
+    # it need not set errno. With -fwrapv int64 overflow wraps around, as in torch.
     flags = () if os.name == "nt" else ("-ftree-loop-vectorize", "-fno-math-errno", "-fwrapv")
     function = _torch.CppCodeCache.load(source, extra_flags=flags).kernel
     function.argtypes = [ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
@@ -69,9 +69,10 @@ def compile_cpp(source: str) -> Callable[..., None]:
 
 @contextmanager
 def _keep_write_order() -> Iterator[None]:
-    """Has the Inductor of torch 2.11 remember that a write waits for those who read what it overwrites.
+    """Context manager that fixes a bug of Inductor in torch 2.11: it may overwrite a tensor before others have read it.
 
-    On the CPU it forgets that when it gives a loop the ranges of another; torch 2.12 has pytorch's pull request 177816.
+    On the CPU it drops this dependency when it changes the ranges of a loop to those of another. Fixed in torch 2.12 by
+    pytorch's pull request 177816.
     """
     if torch.__version__ >= TorchVersion("2.12"):
         yield
@@ -90,12 +91,12 @@ def _keep_write_order() -> Iterator[None]:
 
 @contextmanager
 def probe_isa_in_background() -> Iterator[None]:
-    """Has other threads find out meanwhile which vector instructions this processor has.
+    """Context manager that finds out in other threads which vector instructions this processor supports.
 
-    Inductor compiles a program for each kind that there may be, three to eight seconds one after the other in a process
-    that does not find them compiled.
+    Inductor compiles a test program for each instruction set; one after the other they take three to eight seconds,
+    unless they are cached on disk.
     """
-    if missing_compiler() or _torch.cpu_vec_isa is None or _torch.CppCodeCache is None:  # the threads use that module
+    if missing_compiler() or _torch.cpu_vec_isa is None or _torch.CppCodeCache is None:  # the threads use CppCodeCache
         yield
         return
     supported = set(_torch.cpu_vec_isa.x86_isa_checker())
@@ -108,7 +109,7 @@ def probe_isa_in_background() -> Iterator[None]:
 
 @functools.cache
 def missing_compiler() -> str | None:
-    """What keeps Inductor from compiling for the CPU here, or None."""
+    """Says what Inductor lacks to compile for the CPU on this machine; None if it lacks nothing."""
     if not _torch.has_cpp_compiler():
         return "no C++ compiler found (install g++ or clang, or set CXX)"
     if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():

@@ -1,9 +1,9 @@
-"""Which results of a graph may overwrite which of its donated inputs.
+"""Donation: which results of a graph may overwrite which of its donated inputs.
 
-That is sound only for what the graph has freshly computed: a result that is an input, or a view of one, could be
-overwritten before it is read (a swap). So there are three cases: a donated leaf that is returned unchanged stays where
-it is; a fresh result overwrites a donated leaf of its shape, dtype and device, once all else is computed; any other
-result is copied.
+Only a freshly computed result may overwrite an input. A result that is an input or a view of one, as in a swap, could
+be overwritten before it is read. There are three cases: a donated leaf that is returned unchanged stays where it is; a
+fresh result overwrites a donated leaf of its shape, dtype and device, after everything else has been computed; any
+other result is copied.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ class Plan(NamedTuple):
     """Where each result goes.
 
     Attributes:
-        output_sources: for each result, whether it stands in an input leaf, and its index among the inputs or outputs.
-        overwrites: pairs of the index of a leaf and of the result that overwrites it.
-        copies: the indices of the other results, which are the graph's outputs.
+        output_sources: for each result, whether it is in the memory of an input leaf, and its index among the inputs or
+            the outputs of the graph.
+        overwrites: pairs of the index of a leaf and the index of the result that overwrites it.
+        copies: the indices of the remaining results, which are the outputs of the graph.
     """
 
     output_sources: list[tuple[bool, int]]
@@ -31,7 +32,7 @@ class Plan(NamedTuple):
 
 
 def make_plan(inputs: Sequence[Tensor], results: list[Tensor], donated: list[int]) -> Plan:
-    """Plans by which tensors share memory, and which have the same shape, dtype and device."""
+    """Returns the plan for fake or real `inputs` and `results`, of which the inputs at `donated` may be overwritten."""
     free = {_view_key(inputs[index]): index for index in donated}
     sources: dict[int, tuple[bool, int]] = {}
     for number, result in enumerate(results):
@@ -43,7 +44,7 @@ def make_plan(inputs: Sequence[Tensor], results: list[Tensor], donated: list[int
     result_storages = _torch.storage_ids(results)
     by_layout: dict[Any, list[int]] = {}
     for index in free.values():
-        # torch 2.11 loses what a graph writes over a 0-dim float64 input on the CPU, and such a leaf is not worth it.
+        # 0-dim leaves are excluded: torch 2.11 loses writes into 0-dim float64 inputs on the CPU, and little is saved.
         if inputs[index].is_contiguous() and inputs[index].ndim:
             by_layout.setdefault(_layout(inputs[index]), []).append(index)
     overwrites: list[tuple[int, int]] = []
@@ -62,7 +63,7 @@ def make_plan(inputs: Sequence[Tensor], results: list[Tensor], donated: list[int
 
 
 def overwrite_donated(leaves: Sequence[Tensor], results: list[Tensor], plan: Plan | None) -> list[Tensor]:
-    """Writes results over donated leaves as planned, and returns the others."""
+    """Overwrites donated leaves with results as planned, and returns copies of the other results."""
     if plan is None:
         return results
     copied = [results[index].clone() for index in plan.copies]  # before anything is overwritten
@@ -72,7 +73,7 @@ def overwrite_donated(leaves: Sequence[Tensor], results: list[Tensor], plan: Pla
 
 
 def clone_aliased(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """Clones what shares its memory with an output before it: Inductor may return one tensor for several copies."""
+    """Clones outputs that share memory with an earlier one: Inductor may merge several copies into one tensor."""
     seen: set[int] = set()
     separate = []
     for output, storage in zip(outputs, _torch.storage_ids(outputs), strict=True):
@@ -99,7 +100,7 @@ def refuse_shared_memory(leaves: list[Tensor], donated: list[int], paths: list[s
 
 def _view_key(t: Tensor) -> Any:
     offset = t.storage_offset()
-    known = offset if isinstance(offset, int) else None  # x[i] with a tensor i is where no leaf is known to be
+    known = offset if isinstance(offset, int) else None  # unknown for x[i] with a tensor i
     return _torch.storage_ids([t])[0], known, t.stride(), t.is_conj(), t.is_neg(), _layout(t)
 
 

@@ -1,4 +1,4 @@
-"""Whether a compiled graph is valid for the arguments of a call: their structure, their tensors, torch's settings."""
+"""Guards: whether a compiled graph is valid for the arguments of a call and for torch's current settings."""
 
 from __future__ import annotations
 
@@ -14,47 +14,48 @@ from funcdl.tree import Structure, Tree
 
 
 class Guard:
-    """What a graph depends on: all leaves' shapes, strides, dtypes and devices, which are one tensor, global settings.
+    """What a graph depends on besides the structure of its arguments.
 
-    The checks are Dynamo's own, a tenth of a microsecond for each leaf. Its guards on what a function closes over would
-    take longer than the kernels of a small step; they are left out.
+    This is the shape, stride, dtype and device of each leaf, which leaves are the same tensor, and torch's global
+    settings. The checks are Dynamo's own and take a tenth of a microsecond per leaf. There are no guards on what a
+    function closes over, because they would take longer than the kernels of a small step.
     """
 
     def __init__(self, leaves: list[Tensor]) -> None:
         self.settings = _torch.GlobalStateGuard()
         self.default_device = _default_device()
-        self.last_places = _last_places(leaves)
-        unique = [leaves[index] for index in sorted(set(self.last_places))]
+        self.last_positions = _last_positions(leaves)
+        unique = [leaves[index] for index in sorted(set(self.last_positions))]
         self.tensors = _torch.TensorGuards(*unique, dynamic_dims_sizes=None, dynamic_dims_strides=None)
         self.all_unique = len(unique) == len(leaves)
 
     def holds(self, leaves: list[Tensor]) -> bool:
-        """Whether the graph serves for these leaves now."""
+        """Whether the graph is valid for these leaves and the current settings."""
         if not self.settings.check() or self.default_device != _default_device():
             return False
         if self.all_unique:
-            return self.tensors.check(*leaves)  # refuses one tensor in two places
-        return _last_places(leaves) == self.last_places and self.tensors.check(
-            *[leaves[index] for index in sorted(set(self.last_places))]
+            return self.tensors.check(*leaves)  # also fails if two leaves are the same tensor
+        return _last_positions(leaves) == self.last_positions and self.tensors.check(
+            *[leaves[index] for index in sorted(set(self.last_positions))]
         )
 
 
 def _default_device() -> torch.device | None:
-    """Where `torch.zeros` and its kin make a tensor; None for the CPU, where nothing else has been set."""
+    """Returns the default device of `torch.zeros` and other factories; None if it was never set, which is the CPU."""
     return torch.get_default_device() if _torch.torch_function_modes() else None
 
 
-def _last_places(leaves: list[Tensor]) -> list[int]:
-    """For each leaf the last place where the same tensor is among the leaves."""
+def _last_positions(leaves: list[Tensor]) -> list[int]:
+    """Returns, for each leaf, the last position among the leaves at which the same tensor occurs."""
     last = {id(leaf): index for index, leaf in enumerate(leaves)}
     return [last[id(leaf)] for leaf in leaves]
 
 
 def leaf_lookup(structure: Structure) -> Callable[[Tree], list[Any] | None]:
-    """Returns a function that returns the leaves of a tree of that structure, or None for a tree of another one.
+    """Returns a function that gets a tree and returns its leaves, or None if the tree has a different structure.
 
-    A dict of another kind, or with its keys in another order, is another structure here: a function may walk it. A
-    container that stands in the place of a leaf is returned as if it were one.
+    The type of a dict and the order of its keys count as structure here, because a function may iterate over the dict.
+    A container at the position of a leaf is returned as if it were a leaf.
 
     >>> find = leaf_lookup(tree.structure([1, {"a": 2, "b": 3}]))
     >>> find([4, {"a": 5, "b": 6}]), find([4, {"b": 6, "a": 5}]), find([(7, 8), {"a": 5, "b": 6}])
@@ -70,7 +71,7 @@ def leaf_lookup(structure: Structure) -> Callable[[Tree], list[Any] | None]:
 
 
 def _dicts(part: Tree) -> Any:
-    """The type and the ordered keys of each dict in a tree, nested as they are; None where there are none."""
+    """Returns the type and the ordered keys of each dict in a tree, nested like the tree; None if there is no dict."""
     if isinstance(part, int):  # a leaf
         return None
     below = [(place, dicts) for place, child in _children(part) if (dicts := _dicts(child))]
@@ -80,14 +81,14 @@ def _dicts(part: Tree) -> Any:
 
 
 def _has_dicts(candidate: Tree, dicts: Any) -> bool:
-    """Whether a tree has such dicts: for optree all kinds of dict, in whatever order, are the same."""
+    """Whether a tree has these `_dicts`. For optree the type of a dict and the order of its keys make no difference."""
     kind, keys, below = dicts
     if keys is not None:
         if type(candidate) is not kind or [*candidate] != keys:
             return False
     elif not issubclass(kind, (tuple, list)):
         candidate = dict(_children(candidate))
-    for place, further in below:  # noqa: SIM110 (`all` of a generator takes twice as long)
+    for place, further in below:  # noqa: SIM110 (`all` with a generator takes twice as long)
         if not _has_dicts(candidate[place], further):
             return False
     return True

@@ -1,4 +1,4 @@
-"""Indexing by a 0-dim tensor, and scaling by one, while a function is traced."""
+"""Indexing with a 0-dim tensor, and scaling by one, while a function is traced."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from funcdl import _torch
 from funcdl.context import functorch_is_active
 
 _INTEGER_DTYPES = (torch.int64, torch.int32, torch.int16, torch.int8)
-_ADDING = {getattr(torch, name) for name in ("add", "sub", "subtract")} | {
+_ADDITIONS = {getattr(torch, name) for name in ("add", "sub", "subtract")} | {
     getattr(Tensor, name) for name in ("add", "add_", "sub", "sub_", "subtract", "subtract_")
 }
 
 
 class TracedIndexing(TorchFunctionMode):
-    """Takes `x[i]` as `x.select(dim, i)`, since Python's brackets want to know where `i` is.
+    """Traces `x[i]` with a 0-dim tensor `i` as `x.select(dim, i)`, because torch's own indexing needs the value of `i`.
 
-    Below a derivative, which cannot follow views at unknown places, it is a copy. `x.add(y, alpha=h)` is `x + h * y`
-    there, since torch's formula for its derivative asks whether `h` is 1.
+    Inside a derivative `x[i]` is a copy instead, because autograd cannot differentiate a view at an unknown position.
+    `x.add(y, alpha=h)` is then computed as `x + h * y`, because torch's derivative formula checks whether `h` is 1.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if kwargs and func in _ADDING and _is_unknown_factor(kwargs.get("alpha")):
+        if kwargs and func in _ADDITIONS and _is_unknown_factor(kwargs.get("alpha")):
             tensors = [part for part in (*args, *kwargs.values()) if isinstance(part, Tensor)]
             if any(map(_is_differentiated, tensors)):
                 return _add_scaled(func, *args, **kwargs)
         if func in (Tensor.__getitem__, Tensor.__setitem__) and any(map(_is_unknown, _entries(args[1]))):
-            x, places, rest = args[0], *_places(args[0], _entries(args[1]))
+            x, positions, rest = args[0], *_split_index(args[0], _entries(args[1]))
             differentiated = _is_differentiated(x)
             if func is Tensor.__setitem__ and differentiated and all(entry == slice(None) for entry in rest):
                 value = torch.as_tensor(args[2], dtype=x.dtype, device=x.device)
-                torch.ops.aten.index_put_.default(x, _indices(places), value)
+                torch.ops.aten.index_put_.default(x, _indices(positions), value)
                 return None
-            part = torch.ops.aten.index.Tensor(x, _indices(places)) if differentiated else _view(x, places)
+            part = torch.ops.aten.index.Tensor(x, _indices(positions)) if differentiated else _view(x, positions)
             if func is Tensor.__setitem__:
                 part[rest or ...] = args[2]
                 return None
@@ -60,7 +60,7 @@ def _is_unknown_factor(entry: Any) -> bool:
     if entry.ndim:
         return False
     while _torch.is_functorch_wrapped(entry):
-        if _torch.is_batched(entry):  # of each member another one, which torch takes for a tensor of them
+        if _torch.is_batched(entry):  # each member has its own value, and vmap handles such an index
             return False
         entry = _torch.unwrap_once(entry)
     return _torch.is_fake(entry)
@@ -73,42 +73,42 @@ def _is_differentiated(x: Tensor) -> bool:
 def _add_scaled(func: Any, input: Any, other: Any, *, alpha: Any) -> Tensor:
     dtype = torch.result_type(input, other)
     if isinstance(other, Tensor) and other.dtype in (torch.float16, torch.bfloat16):
-        other = other.float()  # the product is not rounded before it is added
+        other = other.float()  # as in torch, the product is not rounded before it is added
     result: Tensor = func(input, other * alpha)
     return result if result is input else result.to(dtype)
 
 
-def _places(x: Tensor, entries: tuple[Any, ...]) -> tuple[dict[int, Any], tuple[Any, ...]]:
-    """The unknown position along each dimension that has one, and the entries that are left to index by."""
-    left_out = x.ndim - sum(map(_dims, entries))  # what ... stands for
-    dim, places, rest = 0, {}, []
+def _split_index(x: Tensor, entries: tuple[Any, ...]) -> tuple[dict[int, Any], tuple[Any, ...]]:
+    """Splits an index into the unknown position of each dimension that has one, and the remaining entries."""
+    ellipsis_dims = x.ndim - sum(map(_dims, entries))
+    dim, positions, rest = 0, {}, []
     for entry in entries:
         if _is_unknown(entry):
-            places[dim] = entry
+            positions[dim] = entry
             dim += 1
         else:
             rest.append(entry)
-            dim += left_out if entry is Ellipsis else _dims(entry)
-    return places, tuple(rest)
+            dim += ellipsis_dims if entry is Ellipsis else _dims(entry)
+    return positions, tuple(rest)
 
 
-def _view(x: Tensor, places: dict[int, Any]) -> Tensor:
-    for dim, place in reversed(places.items()):
-        where: Any = place.item() if isinstance(place, Tensor) else place
+def _view(x: Tensor, positions: dict[int, Any]) -> Tensor:
+    for dim, position in reversed(positions.items()):
+        where: Any = position.item() if isinstance(position, Tensor) else position
         x = x.select(dim, where)
     return x
 
 
-def _indices(places: dict[int, Any]) -> list[Tensor | None]:
+def _indices(positions: dict[int, Any]) -> list[Tensor | None]:
     found = {
-        dim: place if isinstance(place, Tensor) else torch.scalar_tensor(place, dtype=torch.int64)
-        for dim, place in places.items()
+        dim: position if isinstance(position, Tensor) else torch.scalar_tensor(position, dtype=torch.int64)
+        for dim, position in positions.items()
     }
     return [found.get(dim) for dim in range(max(found) + 1)]
 
 
 def _dims(entry: Any) -> int:
-    """How many dimensions an entry of an index takes."""
+    """The number of dimensions that an entry of an index consumes."""
     if entry is None or entry is Ellipsis or isinstance(entry, bool):
         return 0
     is_mask = isinstance(entry, Tensor) and entry.dtype in (torch.bool, torch.uint8)

@@ -1,4 +1,4 @@
-"""`scan` as one operation of a graph, by torch's prototype, for which trees are flattened and results copied."""
+"""`scan` as one operation of a graph, by torch's prototype."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from funcdl.tree import Tree
 
 
 def scan_in_graph(step: Callable[[Tree, Tree], tuple[Tree, Tree]], init: Tree, xs: Tree) -> tuple[Tree, Tree]:
-    """Returns what `scan` returns, for a `step` that checks what it returns, as one operation of a graph."""
-    # torch's scan wants flat lists, at least one carry (and before torch 2.15 one y), and contiguous results that share
-    # no memory with each other or with its inputs.
-    carry_leaves, carry_places = _numbered(init)
-    x_leaves, x_places = _numbered(xs)
-    spare = x_leaves[0].new_zeros(())
+    """Adds a scan to the graph that is being traced, and returns the last carry and the stacked `y`."""
+    # torch's scan requires flat lists, at least one carry (and before torch 2.15 one y), and contiguous results that
+    # share no memory with each other or with the inputs.
+    carry_leaves, carry_skeleton = _flatten_with_skeleton(init)
+    x_leaves, x_skeleton = _flatten_with_skeleton(xs)
+    dummy = x_leaves[0].new_zeros(())
 
     def body(flat_carry: list[Any], flat_x: list[Any]) -> tuple[list[Any], Tree]:
-        new, y = step(tree.rebuild(carry_places, flat_carry), tree.rebuild(x_places, flat_x))
-        y_or_spare = (y, () if tree.leaves(y) else (flat_x[0].new_zeros(()),))
-        return [_copy(leaf) for leaf in tree.leaves(new) or flat_carry], tree.map(_copy, y_or_spare)
+        new, y = step(tree.rebuild(carry_skeleton, flat_carry), tree.rebuild(x_skeleton, flat_x))
+        y_or_dummy = (y, () if tree.leaves(y) else (flat_x[0].new_zeros(()),))
+        return [_copy(leaf) for leaf in tree.leaves(new) or flat_carry], tree.map(_copy, y_or_dummy)
 
     run = _torch.scan if torch.compiler.is_compiling() else _traced_scan
-    last, (ys, _) = run(body, [_copy(leaf) for leaf in carry_leaves or [spare]], x_leaves)
-    return tree.rebuild(carry_places, last), ys
+    last, (ys, _) = run(body, [_copy(leaf) for leaf in carry_leaves or [dummy]], x_leaves)
+    return tree.rebuild(carry_skeleton, last), ys
 
 
 def _traced_scan(body: Callable[..., Any], carry: list[Tensor], xs: list[Tensor]) -> tuple[list[Tensor], Tree]:
-    """Traces the body and adds the operation, as torch's `scan` does while Dynamo traces."""
-    count, y_places = len(carry), None
+    """Traces the body and adds the operation to the graph, as torch's `scan` does under Dynamo."""
+    count, y_skeleton = len(carry), None
 
     def flat_body(*leaves: Tensor) -> list[Tensor]:
-        nonlocal y_places
+        nonlocal y_skeleton
         new, y = body(list(leaves[:count]), list(leaves[count:]))
-        ys, y_places = _numbered(y)
+        ys, y_skeleton = _flatten_with_skeleton(y)
         return [*new, *ys]
 
     graph, closed_over = trace_subgraph(flat_body, [*carry, *(x[0] for x in xs)])
@@ -48,11 +48,13 @@ def _traced_scan(body: Callable[..., Any], carry: list[Tensor], xs: list[Tensor]
     results = _torch.scan_op(graph, carry, xs, tuple(closed_over))
     for name, info in zip(checks, results[len(results) - len(checks) :], strict=True):
         _torch.linalg_check_errors(info, name, is_matrix=False)
-    return list(results[:count]), tree.rebuild(y_places, results[count:])
+    return list(results[:count]), tree.rebuild(y_skeleton, results[count:])
 
 
 def _move_checks_out(graph: GraphModule) -> list[str]:
-    """Makes what `torch.linalg` checks further results, to be checked behind the loop: Inductor takes no checks in it.
+    """Moves the error checks of `torch.linalg` behind the loop, because Inductor does not support them in its body.
+
+    The values to check become additional results of the body.
 
     Returns:
         The name of the checked function for each of these results.
@@ -68,8 +70,8 @@ def _move_checks_out(graph: GraphModule) -> list[str]:
     return [check.args[1] for check in checks]
 
 
-def _numbered(part: Tree) -> tuple[list[Tensor], Tree]:
-    """The leaves, and the tree with the number of each in its place."""
+def _flatten_with_skeleton(part: Tree) -> tuple[list[Tensor], Tree]:
+    """Returns the leaves, and a tree of the same structure with the index of each leaf in its place."""
     leaves, structure = tree.flatten(part)
     return leaves, tree.unflatten(structure, range(len(leaves)))
 

@@ -26,7 +26,7 @@ def storages(*trees):
 def compiled_together(sources):
     """One function for many kernels, called with a kernel's number first: what all include takes a compiler longest."""
     begin = 'extern "C" void kernel('
-    arguments = "int64_t updates, const int64_t* sizes, const int64_t* places, int threads, void* const* values"
+    arguments = "int64_t updates, const int64_t* sizes, const int64_t* indices, int threads, void* const* data"
     count, headers, rests = len(sources), {}, {}
     parts = []
     for number, source in enumerate(sources):
@@ -38,7 +38,7 @@ def compiled_together(sources):
     (rest,) = rests  # what follows the headers is the same for all
     parts = [*(f"{header}\n" for header in headers), f"{rest}\n", *parts]
     calls = [
-        f"case {number}: kernel{number}(updates / {count}, sizes, places, threads, values);" for number in range(count)
+        f"case {number}: kernel{number}(updates / {count}, sizes, indices, threads, data);" for number in range(count)
     ]
     parts.append(f"{begin}{arguments}) {{ switch (updates % {count}) {{ {' break; '.join(calls)} }} }}\n")
     function = compile_cpp("".join(parts))

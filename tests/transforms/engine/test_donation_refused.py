@@ -59,6 +59,6 @@ def test_donated_leaf_that_requires_a_gradient_is_refused():
 def test_donated_position_that_is_not_there_is_refused(argnum):
     step = jit(lambda a, b: a + b, donate_argnums=argnum)
     with pytest.raises(
-        ValueError, match=rf"names argument {argnum}, but the call has 1 positional arguments; pass what"
+        ValueError, match=rf"names argument {argnum}, but the call has 1 positional arguments; pass donated"
     ):
         step(whole(2), b=whole(2))

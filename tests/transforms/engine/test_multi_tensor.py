@@ -75,7 +75,8 @@ def test_a_norm_of_all_leaves_is_computed_before(kernels):
 def test_scalars_of_each_leaf(kernels):
     three_steps(optim.lars(lr=0.1))
     assert len(kernels[0]) == 1
-    assert len({tuple(places[3:]) for places in kernels[0][0].places}) == 12  # its trust ratio belongs to a leaf alone
+    # Each leaf has its own trust ratio.
+    assert len({tuple(indices[3:]) for indices in kernels[0][0].indices}) == 12
 
 
 def test_a_scalar_seen_through_a_view_that_is_written_into(kernels):

@@ -48,7 +48,7 @@ def test_the_function_runs_once_for_a_graph(without_inductor):
     "f", [lambda x: x if x.sum() > 0 else -x, lambda x: x * float(x.sum()), lambda x: x[x > 0], lambda x: x.tolist()]
 )
 def test_a_value_that_is_asked_for(f):
-    with pytest.raises(TypeError, match=r"jit\(<lambda>\): the function asks for a tensor's value.*torch\.where"):
+    with pytest.raises(TypeError, match=r"jit\(<lambda>\): the function needs a tensor's value.*torch\.where"):
         jit(f)(torch.ones(2))
 
 

@@ -1,1 +1,1 @@
-"""Rewrites of a traced graph, before it is compiled."""
+"""Passes that rewrite a traced graph before it is compiled."""

@@ -1,4 +1,4 @@
-"""Replaces operations that Inductor compiles to slow loops on the CPU by equal ones."""
+"""Replaces operations that Inductor compiles to slow loops on the CPU with equivalent ones."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _aten = torch.ops.aten
 
 
 def optimize_for_cpu(module: GraphModule) -> None:
-    """Replaces all such operations; no result changes."""
+    """Applies all replacements; results do not change."""
     _compare_for_nan(module)
     _call_embedding_gradients(module)
     _share_lerp_weights(module)
 
 
 def _compare_for_nan(module: GraphModule) -> None:
-    """Writes `isnan(x)` as `x != x`: Inductor calls the former number by number, through memory."""
+    """Replaces `isnan(x)` with `x != x`, because Inductor does not vectorize `isnan`."""
     for node in module.graph.find_nodes(op="call_function", target=_aten.isnan.default):
         if node.meta["val"].device.type == "cpu":
             node.target = _aten.ne.Tensor
@@ -30,7 +30,7 @@ def _compare_for_nan(module: GraphModule) -> None:
 
 
 def _call_embedding_gradients(module: GraphModule) -> None:
-    """Calls torch's own kernel for the gradient of an embedding's table, by an operator that Inductor only calls."""
+    """Replaces the gradient of an embedding table with our own operator, which Inductor does not decompose."""
     for node in module.graph.find_nodes(op="call_function", target=_aten.embedding_dense_backward.default):
         if node.meta["val"].device.type == "cpu":
             node.target = _torch.own_operator("embedding_gradient")
@@ -38,7 +38,7 @@ def _call_embedding_gradients(module: GraphModule) -> None:
 
 @custom_op("funcdl::embedding_gradient", mutates_args=())
 def _embedding_gradient(grad: Tensor, indices: Tensor, rows: int, padding_idx: int, by_frequency: bool) -> Tensor:
-    """The gradient of a table; Inductor would add to its rows number by number and atomically."""
+    """The gradient of an embedding table by torch's kernel; Inductor's loop adds one number at a time, atomically."""
     return _aten.embedding_dense_backward(grad, indices, rows, padding_idx, by_frequency)
 
 
@@ -48,10 +48,10 @@ def _(grad: Tensor, indices: Tensor, rows: int, padding_idx: int, by_frequency: 
 
 
 def _share_lerp_weights(module: GraphModule) -> None:
-    """Computes once for all leaves what `lerp` makes of a 0-dim weight, as in an optimizer's moving averages.
+    """Computes what `lerp` derives from a 0-dim weight once for all leaves, as in an optimizer's moving averages.
 
     `lerp(start, end, w)` is `start + w (end - start)` where `|w| < 1/2`, else `end + (w - 1) (end - start)`. Inductor
-    would compare and subtract again for each vector of numbers.
+    would repeat the comparison and subtraction of `w` in the innermost loop.
     """
     graph = module.graph
     found = graph.find_nodes(op="call_function", target=_aten.lerp.Tensor)
@@ -78,5 +78,5 @@ def _share_lerp_weights(module: GraphModule) -> None:
 
 
 def _materialize(module: GraphModule, scalar: Node) -> Node:
-    """Has Inductor store a scalar, as the base of a strided view, instead of computing it anew for each leaf."""
+    """Makes Inductor store a scalar instead of recomputing it for each leaf: the base of a strided view is stored."""
     return insert(module, _aten.as_strided.default, scalar, [], [])

@@ -1,4 +1,4 @@
-"""Adding an operation to a traced graph."""
+"""Inserting an operation into a traced graph."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.fx.node import map_arg
 
 
 def insert(module: GraphModule, target: Any, *args: Any, **kwargs: Any) -> Node:
-    """Adds a call of `target` at the graph's insertion point; also computes its result for the tensors without data."""
+    """Inserts a call of `target` at the graph's insertion point, and computes its result for fake tensors."""
     node = module.graph.call_function(target, args, kwargs)
     node.meta["val"] = target(*map_arg(args, lambda arg: arg.meta["val"]), **kwargs)
     return node

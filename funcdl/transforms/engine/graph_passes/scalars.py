@@ -1,7 +1,8 @@
-"""Replaces Python numbers that a traced function took from 0-dim tensors by the tensors themselves.
+"""Replaces Python numbers that a traced function took from 0-dim tensors with the tensors themselves.
 
-A graph is made once for all values. So `x[i]` or `x.add(y, alpha=h)`, with 0-dim tensors `i` and `h`, become operations
-of tensors; what has to be known beforehand, such as a size or the branch of an `if`, is an error.
+A graph is traced once and has to be valid for all values. `x[i]` and `x.add(y, alpha=h)`, with 0-dim tensors `i` and
+`h`, therefore become operations on tensors. A value that is needed while tracing, such as a size or the condition of an
+`if`, is an error.
 """
 
 from __future__ import annotations
@@ -17,24 +18,25 @@ from torch.fx import GraphModule, Node
 from funcdl import _torch
 from funcdl.transforms.engine.graph_passes import views
 from funcdl.transforms.engine.graph_passes.insertion import insert
-from funcdl.transforms.engine.value_errors import ValueAskedFor
+from funcdl.transforms.engine.value_errors import DataDependentError
 
 _aten = torch.ops.aten
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
-    """What `make_fx` calls in the place of an operation where the function takes a value.
+    """Returns the functions that `make_fx` calls instead of operations that take a value from a tensor.
 
-    A value is taken from a copy of its tensor, which nothing writes into; the copy also brings a tensor that the body
-    of a loop closes over into the body's graph. Subtraction would ask whether the value is 1.
+    A value is taken from a copy of its tensor, so that later writes into the tensor do not change it. The copy also
+    brings a tensor that the body of a loop closes over into the body's graph. Subtraction is replaced with addition,
+    because it checks whether `alpha` is 1.
     """
-    copies: list[Tensor] = []  # kept, so that no other tensor can be taken for one of them
+    copies: list[Tensor] = []  # kept alive, so that no new tensor is mistaken for one of them
 
     def item(tensor: Tensor) -> Any:
         if not _torch.is_fake(tensor) or any(tensor is copy for copy in copies):
             return NotImplemented
         if tensor.is_complex():
-            raise ValueAskedFor("as a complex number")
+            raise DataDependentError("as a complex number")
         copies.append(_aten.clone.default(tensor))
         return _torch.local_scalar_dense(copies[-1])
 
@@ -52,11 +54,11 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
 
 
 def compute_with_tensors(module: GraphModule) -> bool:
-    """Puts tensors in the place of the values that a graph takes of them; returns whether it took any.
+    """Replaces the values that a graph takes from tensors with the tensors; returns whether there were any.
 
     Raises:
-        ValueAskedFor: a value is a size, a dimension or something else that no tensor can stand for.
-        ValueError: `x` is written while a result of `x[i]` is in use, which would have to follow.
+        DataDependentError: a value is used where no tensor is possible, such as a size or a dimension.
+        ValueError: the function writes into `x` while it still uses a view `x[i]`, which would have to change, too.
     """
     graph = module.graph
     if not graph.find_nodes(op="call_function", target=_torch.local_scalar_dense):
@@ -69,9 +71,9 @@ def compute_with_tensors(module: GraphModule) -> bool:
             continue
         with graph.inserting_before(node):
             if node in through:
-                views.copy_index(module, node, _as_tensor(module, node.args[2], torch.int64), through[node])
+                views.copy_select(module, node, _as_tensor(module, node.args[2], torch.int64), through[node])
             elif node.target is _aten.select_backward.default:
-                views.index_backward(module, node, _as_tensor(module, node.args[3], torch.int64))
+                views.replace_select_backward(module, node, _as_tensor(module, node.args[3], torch.int64))
             else:
                 node.replace_all_uses_with(_with_tensors(module, node))
         graph.erase_node(node)
@@ -92,7 +94,7 @@ _ARITHMETIC = {
 
 
 def _as_tensor(module: GraphModule, value: Any, dtype: torch.dtype) -> Node:
-    """The 0-dim tensor that a value is taken from, or computed from in the precision of Python's numbers."""
+    """Returns the 0-dim tensor of a value; arithmetic of values is done in the precision of Python's numbers."""
     if not isinstance(value, Node):
         return insert(module, _aten.scalar_tensor.default, value, dtype=dtype)
     tensor: Any
@@ -102,42 +104,42 @@ def _as_tensor(module: GraphModule, value: Any, dtype: torch.dtype) -> Node:
         exact = torch.float64 if isinstance(value.meta["val"], SymFloat) else torch.int64
         tensor = insert(module, _ARITHMETIC[value.target], *(_as_tensor(module, part, exact) for part in value.args))
     else:
-        raise ValueAskedFor(f"{value.target}")
+        raise DataDependentError(f"{value.target}")
     return tensor if tensor.meta["val"].dtype == dtype else insert(module, _torch.to_copy, tensor, dtype=dtype)
 
 
-_FILLED = {
+_FILL_ARGUMENTS = {
     _aten.full.default: "fill_value",
     _aten.full_like.default: "fill_value",
     _aten.new_full.default: "fill_value",
     _aten.scalar_tensor.default: "s",
 }
-_SCALED = {
+_SCALED_ARGUMENTS = {
     **dict.fromkeys(("aten::add", "aten::sub", "aten::add_", "aten::sub_"), ("alpha", "other")),
     **dict.fromkeys(("aten::addcmul", "aten::addcdiv", "aten::addcmul_", "aten::addcdiv_"), ("value", "tensor1")),
 }
 
 
 def _with_tensors(module: GraphModule, node: Node) -> Node:
-    """The operation that computes with tensors what `node` computes with values."""
+    """Inserts the operation that computes with tensors what `node` computes with values."""
     target, result = node.target, node.meta.get("val")
     if not isinstance(target, _torch.OpOverload) or not isinstance(result, Tensor):
-        raise ValueAskedFor(f"{target}")
+        raise DataDependentError(f"{target}")
     specs = _torch.schema(target).arguments
     args: dict[str, Any] = {spec.name: arg for spec, arg in zip(specs, node.args, strict=False)}
     args |= node.kwargs
-    if target in _FILLED and _is_value(value := args[_FILLED[target]]):
-        zeros = _called(module, target, args | {_FILLED[target]: 0, "dtype": result.dtype})
+    if target in _FILL_ARGUMENTS and _is_value(value := args[_FILL_ARGUMENTS[target]]):
+        zeros = _call(module, target, args | {_FILL_ARGUMENTS[target]: 0, "dtype": result.dtype})
         return insert(module, _aten.fill.Tensor, zeros, _as_tensor(module, value, result.dtype))
-    factor, scaled = _SCALED.get(_torch.schema(target).name, ("", ""))
+    factor, scaled = _SCALED_ARGUMENTS.get(_torch.schema(target).name, ("", ""))
     if _is_value(args.get(factor)):
-        by = _as_tensor(module, args.pop(factor), _dtype_beside(args[scaled].meta["val"], 1.0))
+        by = _as_tensor(module, args.pop(factor), _promoted_dtype(args[scaled].meta["val"], 1.0))
         args[scaled] = insert(module, _aten.mul.Tensor, args[scaled], by)
-    return _cast(module, _called(module, _of_tensors(target, args), args), result.dtype)
+    return _cast(module, _call(module, _tensor_overload(target, args), args), result.dtype)
 
 
-def _of_tensors(target: Any, args: dict[str, Any]) -> Any:
-    """The overload of an operation that takes tensors for all its values."""
+def _tensor_overload(target: Any, args: dict[str, Any]) -> Any:
+    """Returns the overload of an operation that takes tensors in place of all values."""
     names = [spec.name for spec in _torch.schema(target).arguments]
     values = {name for name, arg in args.items() if _is_value(arg)}
     in_lists = any(_is_value(part) for arg in args.values() if isinstance(arg, (list, tuple)) for part in arg)
@@ -150,11 +152,11 @@ def _of_tensors(target: Any, args: dict[str, Any]) -> Any:
             and not in_lists
         ):
             return overload
-    raise ValueAskedFor(f"{target}")
+    raise DataDependentError(f"{target}")
 
 
-def _called(module: GraphModule, target: Any, args: dict[str, Any]) -> Node:
-    beside: Any = next((arg.meta["val"] for arg in args.values() if isinstance(arg, Node) and not _is_value(arg)), None)
+def _call(module: GraphModule, target: Any, args: dict[str, Any]) -> Node:
+    other: Any = next((arg.meta["val"] for arg in args.values() if isinstance(arg, Node) and not _is_value(arg)), None)
     given: list[Any] = []
     named: dict[str, Any] = {}
     for spec in _torch.schema(target).arguments:
@@ -163,7 +165,7 @@ def _called(module: GraphModule, target: Any, args: dict[str, Any]) -> Node:
         arg = args[spec.name]
         if "Tensor" in str(spec.type) and (_is_value(arg) or isinstance(arg, (int, float))):
             number = arg.meta["val"] if isinstance(arg, Node) else arg
-            arg = _as_tensor(module, arg, _dtype_beside(beside, number))
+            arg = _as_tensor(module, arg, _promoted_dtype(other, number))
         if spec.kwarg_only or len(given) < len(named):
             named[spec.name] = arg
         else:
@@ -171,10 +173,10 @@ def _called(module: GraphModule, target: Any, args: dict[str, Any]) -> Node:
     return insert(module, target, *given, **named)
 
 
-def _dtype_beside(tensor: Tensor | None, number: Any) -> torch.dtype:
-    """The dtype in which torch computes with a tensor and a number of Python."""
+def _promoted_dtype(tensor: Tensor | None, number: Any) -> torch.dtype:
+    """The dtype in which torch computes with a tensor and a Python number."""
     if tensor is None:
-        raise ValueAskedFor("a new tensor of it")
+        raise DataDependentError("to create a tensor from it")
     kind = 1.0 if isinstance(number, (float, SymFloat)) else True if isinstance(number, (bool, SymBool)) else 1
     dtype = torch.result_type(tensor, kind)
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype

@@ -1,8 +1,9 @@
-"""Replaces views that Inductor compiles wrongly by copies, which are written back; refuses those that have no copy.
+"""Replaces views that Inductor compiles wrongly with copies that are written back, and refuses those where it cannot.
 
-`x[i]` with a 0-dim tensor `i` is a view at a place that a graph does not know; here it is an operation of `x` and `i`,
-whose bounds are checked. What is written into `x.unfold(...)` leaves zeros in the gaps. Writing into a view of which
-several elements are one place in memory gives sums of them.
+- `x[i]` with a 0-dim tensor `i` is a view at a position that is unknown while tracing. It becomes an indexing operation
+  on `x` and `i`, which checks bounds.
+- In `x.unfold(...)` with gaps between the windows, Inductor sets the gaps to zero if the function writes into it.
+- In a view with several elements at the same memory location, Inductor adds up what is written there.
 """
 
 from __future__ import annotations
@@ -20,31 +21,31 @@ from funcdl.transforms.engine.graph_passes.insertion import insert
 _aten = torch.ops.aten
 
 
-def copy_index(module: GraphModule, select: Any, position: Node, writes: list[Node]) -> None:
-    """Puts a copy of `x[i]` in the place of a view, and writes it back into `x` after each of `writes`."""
+def copy_select(module: GraphModule, select: Any, position: Node, writes: list[Node]) -> None:
+    """Replaces the view `x[i]` with a copy, which is written back into `x` after each of `writes`."""
     base, dim, _ = select.args
-    at = _at(dim, base.meta["val"].ndim, position)
+    at = _index_list(dim, base.meta["val"].ndim, position)
     taken = insert(module, _aten.index.Tensor, base, at)
     select.replace_all_uses_with(taken)
     for write in writes:
-        with module.graph.inserting_after(write):  # x[i][j]: what is indexed last comes here last, and is written first
+        with module.graph.inserting_after(write):  # for x[i][j], the copy of [j] is handled later and written first
             insert(module, _aten.index_put_.default, base, at, taken)
 
 
-def index_backward(module: GraphModule, node: Any, position: Node) -> None:
-    """The gradient of `x[i]` with respect to `x`."""
+def replace_select_backward(module: GraphModule, node: Any, position: Node) -> None:
+    """Replaces the gradient of `x[i]` with respect to `x`."""
     grad, sizes, dim, _ = node.args
     zeros = insert(module, _aten.new_zeros.default, grad, sizes)
-    at = _at(dim, len(sizes), position)
+    at = _index_list(dim, len(sizes), position)
     node.replace_all_uses_with(insert(module, _aten.index_put.default, zeros, at, grad))
 
 
-def _at(dim: int, ndim: int, position: Node) -> list[Any]:
+def _index_list(dim: int, ndim: int, position: Node) -> list[Any]:
     return [*[None] * (dim % ndim), position]
 
 
-def write_windows_back(module: GraphModule) -> bool:
-    """Has what is written into windows of `x.unfold(dim, size, step)` reach `x`; returns whether anything is."""
+def write_unfold_back(module: GraphModule) -> bool:
+    """Writes changes of `x.unfold(dim, size, step)` back into `x`; returns whether there are any."""
     nodes: list[Any] = list(module.graph.nodes)
     unfolds = [node for node in nodes if node.target is _aten.unfold.default]
     found = {view: writes for view, writes in writes_through(nodes, unfolds).items() if writes}
@@ -58,7 +59,7 @@ def write_windows_back(module: GraphModule) -> bool:
         windows.args = (unfold,)
         for write in writes:
             with module.graph.inserting_before(write.next):
-                for offset in range(size):  # the elements of all windows at one place lie in a slice
+                for offset in range(size):  # the elements at one offset in all windows are a slice of x
                     end = offset + (value.shape[dim] - 1) * step + 1
                     part = insert(module, _aten.slice.Tensor, base, dim, offset, end, step)
                     insert(module, _aten.copy_.default, part, insert(module, _aten.select.int, windows, -1, offset))
@@ -66,13 +67,13 @@ def write_windows_back(module: GraphModule) -> bool:
 
 
 def refuse_writes_into_copies(module: GraphModule) -> None:
-    """Raises a ValueError where what is written into `x[i]` would have to reach `x` through a derivative."""
+    """Raises a ValueError if the function differentiates a write into `x[i]` other than `x[i] = value`."""
     nodes: list[Any] = list(module.graph.nodes)
     copies = [node for node in nodes if node.target is _aten.index.Tensor and not any(map(_ndim, node.args[1]))]
     if any(writes_through(nodes, copies).values()):
         raise ValueError(
-            "jit: the function differentiates what it writes into x[i], with a tensor i, in another way than by "
-            "x[i] = ...; write that"
+            "jit: the function differentiates what it writes into x[i] with a tensor i, which is possible only for "
+            "x[i] = value; write it in that form"
         )
 
 
@@ -81,13 +82,13 @@ def _ndim(copy_of_index: Node | None) -> int:
 
 
 def refuse_overlapping_writes(module: GraphModule) -> None:
-    """Raises a ValueError where an operation writes into a tensor that has one place in memory for several elements."""
+    """Raises a ValueError if an operation writes into a tensor with several elements at the same memory location."""
     overlapping = {node for node in module.graph.nodes if _may_overlap(node.meta.get("val"))}
     for node in module.graph.nodes:
         if mutated_args(node) & overlapping:
             raise ValueError(
-                f"jit: the function writes ({node.target}) into a tensor of which several elements are one place in "
-                "memory, as expand() and unfold() make it; clone() it first"
+                f"jit: the function writes ({node.target}) into a tensor with several elements at the same memory "
+                "location, such as one from expand() or unfold(); clone() it first"
             )
         if any(parts & overlapping for _, parts in aliased_args(node)):
             overlapping.add(node)
@@ -106,32 +107,32 @@ def _may_overlap(tensor: Any) -> bool:
 
 
 def writes_through(nodes: list[Any], views: list[Any]) -> dict[Any, list[Any]]:
-    """For each of `views` of an `x`, the operations that write into it or into a view of it.
+    """Returns, for each of `views`, the operations that write into it or into a view of it.
 
     Raises:
-        ValueError: `x` is written otherwise while a view that is written into is in use.
+        ValueError: the function writes into the base of a view directly, and uses the view afterwards.
     """
-    place = {node: number for number, node in enumerate(nodes)}
-    return {view: _writes_through(view, place) for view in views}
+    position = {node: number for number, node in enumerate(nodes)}
+    return {view: _writes_through(view, position) for view in views}
 
 
-def _writes_through(view: Node, place: dict[Node, int]) -> list[Node]:
+def _writes_through(view: Node, position: dict[Node, int]) -> list[Node]:
     views = {view}
-    for node in place:
+    for node in position:
         one_of_several = node.target is operator.getitem and node.args[0] in views
         if one_of_several or any(parts & views for _, parts in aliased_args(node)):
             views.add(node)
-    last_use = max((place[user] for each in views for user in each.users), default=0)
-    after = [node for node in place if place[node] > place[view] and mutated_args(node)]
+    last_use = max((position[user] for each in views for user in each.users), default=0)
+    after = [node for node in position if position[node] > position[view] and mutated_args(node)]
     through = [node for node in after if mutated_args(node) & views]
     others = [
         node
         for node in after
         if not mutated_args(node) & views and storage_id(view) in map(storage_id, mutated_args(node))
     ]
-    if any(place[node] < last_use for node in others) and (through or view.target is not _aten.unfold.default):
+    if any(position[node] < last_use for node in others) and (through or view.target is not _aten.unfold.default):
         raise ValueError(
-            "jit: the function goes on with a view of x, x[i] with a tensor i or x.unfold(...), after it has written "
-            "into x; take the view again, or a clone() of it"
+            "jit: the function uses a view of x, x[i] with a tensor i or x.unfold(...), after it wrote into x; take "
+            "the view again after the write, or clone() it before"
         )
     return through

@@ -1,4 +1,4 @@
-"""Cuts the updates of many leaves out of a graph, and runs them as kernels after the rest of it."""
+"""Cuts groups of equal updates out of a graph, and runs them as kernels after the rest of it."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from funcdl.transforms.engine.aliasing import mutated_args, mutated_storages, st
 from funcdl.transforms.engine.multi_tensor import codegen
 from funcdl.transforms.engine.multi_tensor.partition import Update, find_updates, is_pointwise, signature
 
-MIN_GROUP = 32  # equal updates: for fewer, the kernel's compile time costs more than it saves
+MIN_GROUP = 32  # equal updates; for fewer, compiling the kernel takes longer than it saves
 
 
 class Kernel(NamedTuple):
-    """C++ that computes equal updates of many leaves.
+    """A kernel that computes equal updates of many leaves.
 
     Attributes:
-        source: the C++.
-        sizes: for each update, how many numbers its leaves have.
-        places: for each update, where its leaves and scalars are among the inputs and outputs of the rest of the graph.
-        overwritten: the places of the leaves that it writes into.
+        source: its C++ source.
+        sizes: the number of elements of the leaves of each update.
+        indices: for each update, the indices of its leaves and scalars among the inputs and outputs of the rest of the
+            graph.
+        overwritten: the indices of the leaves that it writes into.
     """
 
     source: str
     sizes: list[int]
-    places: list[list[int]]
+    indices: list[list[int]]
     overwritten: list[int]
 
 
 def extract_kernels(module: GraphModule) -> list[Kernel]:
-    """Cuts large groups of equal updates out of a graph; what they read of it becomes new outputs."""
+    """Cuts large groups of equal updates out of a graph. The intermediate results that they use become outputs."""
     graph = module.graph
     _share_scalars(graph)
     by_signature: dict[Any, list[Update]] = {}
@@ -52,9 +53,9 @@ def extract_kernels(module: GraphModule) -> list[Kernel]:
     read = [node for updates in classes for update in updates for node in (*update.leaves, *update.scalars)]
     crossing = [node for node in dict.fromkeys(read) if node.op != "placeholder"]
     output.args = ([*results, *crossing],)
-    place = {node: index for index, node in enumerate(inputs)}
-    place |= {node: len(inputs) + len(results) + index for index, node in enumerate(crossing)}
-    kernels = [_kernel(updates, place) for updates in classes]
+    index_of = {node: index for index, node in enumerate(inputs)}
+    index_of |= {node: len(inputs) + len(results) + index for index, node in enumerate(crossing)}
+    kernels = [_kernel(updates, index_of) for updates in classes]
     cut_out = {node for updates in classes for update in updates for node in update.nodes}
     for node in reversed(graph.nodes):
         if node in cut_out:
@@ -66,27 +67,27 @@ def extract_kernels(module: GraphModule) -> list[Kernel]:
 def launch_after(
     rest: Callable[..., list[Tensor]], kernels: list[Kernel], compile_cpp: Callable[[str], Callable[..., None]]
 ) -> Callable[..., list[Tensor]]:
-    """Returns a function that calls `rest` and then the kernels, which are `compile_cpp(source)`.
+    """Returns a function that calls `rest` and then the kernels, which `compile_cpp` compiles from their sources.
 
-    Its results are those of `rest`, at the end also those that only the kernels read.
+    It returns the results of `rest`, including the additional ones at the end that only the kernels use.
     """
-    used = sorted({place for kernel in kernels for places in kernel.places for place in places})
-    number = {place: index for index, place in enumerate(used)}
+    used = sorted({index for kernel in kernels for indices in kernel.indices for index in indices})
+    position = {index: number for number, index in enumerate(used)}
     pick, pick_overwritten = itemgetter(*used), itemgetter(*(p for kernel in kernels for p in kernel.overwritten))
     calls = []
     for kernel in kernels:
         sizes = array("q", kernel.sizes)
-        places = array("q", [number[place] for places in kernel.places for place in places])
-        calls.append((compile_cpp(kernel.source), sizes, places))
+        indices = array("q", [position[index] for indices in kernel.indices for index in indices])
+        calls.append((compile_cpp(kernel.source), sizes, indices))
 
     def run(*inputs: Tensor) -> list[Tensor]:
         outputs = rest(*inputs)
         values = (*inputs, *outputs)
         addresses = array("Q", list(map(Tensor.data_ptr, pick(values))))
         threads = torch.get_num_threads()
-        for function, sizes, places in calls:
-            function(len(sizes), _address(sizes), _address(places), threads, _address(addresses))
-        increment_version(pick_overwritten(values))  # autograd refuses to go back through what they were
+        for function, sizes, indices in calls:
+            function(len(sizes), _address(sizes), _address(indices), threads, _address(addresses))
+        increment_version(pick_overwritten(values))  # lets autograd detect the writes
         return outputs
 
     return run
@@ -96,17 +97,20 @@ def _address(numbers: array) -> int:
     return numbers.buffer_info()[0]
 
 
-def _kernel(updates: list[Update], place: dict[Node, int]) -> Kernel:
-    places = [[place[node] for node in (*update.leaves, *update.scalars)] for update in updates]
+def _kernel(updates: list[Update], index_of: dict[Node, int]) -> Kernel:
+    indices = [[index_of[node] for node in (*update.leaves, *update.scalars)] for update in updates]
     sizes = [update.leaves[0].meta["val"].numel() for update in updates]
     overwritten = [
-        place[leaf] for update in updates for node in update.nodes for leaf in mutated_args(node) & set(update.leaves)
+        index_of[leaf]
+        for update in updates
+        for node in update.nodes
+        for leaf in mutated_args(node) & set(update.leaves)
     ]
-    return Kernel(codegen.kernel_source(*updates[0]), sizes, places, overwritten)
+    return Kernel(codegen.kernel_source(*updates[0]), sizes, indices, overwritten)
 
 
 def _share_scalars(graph: Graph) -> None:
-    """Computes once what each leaf has computed of the same scalars, as a rate in the dtype of the leaf."""
+    """Merges equal computations with scalars that the updates share, such as casts of the learning rate."""
     changed = mutated_storages(graph)
     found: dict[Any, Node] = {}
     for node in graph.nodes:
@@ -118,5 +122,5 @@ def _share_scalars(graph: Graph) -> None:
 
 
 def _is_scalar(node: Node) -> bool:
-    """Whether it computes a scalar from scalars."""
+    """Whether an operation computes a scalar from scalars."""
     return is_pointwise(node) and not any(part.meta["val"].ndim for part in (node, *node.all_input_nodes))

@@ -1,4 +1,4 @@
-"""Finds the updates of donated leaves in a traced graph that one kernel may compute for all of them."""
+"""Finds the updates of donated leaves in a traced graph that a multi-tensor kernel can compute."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _aten = torch.ops.aten
 
 
 class Update(NamedTuple):
-    """The nodes that update one or more leaves of one shape, the leaves that they read or write, and the scalars."""
+    """An update of one or more leaves of the same shape: its nodes, and the leaves and scalars that it uses."""
 
     nodes: list[Node]
     leaves: list[Node]
@@ -26,39 +26,39 @@ class Update(NamedTuple):
 
 
 def find_updates(nodes: list[Node]) -> list[Update]:
-    """Returns all that could be cut out of the graph without a change of what it computes."""
+    """Returns the updates that can be moved behind the rest of the graph without changing its results."""
     writes = _last_writes(nodes)
-    together: dict[Node, set[Node]] = {node: {node} for node in writes}
+    group_of: dict[Node, set[Node]] = {node: {node} for node in writes}
 
     def join(node: Node, others: Iterable[Node]) -> None:
-        joined = {node}.union(*(together[other] for other in others))
-        together.update(dict.fromkeys(joined, joined))
+        joined = {node}.union(*(group_of[other] for other in others))
+        group_of.update(dict.fromkeys(joined, joined))
 
     for node in reversed(nodes):
         if (
-            node not in together
+            node not in group_of
             and node.users
-            and all(user in together for user in node.users)
+            and all(user in group_of for user in node.users)
             and _is_elementwise(node)
         ):
             join(node, node.users)
     for write in writes:
         (leaf,) = mutated_args(write)
-        before_it = [reader for reader in leaf.users if reader in together]
-        join(write, [write, *before_it])
+        readers = [reader for reader in leaf.users if reader in group_of]  # they have to run before the write
+        join(write, [write, *readers])
     position = {node: index for index, node in enumerate(nodes)}
     updates = []
-    for members in {id(members): members for members in together.values()}.values():
+    for members in {id(members): members for members in group_of.values()}.values():
         ordered = sorted(members, key=position.__getitem__)
         read = [node for node in dict.fromkeys(n for m in ordered for n in m.all_input_nodes) if node not in members]
         update = Update(ordered, [n for n in read if n.meta["val"].ndim], [n for n in read if not n.meta["val"].ndim])
-        if _is_flat(update) and _writes_own_alone(update, writes):
+        if _is_contiguous_on_cpu(update) and _mutates_only_own_tensors(update, writes):
             updates.append(update)
-    return _independent(updates, nodes)
+    return _movable_to_end(updates, nodes)
 
 
 def _last_writes(nodes: list[Node]) -> dict[Node, None]:
-    """The nodes at the end of a graph that write a result over a donated leaf; nothing is computed after them."""
+    """Returns the nodes at the end of a graph that overwrite donated leaves with results."""
     writes: dict[Node, None] = {}
     for node in reversed(nodes[:-1]):
         if node.target is not _aten.copy_.default or any(part.op != "placeholder" for part in mutated_args(node)):
@@ -69,7 +69,7 @@ def _last_writes(nodes: list[Node]) -> dict[Node, None]:
 
 
 def _is_elementwise(node: Node) -> bool:
-    """Whether each element of a leaf is computed on the CPU from the same elements of others, and from scalars."""
+    """Whether an operation computes each element on the CPU from scalars and the same element of other leaves."""
     if not is_pointwise(node) or not has_cpp(node):
         return False
     value = node.meta["val"]
@@ -78,7 +78,7 @@ def _is_elementwise(node: Node) -> bool:
 
 
 def is_pointwise(node: Node) -> bool:
-    """Whether an operation, or a copy or cast, computes each element of a tensor by itself."""
+    """Whether an operation is element-wise; copies and casts count, too."""
     target = node.target
     if not isinstance(target, _torch.OpOverload) or "memory_format" in node.kwargs:
         return False
@@ -87,21 +87,21 @@ def is_pointwise(node: Node) -> bool:
     return all(isinstance(part.meta.get("val"), Tensor) for part in (node, *node.all_input_nodes))
 
 
-def _is_flat(update: Update) -> bool:
-    """Whether all numbers are in the processor's memory as they are, those of a leaf one after the other."""
+def _is_contiguous_on_cpu(update: Update) -> bool:
+    """Whether all inputs are contiguous CPU tensors without lazy negation or conjugation."""
     read = [node.meta["val"] for node in (*update.leaves, *update.scalars)]
     as_it_is = [value.is_contiguous() and not value.is_neg() and not value.is_conj() for value in read]
     return all(as_it_is) and all(value.device.type == "cpu" for value in read)
 
 
-def _writes_own_alone(update: Update, writes: dict[Node, None]) -> bool:
-    """Whether it writes, apart from its last writes, only into what it has made."""
+def _mutates_only_own_tensors(update: Update, writes: dict[Node, None]) -> bool:
+    """Whether an update, except for its last writes, writes only into tensors that it created."""
     within = [part for node in update.nodes if node not in writes for part in mutated_args(node)]
     return set(within) <= set(update.nodes)
 
 
-def _independent(updates: list[Update], nodes: list[Node]) -> list[Update]:
-    """Those that read the same values when they are computed after the rest of the graph, in whatever order."""
+def _movable_to_end(updates: list[Update], nodes: list[Node]) -> list[Update]:
+    """Returns the updates whose inputs nothing else overwrites before the end of the graph."""
     position = {node: index for index, node in enumerate(nodes)}
     while True:
         owner = {node: number for number, update in enumerate(updates) for node in update.nodes}
@@ -122,7 +122,7 @@ def _independent(updates: list[Update], nodes: list[Node]) -> list[Update]:
 
 
 def signature(update: Update) -> Any:
-    """What two updates have in common that differ in nothing but shapes, and in which leaves and scalars they read."""
+    """Returns a key that is equal for updates with the same operations and dtypes, whatever their shapes and inputs."""
     names = {node: f"node{index}" for index, node in enumerate(update.nodes)}
     names |= {node: f"leaf{index}" for index, node in enumerate(update.leaves)}
     names |= {node: f"scalar{index}" for index, node in enumerate(update.scalars)}

@@ -1,8 +1,8 @@
-"""A first-order gradient, which nothing differentiates again, by plain autograd.
+"""The gradient of a function by plain autograd, where nothing differentiates that gradient again.
 
-`torch.func.grad` records the backward pass for a second derivative, for which torch writes fused gradients out in small
-steps, and it stands between each operation and its kernel. Where no other transform is under way plain autograd takes
-the same gradient, up to twice as fast.
+`torch.func.grad` records the backward pass for a second derivative, for which torch decomposes fused backward kernels
+into small operations, and it adds overhead to each operation. Where no other transform is active, plain autograd
+computes the same gradient up to twice as fast.
 """
 
 from __future__ import annotations
@@ -21,45 +21,46 @@ from funcdl.context import is_transformed, plain_gradient
 def gradient_and_value(
     f: Callable[..., Any], argnums: int | tuple[int, ...], has_aux: bool, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, Any] | None:
-    """Returns what `torch.func.grad_and_value` would, or None where it has to be asked.
+    """Returns the result of `torch.func.grad_and_value`, or None where only `torch.func` can compute it.
 
-    `torch.func` has to be asked below another transform, where plain autograd outside records an argument or a tensor
-    that `f` closes over (in its forward pass: nobody can see what a hook closes over), and for its error messages.
+    `torch.func` is needed inside another transform, and where plain autograd outside records an argument or a tensor
+    that `f` closes over. (What only a hook closes over cannot be detected.) None is also returned for invalid arguments
+    and results, so that `torch.func` raises its own error.
     """
     positions = (argnums,) if isinstance(argnums, int) else argnums
     values, structure_of_all = tree.flatten((args, kwargs))
     everything = [leaf for leaf in values if isinstance(leaf, Tensor)]
-    if _others_differentiate(everything) or not are_places(positions, len(args)):
+    if _needs_torch_func(everything) or not are_valid_argnums(positions, len(args)):
         return None
     leaves, structure = tree.flatten([args[position] for position in positions])
-    refuse_what_has_no_gradient(leaves, positions, args)
+    check_differentiable(leaves, positions, args)
     if not leaves:
         return None
     outside = torch.is_grad_enabled()
     plain = [leaf for leaf in everything if not leaf.requires_grad]
     with torch.enable_grad(), plain_gradient(), _without_cached_casts():
         inputs = [leaf.detach().requires_grad_() for leaf in leaves]
-        # In containers of its own, as in `jit`: what `f` puts into a dict or a list stays there.
+        # Rebuilt as in `jit`, so that `f` cannot change the caller's dicts and lists.
         others, keywords = tree.unflatten(structure_of_all, values)
         arguments = list(others)
         for position, part in zip(positions, tree.unflatten(structure, inputs), strict=True):
             arguments[position] = part
         try:
-            result = call(f, arguments, keywords, everything)
+            result = call_without_writes(f, arguments, keywords, everything)
         except RuntimeError as error:
-            if "Inference tensors" in str(error):  # which `torch.func` can read, where `f` closes over them
+            if "Inference tensors" in str(error):  # `f` closes over one; `torch.func` can read it
                 return None
             raise
         finally:
             for leaf in plain:
-                if leaf.requires_grad:  # `f` has written into it
+                if leaf.requires_grad:  # because `f` wrote into it
                     leaf.detach_()
         results, result_structure = tree.flatten(result)
         if has_aux and type(result) is tuple and len(result) == 2 and isinstance(result[0], Tensor):
-            refuse_other_aux(result[1], results[1:])
-        if not _fits(result, has_aux, results) or not all(leaf.requires_grad for leaf in inputs):
+            check_aux(result[1], results[1:])
+        if not _is_valid_result(result, has_aux, results) or not all(leaf.requires_grad for leaf in inputs):
             return None
-        if outside and _records_others(results, inputs):
+        if outside and _depends_on_others(results, inputs):
             return None
         grads = _gradients(results[0], inputs)
     gradient = tree.unflatten(structure, grads)
@@ -67,19 +68,19 @@ def gradient_and_value(
     return (gradient[0] if isinstance(argnums, int) else tuple(gradient)), detached
 
 
-def call(f: Callable[..., Any], args: Any, kwargs: dict[str, Any], tensors: list[Tensor]) -> Any:
-    """Returns `f(*args, **kwargs)`, or raises a ValueError if `f` has written into a tensor that it is given.
+def call_without_writes(f: Callable[..., Any], args: Any, kwargs: dict[str, Any], tensors: list[Tensor]) -> Any:
+    """Returns `f(*args, **kwargs)`, or raises a ValueError if `f` writes into one of its arguments.
 
-    The `tensors` are the arguments' leaves, or what has their versions.
+    `tensors` are the leaves of the arguments, or tensors that share their version counters.
     """
-    if torch.compiler.is_dynamo_compiling() or torch.is_inference_mode_enabled():  # which know no versions
+    if torch.compiler.is_dynamo_compiling() or torch.is_inference_mode_enabled():  # there are no version counters
         return f(*args, **kwargs)
     before = _torch.versions(tensors)
     try:
         result = f(*args, **kwargs)
     except RuntimeError as error:
         if "leaf Variable that requires grad" in str(error) or "would mutate a captured Tensor" in str(error):
-            raise _write_error("a tensor that it has not made") from error
+            raise _write_error("a tensor that it did not create") from error
         raise
     for number, (version, now) in enumerate(zip(before, _torch.versions(tensors), strict=True)):
         if version != now:
@@ -90,12 +91,12 @@ def call(f: Callable[..., Any], args: Any, kwargs: dict[str, Any], tensors: list
 
 def _write_error(what: str) -> ValueError:
     return ValueError(
-        f"grad: f writes into {what}, but what is differentiated has to be a pure function; write into a clone of it, "
-        "and return that if it is wanted (has_aux)"
+        f"grad: f writes into {what}, but grad needs a pure function; write into a clone, and return the clone as aux "
+        "if you need it"
     )
 
 
-def refuse_what_has_no_gradient(leaves: list[Any], positions: tuple[int, ...], args: Sequence[Any]) -> None:
+def check_differentiable(leaves: list[Any], positions: tuple[int, ...], args: Sequence[Any]) -> None:
     """Raises a TypeError if one of the `leaves` of these arguments is not a floating-point or complex tensor."""
     if all(_is_differentiable(leaf) for leaf in leaves):
         return
@@ -104,19 +105,19 @@ def refuse_what_has_no_gradient(leaves: list[Any], positions: tuple[int, ...], a
     where = f"'{path}' of argument {position}" if path else f"argument {position}"
     what = f"a tensor of dtype {leaf.dtype}" if isinstance(leaf, Tensor) else f"{leaf!r} of type {type(leaf).__name__}"
     raise TypeError(
-        f"grad: {where} is {what}, expected a floating-point tensor; split it off by tree.partition(), or choose other "
-        "arguments by argnums"
+        f"grad: {where} is {what}, expected a floating-point tensor; remove it with tree.partition(), or choose other "
+        "arguments with argnums"
     )
 
 
-def refuse_other_aux(aux: Any, leaves: list[Any]) -> None:
+def check_aux(aux: Any, leaves: list[Any]) -> None:
     """Raises a TypeError if one of the leaves of `aux` is not a tensor."""
     if all(isinstance(leaf, Tensor) for leaf in leaves):
         return
     path, leaf = next((path, leaf) for path, leaf in tree.leaves_with_paths(aux) if not isinstance(leaf, Tensor))
     where = f"'{path}' of aux" if path else "aux"
     raise TypeError(
-        f"grad: {where} is {leaf!r} of type {type(leaf).__name__}; return tensors there, as torch.tensor(...), or None"
+        f"grad: {where} is {leaf!r} of type {type(leaf).__name__}, expected a tensor; wrap it in torch.tensor(...)"
     )
 
 
@@ -125,8 +126,8 @@ def _gradients(value: Tensor, inputs: list[Tensor]) -> list[Tensor]:
     return [torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(inputs, found, strict=True)]
 
 
-def _fits(result: Any, has_aux: bool, results: list[Any]) -> bool:
-    """Whether `result`, with the leaves `results`, is a 0-dim tensor, or with `has_aux` a pair of one and a tree."""
+def _is_valid_result(result: Any, has_aux: bool, results: list[Any]) -> bool:
+    """Whether `result`, whose leaves are `results`, is a 0-dim tensor, or with `has_aux` a pair of one and a tree."""
     if has_aux and not (type(result) is tuple and len(result) == 2):
         return False
     value = result[0] if has_aux else result
@@ -135,7 +136,10 @@ def _fits(result: Any, has_aux: bool, results: list[Any]) -> bool:
 
 @contextlib.contextmanager
 def _without_cached_casts() -> Iterator[None]:
-    """Keeps autocast from holding a converted copy of each new leaf until its end, and from rounding their sums."""
+    """Turns off autocast's cache of converted leaves.
+
+    The cache would keep a copy of each leaf until autocast ends, and gradients would be accumulated in low precision.
+    """
     enabled = torch.is_autocast_cache_enabled()
     torch.set_autocast_cache_enabled(False)
     try:
@@ -144,14 +148,14 @@ def _without_cached_casts() -> Iterator[None]:
         torch.set_autocast_cache_enabled(enabled)
 
 
-def _others_differentiate(leaves: list[Tensor]) -> bool:
+def _needs_torch_func(leaves: list[Tensor]) -> bool:
     if is_transformed() or torch.is_inference_mode_enabled() or any(leaf.is_inference() for leaf in leaves):
         return True
     return torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)
 
 
-def are_places(positions: Any, count: int) -> bool:
-    """Whether `positions` names each of some of `count` arguments once."""
+def are_valid_argnums(positions: Any, count: int) -> bool:
+    """Whether `positions` is a tuple of distinct positions among `count` arguments."""
     if not isinstance(positions, tuple) or not all(-count <= position < count for position in positions):
         return False
     return len({position % count for position in positions}) == len(positions)
@@ -161,16 +165,16 @@ def _is_differentiable(leaf: Any) -> bool:
     return isinstance(leaf, Tensor) and (leaf.is_floating_point() or leaf.is_complex())
 
 
-def _records_others(results: list[Tensor], inputs: list[Tensor]) -> bool:
-    """Whether a result depends on a recorded tensor that is none of the inputs, as one that `f` closes over."""
-    own = {id(leaf) for leaf in inputs}
-    if any(result.is_leaf and result.requires_grad and id(result) not in own for result in results):
+def _depends_on_others(results: list[Tensor], inputs: list[Tensor]) -> bool:
+    """Whether a result depends on a recorded tensor that is not an input, such as one that `f` closes over."""
+    input_ids = {id(leaf) for leaf in inputs}
+    if any(result.is_leaf and result.requires_grad and id(result) not in input_ids for result in results):
         return True
     nodes = [result.grad_fn for result in results if result.grad_fn is not None]
     seen = set(nodes)
     while nodes:
         node: Any = nodes.pop()
-        if node.name() == "torch::autograd::AccumulateGrad" and id(node.variable) not in own:
+        if node.name() == "torch::autograd::AccumulateGrad" and id(node.variable) not in input_ids:
             return True
         for following, _ in node.next_functions:
             if following is not None and following not in seen:

@@ -1,4 +1,4 @@
-"""Random numbers of modules, drawn from a key instead of torch's global generator."""
+"""A mode in which the random functions that a module calls draw from a key instead of torch's global generator."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from funcdl import random
 _ALPHA = 1.7580993408473766  # minus the value SELU saturates at, as in torch
 
 
-class DrawsFromKey(TorchFunctionMode):
-    """While active, torch's random functions draw from a key: call i from `fold_in(key, i)`.
+class KeyedRandomMode(TorchFunctionMode):
+    """While it is active, torch's random functions draw from a key: call i uses `fold_in(key, i)`.
 
-    Replaced are all kinds of dropout (in attention too), `rand`, `randn`, `bernoulli` and similar functions. Other
-    random functions raise an error. Random numbers inside custom kernels are not intercepted.
+    It replaces all kinds of dropout (including attention dropout), `rand`, `randn`, `bernoulli` and similar functions.
+    Other random functions raise an error. Random numbers inside custom kernels are not intercepted.
     """
 
     def __init__(self, key: Tensor | None) -> None:
@@ -38,8 +38,8 @@ class DrawsFromKey(TorchFunctionMode):
             return _REPLACED[function](self, *args, **kwargs)
         if function in _REFUSED and _REFUSED[function](*args, **kwargs):
             raise NotImplementedError(
-                f"from_module: expected a module that draws by dropout, rand, randn or bernoulli, got one that calls "
-                f"{function.__name__}, which cannot draw from a key; write this part with funcdl.nn"
+                f"from_module: expected a module whose random functions are dropout, rand, randn or bernoulli, got one "
+                f"that calls {function.__name__}, which cannot draw from a key; write this part with funcdl.nn"
             )
         if getattr(function, "__name__", None) == "unflatten":
             function = torch.unflatten  # the method calls super(), which Dynamo of torch 2.11 cannot trace here
@@ -53,18 +53,18 @@ class DrawsFromKey(TorchFunctionMode):
         return random.fold_in(self.key, self.calls - 1)
 
 
-def _drop(draws: DrawsFromKey, x: Tensor, p: float, mask_shape: Sequence[int], inplace: bool) -> Tensor:
+def _drop(mode: KeyedRandomMode, x: Tensor, p: float, mask_shape: Sequence[int], inplace: bool) -> Tensor:
     """Dropout with one draw per element of `mask_shape`."""
-    keep = random.bernoulli(draws.next_key("dropout"), 1 - p, mask_shape)
+    keep = random.bernoulli(mode.next_key("dropout"), 1 - p, mask_shape)
     factor = keep.to(x.dtype) * (1 / (1 - p) if p < 1 else 0.0)
     return x.mul_(factor) if inplace else x * factor
 
 
-def _alpha_drop(draws: DrawsFromKey, x: Tensor, p: float, mask_shape: Sequence[int]) -> Tensor:
+def _alpha_drop(mode: KeyedRandomMode, x: Tensor, p: float, mask_shape: Sequence[int]) -> Tensor:
     """Dropout to SELU's saturation value, scaled to keep mean and variance."""
     if p == 1:
         return x * 0
-    keep = random.bernoulli(draws.next_key("alpha_dropout"), 1 - p, mask_shape)
+    keep = random.bernoulli(mode.next_key("alpha_dropout"), 1 - p, mask_shape)
     scale = 1 / math.sqrt((1 - p) * (1 + p * _ALPHA**2))
     return scale * torch.where(keep, x, -_ALPHA) + scale * p * _ALPHA
 
@@ -76,39 +76,45 @@ def _channels(x: Tensor, batched: bool = True) -> tuple[int, ...]:
 
 
 def _dropout(
-    draws: DrawsFromKey, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+    mode: KeyedRandomMode, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:
-    return _drop(draws, input, p, input.shape, inplace) if training and p else input
+    return _drop(mode, input, p, input.shape, inplace) if training and p else input
 
 
-def _dropout1d(draws: DrawsFromKey, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    return _drop(draws, input, p, _channels(input, input.ndim == 3), inplace) if training and p else input
+def _dropout1d(
+    mode: KeyedRandomMode, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Any:
+    return _drop(mode, input, p, _channels(input, input.ndim == 3), inplace) if training and p else input
 
 
-def _dropout2d(draws: DrawsFromKey, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    return _drop(draws, input, p, _channels(input), inplace) if training and p else input
+def _dropout2d(
+    mode: KeyedRandomMode, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Any:
+    return _drop(mode, input, p, _channels(input), inplace) if training and p else input
 
 
-def _dropout3d(draws: DrawsFromKey, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    return _drop(draws, input, p, _channels(input, input.ndim == 5), inplace) if training and p else input
+def _dropout3d(
+    mode: KeyedRandomMode, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Any:
+    return _drop(mode, input, p, _channels(input, input.ndim == 5), inplace) if training and p else input
 
 
 def _alpha_dropout(
-    draws: DrawsFromKey, input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+    mode: KeyedRandomMode, input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Tensor:
-    y = _alpha_drop(draws, input, p, input.shape) if training and p else input
+    y = _alpha_drop(mode, input, p, input.shape) if training and p else input
     return input.copy_(y) if inplace else y
 
 
 def _feature_alpha_dropout(
-    draws: DrawsFromKey, input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+    mode: KeyedRandomMode, input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Tensor:
-    y = _alpha_drop(draws, input, p, _channels(input)) if training and p else input
+    y = _alpha_drop(mode, input, p, _channels(input)) if training and p else input
     return input.copy_(y) if inplace else y
 
 
 def _attention(
-    draws: DrawsFromKey,
+    mode: KeyedRandomMode,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -118,7 +124,7 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Attention with dropout of its weights, as the documentation of torch's function defines it."""
+    """Attention with dropout of its weights, as defined in the documentation of torch's function."""
     if not dropout_p:
         return F.scaled_dot_product_attention(
             query, key, value, attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
@@ -132,10 +138,11 @@ def _attention(
     if attn_mask is not None:
         scores = scores.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
     weights = scores.softmax(-1)
-    return _drop(draws, weights, dropout_p, weights.shape, inplace=False) @ value
+    return _drop(mode, weights, dropout_p, weights.shape, inplace=False) @ value
 
 
-# `F.multi_head_attention_forward` without its dispatch to the active mode, so that its inner calls reach the mode.
+# `F.multi_head_attention_forward` without its own dispatch to the mode, so that the functions that it calls are
+# dispatched instead.
 _attention_layer = types.FunctionType(
     F.multi_head_attention_forward.__code__,
     {**F.__dict__, "has_torch_function": lambda tensors: False},
@@ -143,46 +150,46 @@ _attention_layer = types.FunctionType(
 )
 
 
-def _multi_head_attention(draws: DrawsFromKey, *args: Any, **kwargs: Any) -> Any:
-    with draws:
+def _multi_head_attention(mode: KeyedRandomMode, *args: Any, **kwargs: Any) -> Any:
+    with mode:
         return _attention_layer(*args, **kwargs)
 
 
 def _like(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def drawn(draws: DrawsFromKey, input: Tensor, *, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
-        return draw(draws.next_key("rand_like or randn_like"), input.shape, dtype=dtype or input.dtype)
+    def drawn(mode: KeyedRandomMode, input: Tensor, *, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
+        return draw(mode.next_key("rand_like or randn_like"), input.shape, dtype=dtype or input.dtype)
 
     return drawn
 
 
 def _of_shape(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def drawn(draws: DrawsFromKey, *size: Any, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
+    def drawn(mode: KeyedRandomMode, *size: Any, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
         shape = options.get("size", size[0] if len(size) == 1 and not isinstance(size[0], int) else size)
-        return draw(draws.next_key("rand or randn"), tuple(shape), dtype=dtype or torch.get_default_dtype())
+        return draw(mode.next_key("rand or randn"), tuple(shape), dtype=dtype or torch.get_default_dtype())
 
     return drawn
 
 
-def _bernoulli(draws: DrawsFromKey, input: Tensor, p: float | None = None, **options: Any) -> Tensor:
-    uniform = random.uniform(draws.next_key("bernoulli"), input.shape)
+def _bernoulli(mode: KeyedRandomMode, input: Tensor, p: float | None = None, **options: Any) -> Tensor:
+    uniform = random.uniform(mode.next_key("bernoulli"), input.shape)
     return (uniform < (input if p is None else p)).to(input.dtype)
 
 
-def _bernoulli_(draws: DrawsFromKey, input: Tensor, p: float | Tensor = 0.5, **options: Any) -> Tensor:
-    return input.copy_(random.uniform(draws.next_key("bernoulli_"), input.shape) < p)
+def _bernoulli_(mode: KeyedRandomMode, input: Tensor, p: float | Tensor = 0.5, **options: Any) -> Tensor:
+    return input.copy_(random.uniform(mode.next_key("bernoulli_"), input.shape) < p)
 
 
-def _uniform_(draws: DrawsFromKey, input: Tensor, a: float = 0.0, b: float = 1.0, **options: Any) -> Tensor:
-    return input.copy_(random.uniform(draws.next_key("uniform_"), input.shape, low=a, high=b, dtype=input.dtype))
+def _uniform_(mode: KeyedRandomMode, input: Tensor, a: float = 0.0, b: float = 1.0, **options: Any) -> Tensor:
+    return input.copy_(random.uniform(mode.next_key("uniform_"), input.shape, low=a, high=b, dtype=input.dtype))
 
 
-def _normal_(draws: DrawsFromKey, input: Tensor, mean: float = 0.0, std: float = 1.0, **options: Any) -> Tensor:
-    return input.copy_(random.normal(draws.next_key("normal_"), input.shape, mean=mean, std=std, dtype=input.dtype))
+def _normal_(mode: KeyedRandomMode, input: Tensor, mean: float = 0.0, std: float = 1.0, **options: Any) -> Tensor:
+    return input.copy_(random.normal(mode.next_key("normal_"), input.shape, mean=mean, std=std, dtype=input.dtype))
 
 
 _REPLACED: dict[Callable[..., Any], Callable[..., Any]] = {
     F.dropout: _dropout,
-    torch.dropout: lambda draws, input, p, train: _dropout(draws, input, p, train),
+    torch.dropout: lambda mode, input, p, train: _dropout(mode, input, p, train),
     F.dropout1d: _dropout1d,
     F.dropout2d: _dropout2d,
     F.dropout3d: _dropout3d,

@@ -1,4 +1,4 @@
-"""Paths in a tree, such as "layer1.0.weight", and reading or replacing what stands at one."""
+"""Paths in a tree, such as "layer1.0.weight", and reading or replacing the part of a tree at a path."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ def paths(tree: Tree) -> list[str]:
 
 @dataclass(frozen=True)
 class At:
-    """The place `path` in `tree`, for reading it or for a changed copy of the tree."""
+    """The part of `tree` at `path`, for reading or replacing it; see `at`."""
 
     tree: Tree
     path: str
 
     def get(self) -> Any:
-        """Returns what stands at the path: a leaf or a subtree."""
-        return _place(self.tree, self.path)[0]
+        """Returns the leaf or subtree at the path."""
+        return _find(self.tree, self.path)[0]
 
     def set(self, value: Any) -> Tree:
         """Returns a copy of the tree with `value` at the path."""
         return self.apply(lambda _: value)
 
     def apply(self, f: Callable[[Any], Any]) -> Tree:
-        """Returns a copy of the tree with `f(what stands there)` at the path."""
-        return _replace(self.tree, _place(self.tree, self.path)[1], f)
+        """Returns a copy of the tree in which `f` is applied to the leaf or subtree at the path."""
+        return _replace(self.tree, _find(self.tree, self.path)[1], f)
 
 
 def at(tree: Tree, path: str) -> At:
-    """Addresses one leaf or subtree: `at(tree, path).get()`, `.set(value)`, `.apply(f)`. `tree` is left as it is.
+    """Addresses one leaf or subtree: `at(tree, path).get()`, `.set(value)`, `.apply(f)`. `tree` itself does not change.
 
-    A key may have dots in it: of all readings of the path the one that leads to something counts.
+    Keys may contain dots, as long as only one way to split the path into keys exists in the tree.
 
     Raises:
-        KeyError: there is nothing at `path`, or it leads to several places.
+        KeyError: there is nothing at `path`, or several parts of the tree have this path.
 
     >>> at({"fc": {"weight": 1, "bias": 2}}, "fc.bias").apply(lambda bias: -bias)
     {'fc': {'weight': 1, 'bias': -2}}
@@ -58,7 +58,7 @@ def at(tree: Tree, path: str) -> At:
 
 
 def difference(tree: Tree, other: Tree) -> str:
-    """Says in which leaves two trees differ, for messages.
+    """Describes how the paths of two trees differ, for error messages.
 
     >>> difference({"a": 1, "b": 2}, {"a": 1, "c": 2})
     "missing ['b'], unexpected ['c']"
@@ -72,7 +72,7 @@ def difference(tree: Tree, other: Tree) -> str:
 
 
 def join_path(path: str | None, key: Any) -> str:
-    """Returns the path of the child `key` of what stands at `path`, which is None for the whole tree."""
+    """Returns the path of the child `key` of the part at `path`, which is None for the whole tree."""
     return str(key) if path is None else f"{path}.{key}"
 
 
@@ -85,12 +85,12 @@ def _walk(tree: Tree, path: str | None = None) -> Iterator[tuple[str, Any]]:
         yield from _walk(child, join_path(path, key))
 
 
-def _place(tree: Tree, path: str) -> tuple[Tree, list[int]]:
-    """What stands at `path`, and which child leads there at each level."""
+def _find(tree: Tree, path: str) -> tuple[Tree, list[int]]:
+    """Returns the part of `tree` at `path`, and the index of the child that leads to it on each level."""
     found: list[tuple[Tree, list[int]]] = []
     if path == "" and children(tree) is None:
         return tree, []
-    # Branches of the search: the subtree reached, by which children, the path up to it, and the rest of the path.
+    # Branches of the search: a subtree, the indices of the children that lead to it, its path, and the rest of `path`.
     branches: list[tuple[Tree, list[int], str | None, str]] = [(tree, [], None, path)]
     last = branches[0]
     while branches:

@@ -5,7 +5,7 @@ import torch
 
 from funcdl import context, nn, random, transforms, tree
 from funcdl.transforms import grad, value_and_grad
-from funcdl.transforms.engine import first_order
+from funcdl.transforms.engine import plain_autograd
 
 
 def sum_of_squares(x):
@@ -16,14 +16,14 @@ def sum_of_squares(x):
 def calls(monkeypatch):
     """Whether each gradient that was asked for was taken by plain autograd."""
     taken = []
-    by_autograd = first_order.gradient_and_value
+    by_autograd = plain_autograd.gradient_and_value
 
     def spy(*arguments):
         found = by_autograd(*arguments)
         taken.append(found is not None)
         return found
 
-    monkeypatch.setattr(first_order, "gradient_and_value", spy)
+    monkeypatch.setattr(plain_autograd, "gradient_and_value", spy)
     return taken
 
 
