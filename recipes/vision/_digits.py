@@ -17,7 +17,7 @@ from funcdl.data import Split
 from .. import architecture, optimizer_choice, pictures, scores, settings, training
 from ..lesson import Lesson
 from ..settings import Outcome, SettingsError
-from ..training import Task, Trained
+from ..training import Task
 from ._augmentation import augmented
 
 EVALUATION_BATCH = 100  # the activations of more images do not stay in the cache
