@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator
 
-LETTER = 0.1  # inches of width, at most, in a heading
+LETTER = 0.093  # inches of width, at most, in a heading
 CHARACTER = 0.085  # inches of width, at most, in a legend
 KEY = 0.6  # inches of the line beside a name, and the gap after it
 

@@ -104,6 +104,7 @@ def _command(arguments: Sequence[str]) -> None:
     made["compare"].add_argument("--picture", metavar="FILE", help="where to; by default under runs/comparisons/")
     for name in ("list", "predict", "show", "compare"):
         made[name].add_argument("--json", action="store_true", help="print one line of JSON")
+    made["list"].add_argument("--tutorials", action="store_true", help="show what shows each task of the tutorials")
     known, unknown = parser.parse_known_args(arguments)
     if known.command == "run":
         if known.id is None and {"-h", "--help"} & set(unknown):
@@ -118,7 +119,7 @@ def _command(arguments: Sequence[str]) -> None:
         has = [option for action in made[known.command]._actions for option in action.option_strings if option != "-h"]
         parser.error(f"{unknown[0]}: '{known.command}' takes no such argument; {flags.nearest(unknown[0], has)}")
     elif known.command == "list":
-        _list(known.json)
+        _list(known.tutorials, known.json)
     elif known.command == "completion":
         print(completion.script(known.shell, list(COMMANDS)), end="")
     elif known.command == "code":
@@ -136,8 +137,13 @@ def _command(arguments: Sequence[str]) -> None:
         predicting.run(known)
 
 
-def _list(as_json: bool) -> None:
-    if as_json:
+def _list(of_tutorials: bool, as_json: bool) -> None:
+    if of_tutorials:
+        from . import tutorials
+
+        tasks = {name: dataclasses.asdict(task) for name, task in tutorials.read().items()} if as_json else None
+        print(json.dumps(tasks) if as_json else tutorials.listing())
+    elif as_json:
         print(json.dumps([dataclasses.asdict(recipe) for recipe in registry.RECIPES.values()]))
     else:
         print(overview.listing())

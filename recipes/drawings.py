@@ -1,4 +1,4 @@
-"""Drawings that explain: what lies where in memory. For notebooks, which show a figure that ends a cell."""
+"""Drawings that explain: what lies where in memory. Notebooks show a figure that ends a cell."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
@@ -17,7 +18,7 @@ import funcdl as fd
 from .pictures import BLUE, COLORS, GRAY, ORANGE
 from .regression._costs import surface as cost_surface
 
-__all__ = ["activations", "computation", "cost_surface", "sheet", "storage", "windows"]
+__all__ = ["activations", "computation", "cost_surface", "flow", "matrix", "sheet", "storage", "windows"]
 
 
 def storage(views: Mapping[str, Tensor], title: str) -> Figure:
@@ -109,14 +110,14 @@ def windows(
     figure.suptitle(title, fontsize=11)
     grid = figure.subplots(2, columns, height_ratios=heights, squeeze=False)
     if kernel is not None:
-        _numbers(grid[0, 0], kernel, "weights", dict.fromkeys(_boxes(kernel), _CHOSEN))
+        matrix(grid[0, 0], kernel, "weights", dict.fromkeys(_boxes(kernel), _CHOSEN))
         grid[1, 0].set_visible(False)
     inside = {(row + padding, column + padding) for row, column in _boxes(image)}
     zeros = dict.fromkeys(set(_boxes(around)) - inside, "#E5E5E5")
     for (above, below), (y, x) in zip(grid.T[columns - len(places) :], places, strict=True):
         window = itertools.product(range(stride * y, stride * y + size), range(stride * x, stride * x + size))
-        _numbers(above, around, "image", zeros | dict.fromkeys(window, _CHOSEN))
-        _numbers(below, result, "result", {(y, x): _CHOSEN}, last=(y, x))
+        matrix(above, around, "image", zeros | dict.fromkeys(window, _CHOSEN))
+        matrix(below, result, "result", {(y, x): _CHOSEN}, last=(y, x))
     return figure
 
 
@@ -128,8 +129,8 @@ def _boxes(numbers: Tensor) -> list[tuple[int, int]]:
     return list(itertools.product(range(height), range(width)))
 
 
-def _numbers(
-    axes: Any,
+def matrix(
+    axes: Axes,
     numbers: Tensor,
     title: str,
     colors: Mapping[tuple[int, int], str],
@@ -184,6 +185,46 @@ def sheet(
             axes.set_title(names[index] if names else "", fontsize=8, pad=2)
     if signed:
         figure.colorbar(image, ax=grid, shrink=0.9, label="value")
+    return figure
+
+
+def flow(
+    boxes: Mapping[str, tuple[float, float]], arrows: Sequence[tuple[str, str]], title: str, height: float = 2.6
+) -> Figure:
+    """Boxes with words in them, and arrows from one to the next: how a network is built.
+
+    Args:
+        boxes: the place (across, up) of the middle of each text, in units of about a box.
+        arrows: pairs of texts, from and to. One that would go through a box at the same height goes over it in a curve.
+        title: what to see in it.
+        height: of the figure, in inches.
+
+    Raises:
+        KeyError: an arrow has an end that is no box.
+    """
+    across, up = zip(*boxes.values(), strict=True)
+    figure = Figure(figsize=(1.0 + 1.5 * (max(across) - min(across) + 1), height), layout="constrained")
+    axes = figure.subplots()
+    texts = {
+        text: axes.text(*place, text, ha="center", va="center", fontsize=9, bbox=_BOX | {"edgecolor": BLUE})
+        for text, place in boxes.items()
+    }
+    top = max(up)
+    for source, target in arrows:
+        (x, y), (to_x, to_y) = boxes[source], boxes[target]
+        over = any(y == to_y == height and x < middle < to_x for middle, height in boxes.values())
+        top = max(top, y + 0.18 * over * (to_x - x))
+        axes.annotate(
+            "",
+            (to_x, to_y),
+            (x, y),
+            arrowprops=_ARROW
+            | {"patchA": texts[source].get_bbox_patch(), "patchB": texts[target].get_bbox_patch(), "shrinkA": 2}
+            | {"shrinkB": 2, "connectionstyle": f"arc3,rad={-0.3 * over}", "color": ORANGE if over else GRAY},
+        )
+    axes.set(xlim=(min(across) - 0.7, max(across) + 0.7), ylim=(min(up) - 0.5, top + 0.5))
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=11)
     return figure
 
 

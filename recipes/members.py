@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from torch import Tensor
 
 import funcdl as fd
+from funcdl import nn, random, tree
 from funcdl.optim import Transformation
 
 from . import pictures
@@ -21,21 +23,22 @@ def each(optimizer: Transformation) -> Transformation:
     )
 
 
-def in_words(values: Float[Tensor, " members"], digits: int = 3) -> str:
-    """Returns the mean of the members' values, and the least and the largest of them.
-
-    >>> in_words(torch.tensor([1.0, 2.0, 6.0]))
-    '3 (1 to 6)'
-    """
-    mean, low, high = (f"{value:.{digits}g}" for value in (values.mean(), values.min(), values.max()))
-    return mean if len(values) == 1 else f"{mean} ({low} to {high})"
+def initialize(layer: nn.Layer, key: Tensor, count: int, x: Tensor) -> tree.Tree:
+    """Returns the stacked parameters of so many members, for inputs like x."""
+    return fd.vmap(lambda key: layer.init(key, x)[0])(random.split(key, count))
 
 
 def band(axes: Axes, x: Sequence[float], values: Float[Tensor, "x members"], name: str, color: str, style: str) -> None:
     """Draws the mean of the members as a line, and from the least to the largest of them as a band."""
     members = values.numpy(force=True)
-    axes.plot(x, members.mean(1), color=color, ls=style, label=name)
-    axes.fill_between(x, members.min(1), members.max(1), color=color, alpha=0.2, linewidth=0)
+    spread(axes, x, (members.min(1), members.mean(1), members.max(1)), name, color, style)
+
+
+def spread(axes: Axes, x: Sequence[float], numbers: Sequence[Any], name: str, color: str, style: str) -> None:
+    """Draws the mean of members as a line, and from the least to the largest as a band; `numbers` are these three."""
+    least, mean, largest = numbers
+    axes.plot(x, mean, color=color, ls=style, label=name)
+    axes.fill_between(x, least, largest, color=color, alpha=0.2, linewidth=0)
 
 
 def bands(

@@ -174,34 +174,6 @@ def loss_curves(history: Mapping[str, Sequence[float]], title: str, xlabel: str 
     return figure
 
 
-def bands(
-    curves: Mapping[str, Sequence[tuple[float, float, float]]], title: str, band: str, xlabel: str = "epoch"
-) -> Figure:
-    """The loss of several networks: the lowest, the mean and the highest of each epoch, on a logarithmic axis.
-
-    Args:
-        curves: the three numbers of each epoch, by name.
-        title: of the picture.
-        band: what the band spans, such as "lowest to highest of 10 networks".
-        xlabel: what is counted.
-    """
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    heading(figure, title)
-    axes = figure.subplots()
-    longest = max(map(len, curves.values()))
-    for index, (name, rows) in enumerate(curves.items()):
-        epochs, (low, mean, high) = range(1, len(rows) + 1), zip(*rows, strict=True)
-        color = COLORS[index % 8]
-        axes.fill_between(epochs, low, high, color=color, alpha=0.2, linewidth=0, label=f"{name}: {band}")
-        axes.plot(epochs, mean, color=color, ls=STYLES[index % 4], label=f"{name}: mean")
-    axes.set_ylabel("loss")
-    logarithmic(axes)
-    whole_numbers(axes, xlabel, longest)
-    axes.grid(alpha=0.3)
-    legend_below(figure)
-    return figure
-
-
 def derivatives(
     functions: Mapping[str, Callable[[Tensor], Tensor]],
     x: Float[Tensor, " n"],

@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from .pictures import BLUE, GRAY, label
+from .terminal import escaped
 
 MOST, COLUMNS, BARS = 24, 4, 5  # inputs on a sheet, side by side, and likeliest labels of each
 
@@ -27,7 +28,7 @@ def predictions(found: Sequence[dict[str, Any]], heading: str) -> Figure:
     columns, bars = min(COLUMNS if with_images else 2, len(shown)), min(BARS, max(map(_count, shown)))
     rows = -(-len(shown) // columns)
     more = f" (the first {len(shown)} of {len(found)})" if len(found) > len(shown) else ""
-    size = (max(5.0, (2.8 if with_images else 5.0) * columns), (2.6 * with_images + 0.6 + 0.25 * bars) * rows + 0.5)
+    size = (max(5.0, (2.8 if with_images else 5.0) * columns), (2.6 * with_images + 0.8 + 0.25 * bars) * rows + 0.5)
     figure = Figure(figsize=size, layout="constrained")
     figure.suptitle(heading + more)
     parts = 2 if with_images else 1
@@ -38,8 +39,10 @@ def predictions(found: Sequence[dict[str, Any]], heading: str) -> Figure:
         cells = grid[parts * (index // columns) : parts * (index // columns + 1), index % columns]
         _bars(cells[-1], one, bars)
         name = textwrap.shorten(one["input"].rsplit("/", 1)[-1], 28, placeholder=" …")
+        notes = textwrap.wrap("; ".join(one.get("notes", [])), 40 if with_images else 70, max_lines=2, placeholder=" …")
         title = f"{label(name)}\nprediction: {label(str(one['prediction']))}"
-        cells[0].set_title(title, fontsize=9, loc="center" if with_images else "left")
+        title = "\n".join([title, *(escaped(note).replace("$", r"\$") for note in notes)])
+        cells[0].set_title(title, fontsize=8, loc="center" if with_images else "left")
         if "image" in one:
             pixels = one["image"].movedim(0, -1).squeeze(-1).numpy(force=True)
             cells[0].imshow(pixels, cmap="gray", vmin=0, vmax=255 if pixels.dtype == "uint8" else 1)

@@ -22,7 +22,7 @@ def binary_cross_entropy(
     Args:
         probabilities: p, from 0 to 1, of any shape. `binary_cross_entropy_with_logits` is more accurate.
         targets: from 0 to 1, of the same shape.
-        weight: of each element, broadcast; ones by default.
+        weight: the weight of each element, broadcast; ones by default.
         reduction: "mean" divides the sum by the number of elements, whatever their weights.
 
     Logarithms are clamped to at least -100.
@@ -52,12 +52,12 @@ def binary_cross_entropy_with_logits(
     """Cross entropy of probabilities `sigmoid(logits)`.
 
     Args:
-        logits: of any shape.
+        logits: a tensor of any shape.
         targets, weight, reduction: as for `binary_cross_entropy`.
         pos_weight: the weight of positive targets, broadcast; above 1 it favors recall.
 
     Raises:
-        ValueError: as of `binary_cross_entropy`.
+        ValueError: as in `binary_cross_entropy`.
 
     Equals `torch.nn.functional.binary_cross_entropy_with_logits`.
 
@@ -79,7 +79,7 @@ def soft_margin(
     """Logistic loss of the targets 1 and -1: `log(1 + exp(-targets * scores))`.
 
     Args:
-        scores: of any shape.
+        scores: a tensor of any shape.
         targets: 1 or -1, of the same shape.
         reduction: "mean", "sum" or "none".
 
@@ -109,7 +109,7 @@ def multilabel_soft_margin(
     Args:
         logits: (batch, classes) or (classes,).
         targets: 0 or 1, of the same shape.
-        weight: of each class; ones by default.
+        weight: the weight of each class; ones by default.
         reduction: over the samples: "mean", "sum" or "none".
 
     Raises:
@@ -134,7 +134,8 @@ def multilabel_margin(
 
     Args:
         scores: (batch, classes) or (classes,).
-        targets: of the same shape: the class numbers of each sample's labels, then -1; what follows is ignored.
+        targets: a tensor of the same shape: the class numbers of each sample's labels, then -1; what follows is
+            ignored.
         reduction: over the samples: "mean", "sum" or "none".
 
     Raises:

@@ -26,7 +26,7 @@ def nll(
     Args:
         log_probabilities: (batch, classes), or (classes,) for one sample, or (batch, classes, d1, d2, ...).
         targets: class numbers, (batch,), (), or (batch, d1, d2, ...).
-        weight: of each class; ones by default.
+        weight: the weight of each class; ones by default.
         ignore_index: targets of this number are ignored.
         reduction: "mean" divides the sum by the weights of the targets, without ignored ones; it is NaN if all are
             ignored.
@@ -61,15 +61,15 @@ def cross_entropy(
     Args:
         logits: (batch, classes), or (classes,) for one sample, or (batch, classes, d1, d2, ...).
         targets: class numbers as for `nll`, or probabilities of all classes, in the shape and dtype of `logits`.
-        weight: of each class; ones by default.
+        weight: the weight of each class; ones by default.
         ignore_index: class numbers that are ignored; unused for probabilities.
         reduction: "mean" divides the sum by the weights of the class numbers, without ignored ones, or, for
             probabilities, by the number of samples.
         label_smoothing: from 0 to 1: the share of the uniform distribution mixed into the targets.
 
     Raises:
-        ValueError: `label_smoothing` is not from 0 to 1; or as of `nll`.
-        IndexError: as of `nll`.
+        ValueError: `label_smoothing` is not from 0 to 1; or as in `nll`.
+        IndexError: as in `nll`.
 
     Equals `torch.nn.functional.cross_entropy`.
 
@@ -101,7 +101,7 @@ def kl_divergence(
     """Kullback-Leibler divergence of the targets from the predictions: `targets * (log(targets) - log_probabilities)`.
 
     Args:
-        log_probabilities: of any shape, with the distributions along one of the dimensions.
+        log_probabilities: a tensor of any shape, with the distributions along one of the dimensions.
         targets: probabilities, or with `log_target` their logarithms, of the same shape.
         reduction: "batchmean" divides the sum by the number of samples, as the divergence is defined; "mean", the
             default as in torch, divides it by the number of elements.

@@ -26,7 +26,7 @@ def multi_margin(
         targets: class numbers, (batch,) or ().
         p: 1 or 2.
         margin: the required difference of the target's score to the others.
-        weight: of each target class; ones by default.
+        weight: the weight of each target class; ones by default.
         reduction: over the samples: "mean", "sum" or "none".
 
     The sum is divided by the number of classes.
@@ -61,7 +61,7 @@ def hinge_embedding(
     """The distance of similar pairs, and `max(0, margin - distance)` of dissimilar pairs.
 
     Args:
-        distances: of any shape.
+        distances: a tensor of any shape.
         targets: 1 for similar pairs, -1 for dissimilar pairs, of the same shape.
         margin: the distance at which dissimilar pairs have no loss.
         reduction: "mean", "sum" or "none".

@@ -22,9 +22,10 @@ def mse(
     """Squared error: `weight * (predictions - targets) ** 2`.
 
     Args:
-        predictions: of any shape.
-        targets: of the same shape. They are not broadcast: (batch, 1) against (batch,) is almost always a mistake.
-        weight: of each element, of the same shape; ones by default.
+        predictions: a tensor of any shape.
+        targets: a tensor of the same shape. They are not broadcast: (batch, 1) against (batch,) is almost always a
+            mistake.
+        weight: the weight of each element, of the same shape; ones by default.
         reduction: "mean" divides the sum by the sum of the weights.
 
     Raises:
@@ -53,7 +54,7 @@ def l1(
         predictions, targets, weight, reduction: as for `mse`.
 
     Raises:
-        ValueError: as of `mse`.
+        ValueError: as in `mse`.
 
     Equals `torch.nn.functional.l1_loss`.
 
@@ -78,7 +79,7 @@ def smooth_l1(
         beta: the distance below which the loss is quadratic, not negative; 0 gives `l1`.
 
     Raises:
-        ValueError: as of `mse`, or `beta` is negative.
+        ValueError: as in `mse`, or `beta` is negative.
 
     Source: Girshick, "Fast R-CNN", 2015. Equals `torch.nn.functional.smooth_l1_loss`, and `huber` divided by `beta`.
 
@@ -107,7 +108,7 @@ def huber(
         delta: the distance above which the loss is linear, positive.
 
     Raises:
-        ValueError: as of `mse`, or `delta` is not positive.
+        ValueError: as in `mse`, or `delta` is not positive.
 
     Source: Huber, "Robust estimation of a location parameter", 1964. Equals `torch.nn.functional.huber_loss`.
 
@@ -176,9 +177,9 @@ def gaussian_nll(
 
     Args:
         predictions: the means, of any shape.
-        targets: of the same shape.
-        variances: of the same shape; or with a last dimension of 1, or without it, for one variance along it; or a
-            number.
+        targets: a tensor of the same shape.
+        variances: a tensor of the same shape; or with a last dimension of 1, or without it, for one variance along it;
+            or a number.
         full: whether to add `log(2 * pi) / 2`.
         eps: the smallest variance, positive. Clamped variances keep their derivative, so that they can grow again.
         reduction: "mean", "sum" or "none".

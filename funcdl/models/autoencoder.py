@@ -14,11 +14,11 @@ def autoencoder(shape: Sequence[int] = (1, 28, 28), widths: Sequence[int] = (128
     """An autoencoder: compresses images to a code of a few numbers, and reconstructs them: `decoder(encoder(x))`.
 
     Args:
-        shape: of one image.
-        widths: of the encoder's layers; the last is the size of the code. The decoder has them in reverse.
+        shape: the shape of one image.
+        widths: the sizes of the encoder's layers; the last is the size of the code. The decoder has them in reverse.
 
     Input (batch, *shape), output likewise, with values in (0, 1). The activation is tanh. Parameters: `encoder`
-    and `decoder`, each as of `mlp`; `mlp(*widths, activation=torch.tanh)(params["encoder"], images)` is the code.
+    and `decoder`, each as in `mlp`; `mlp(*widths, activation=torch.tanh)(params["encoder"], images)` is the code.
 
     Source: Hinton and Salakhutdinov, "Reducing the dimensionality of data with neural networks", 2006.
 

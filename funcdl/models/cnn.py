@@ -15,11 +15,11 @@ def cnn(
     """Convolutions, each with a ReLU and a pool that halves the image, and then linear layers: logits out.
 
     Args:
-        channels: of each convolution.
-        widths: of the linear layers between the convolutions and the last one.
+        channels: the output channels of each convolution.
+        widths: the sizes of the linear layers between the convolutions and the last layer.
         classes: the number of classes.
-        kernel_size: of all convolutions.
-        padding: of all convolutions.
+        kernel_size: the kernel size of all convolutions.
+        padding: the padding of all convolutions.
 
     Input (batch, channels, height, width), output (batch, classes). The parameter names are those of
     `Sequential(features=Sequential(Conv2d, ReLU, MaxPool2d, ...), classifier=Sequential(Flatten, Linear, ReLU, ...))`.

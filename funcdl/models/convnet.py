@@ -15,8 +15,8 @@ def convnet(classes: int = 10) -> Layer:
     Args:
         classes: the number of classes.
 
-    Source: *Mastering PyTorch*, chapter 1. The book drops the features of `fc1` by `Dropout2d`, which on a
-    matrix of features means `Dropout`, as it is written here.
+    Source: *Mastering PyTorch*, chapter 1. The book applies `Dropout2d` to the features of `fc1`, which for a matrix of
+    features is the same as the `Dropout` used here.
 
     >>> import torch
     >>> from funcdl import random, tree

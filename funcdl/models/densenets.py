@@ -15,7 +15,7 @@ def dense_block(layers: int, growth: int, *, bottleneck: int = 4) -> Layer:
     Args:
         layers: the number of layers, `denselayer1`, `denselayer2`, ...
         growth: the channels that each layer adds, k in the paper.
-        bottleneck: the 1 x 1 convolution has `bottleneck * growth` outputs.
+        bottleneck: the factor of the 1 x 1 convolution, which has `bottleneck * growth` outputs.
 
     Output (batch, channels + layers * growth, height, width).
 
@@ -46,7 +46,7 @@ def dense_transition(channels: int) -> Layer:
     """A transition between dense blocks: BN, ReLU, a 1 x 1 convolution, and average pooling that halves the size.
 
     Args:
-        channels: of the output; half of the input's in most networks of the paper.
+        channels: the output channels; half of the input's in most networks of the paper.
 
     >>> import torch
     >>> from funcdl import random
@@ -89,7 +89,7 @@ def densenet121(classes: int = 1000) -> Layer:
 
     Input (batch, 3, height, width), 224 x 224 in the paper and any size from 32; output (batch, classes).
 
-    Source: as of `dense_block`. Equals `torchvision.models.densenet121`, names and initial distributions too.
+    Source: as in `dense_block`. Equals `torchvision.models.densenet121`, including names and initial distributions.
 
     >>> import torch
     >>> from funcdl import random, tree

@@ -14,16 +14,16 @@ from funcdl.tree import Tree
 def ensemble(layer: Layer, members: int) -> Layer:
     """An ensemble of `members` equal layers, each with its own parameters and inputs.
 
-    All members are computed together, by `vmap`. Trained on the sum of their losses, by an elementwise optimizer, each
+    All members are computed together, by `vmap`. Trained on the sum of their losses, by an element-wise optimizer, each
     member learns as it would alone: the gradient of the sum with respect to its parameters is that of its own loss.
 
     Args:
-        layer: each member.
+        layer: the layer of each member.
         members: the number of members, at least 1.
 
     Inputs and outputs are trees of tensors (batch, members, ...); every leaf of the parameters and buffers has the
-    members as its first dimension. Member i is initialized with `split(key, members)[i]`, and draws from that of the
-    key it is applied with.
+    members as its first dimension. Member i is initialized with `split(key, members)[i]`; when applied with a key, it
+    also draws from row i of its split.
 
     Raises:
         ValueError: `members` is less than 1.

@@ -43,9 +43,9 @@ def googlenet(
     Input (batch, 3, height, width), 224 x 224 in the paper and any size from 15; output (batch, classes). 6,624,904
     parameters for 1,000 classes; 13,004,888 with `aux_logits`.
 
-    Source: Szegedy et al., "Going deeper with convolutions", 2015. Equals `torchvision.models.googlenet`, initial
-    distributions too, which has a batch norm after each convolution, and 3 x 3 where the paper has 5 x 5. There
-    `aux_logits` is True by default.
+    Source: Szegedy et al., "Going deeper with convolutions", 2015. Equals `torchvision.models.googlenet`, including
+    initial distributions: it has a batch norm after each convolution, and 3 x 3 where the paper has 5 x 5. In
+    torchvision `aux_logits` is True by default.
 
     >>> import torch
     >>> from funcdl import random, tree
@@ -76,7 +76,7 @@ def googlenet(
 
 
 def _with_auxiliary(layers: dict[str, Layer], classes: int) -> Layer:
-    """The layers in sequence, with auxiliary classifiers that branch off after two of them."""
+    """Applies layers in sequence, with auxiliary classifiers that branch off after two of them."""
     children: Children = []
     for name, layer in layers.items():
         children.append((name, layer))

@@ -19,11 +19,11 @@ def mlp(*widths: int, activation: Layer | Callable[[Tensor], Any] | None = None)
         activation: a layer or a function, `nn.relu()` by default. There is none after the last layer: outputs are
             logits.
 
-    Input (batch, ...), of which all but the batch is flattened; output (batch, widths[-1]). Layers are numbered as in
+    Input (batch, ...), which is flattened except for the batch; output (batch, widths[-1]). Layers are numbered as in
     `torch.nn.Sequential(Flatten(), Linear(...), ReLU(), Linear(...))`, so those with weights are 1, 3, 5, ...
 
     Raises:
-        ValueError: there are no widths.
+        ValueError: no widths are given.
 
     The lecture's network for digits is `mlp(512, 256, 128, 64, 10)`, of 575,050 parameters; its network for diabetes
     `nn.serial(mlp(6, 4, 1, activation=torch.sigmoid), torch.sigmoid)`, of 87.

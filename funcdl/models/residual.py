@@ -33,8 +33,8 @@ def residual_block(channels: int, variant: Variant = "original", *, gate_bias: f
     """Two convolutions of 3 x 3 whose output is added to their input: `relu(F(x) + x)`, `F = conv2(relu(conv1(x)))`.
 
     Args:
-        channels: of the input, and so of the output.
-        variant: of the shortcut and of what follows the addition; `W1` and `W2` are the convolutions:
+        channels: the channels of the input and of the output.
+        variant: the form of the shortcut and of the operations after the addition; `W1` and `W2` are the convolutions:
 
             - "original": `relu(F + x)`
             - "scaled": `relu(0.5 F + 0.5 x)`; "scaled-shortcut": `relu(F + 0.5 x)`
@@ -46,12 +46,12 @@ def residual_block(channels: int, variant: Variant = "original", *, gate_bias: f
             - "relu-before-add": `relu(F) + x`
             - "relu-preactivation": `x + BN(W2 relu(BN(W1 relu(x))))`
             - "full-preactivation": `x + W2 relu(BN(W1 relu(BN(x))))`
-        gate_bias: the initial `b`. At -6 the gates start by passing `x`, without which they do not train.
+        gate_bias: the initial `b`. At -6 the gates pass `x` at the start, without which the network does not train.
 
     Parameters: `conv1 conv2`, with `bn1 bn2` in the preactivation variants, `gate.conv`, `shortcut` or `bn`.
 
     Raises:
-        ValueError: there is no such variant.
+        ValueError: `variant` is unknown.
 
     Source: He et al., "Identity mappings in deep residual networks", 2016. Its test errors of ResNet-110 on CIFAR-10,
     in the order above: 6.61 %; 12.35; no convergence; 8.70; 6.91 (12.86 with `gate_bias=0`); 12.22; no convergence;
@@ -102,7 +102,7 @@ def residual_net(classes: int = 10, variant: Variant = "original") -> Layer:
 
     Args:
         classes: the number of classes.
-        variant: of both blocks, as of `residual_block`.
+        variant: the variant of both blocks, as in `residual_block`.
 
     >>> import torch
     >>> from funcdl import random, tree

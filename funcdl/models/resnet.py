@@ -18,8 +18,8 @@ def resnet18(classes: int = 1000) -> Layer:
     Input (batch, 3, height, width), 224 x 224 in the paper and any size from 32 here, because the last feature map is
     averaged; output (batch, classes).
 
-    Source: He et al., "Deep residual learning for image recognition", 2016. Equals `torchvision.models.resnet18`, names
-    and initial distributions too.
+    Source: He et al., "Deep residual learning for image recognition", 2016. Equals `torchvision.models.resnet18`,
+    including names and initial distributions.
 
     >>> import torch
     >>> from funcdl import random, tree

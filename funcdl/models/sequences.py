@@ -50,7 +50,7 @@ def phrase_classifier(classes: int, words: int, size: int = 64, dropout: float =
     Args:
         classes: the number of classes.
         words: the size of the vocabulary. Word 0, the padding, has an embedding of zeros.
-        size: of the embedding and of each state.
+        size: the size of the embedding and of each state.
         dropout: the probability of a zero in the input of the linear layer, in training.
 
     Inputs: a dict of `input`, int64 (batch, time), and `lengths`, int64 (batch,). Output: logits (batch, classes).
@@ -99,7 +99,7 @@ def letter_model(
         letters: the number of different letters.
         embedding_size: the size of a letter's embedding.
         hidden_size: the size of a state.
-        num_layers: of the recurrent network.
+        num_layers: the number of layers of the recurrent network.
 
     Inputs int64 (batch, time), output logits (batch, time, letters).
 
@@ -121,7 +121,7 @@ def unrolled(cell: Layer) -> Layer:
     """Applies a recurrent cell, whose outputs are its states, along dimension 1; returns all states.
 
     Args:
-        cell: such as `nn.rnn_cell(4)`, of the inputs `(x, h)`; its parameters are this layer's.
+        cell: a cell with the inputs `(x, h)`, such as `nn.rnn_cell(4)`; its parameters are those of this layer.
 
     Inputs (batch, time, inputs), output (batch, time, hidden).
 
@@ -149,7 +149,7 @@ def at(entry: str, layer: Layer) -> Layer:
 
     Args:
         entry: the key of the layer's input, which its output replaces.
-        layer: its parameters are this layer's.
+        layer: the layer; its parameters are those of this layer.
 
     >>> doubled = at("input", nn.stateless(lambda x: 2 * x))
     >>> doubled({}, {"input": torch.tensor([1, 2]), "lengths": torch.tensor(2)})

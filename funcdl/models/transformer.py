@@ -38,7 +38,7 @@ def transformer_classifier(
         num_layers: the number of encoder layers.
         dim_feedforward: the width inside each layer.
         dropout: the probability of a zero in the encoder.
-        max_length: the number of positions there is an embedding for.
+        max_length: the number of position embeddings.
 
     Input (batch, time), integers in [0, vocabulary), at least one of them not 0 in each sequence; output (batch,
     classes). Parameters: `embedding`, `position`, `encoder.layers.0`, ..., `fc`.

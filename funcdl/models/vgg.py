@@ -28,10 +28,10 @@ def vgg(depth: int, classes: int = 1000, *, batch_norm: bool = False, dropout: f
     pooled to 7 x 7; output (batch, classes).
 
     Raises:
-        ValueError: another depth.
+        ValueError: `depth` is none of these.
 
     Source: Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition", 2015. Equals
-    `torchvision.models.vgg11`, `vgg11_bn` and so on, initial distributions too.
+    `torchvision.models.vgg11`, `vgg11_bn` and so on, including initial distributions.
 
     >>> import torch
     >>> from funcdl import random, tree

@@ -43,7 +43,7 @@ def multihead_attention(
     Args:
         num_heads: the number of heads; divides E.
         dropout: the probability of a zero among the weights, while training.
-        bias: whether the projections add one.
+        bias: whether the projections add a bias.
         add_bias_kv: whether to add a learned key and value to each sequence.
         add_zero_attn: whether to add a key and value of zeros to each sequence.
         batch_first: whether sequences are (batch, time, E) instead of (time, batch, E).
@@ -73,8 +73,8 @@ def multihead_attention(
         TypeError: raised by `apply` if an input has another dtype than the parameters, or a mask is of integers.
 
     Source: Vaswani et al., "Attention is all you need", 2017. Equals `torch.nn.MultiheadAttention`, whose `forward`
-    takes these options; its `is_causal` is a hint that needs a mask, here it is all that is needed. Without weights the
-    fused kernel has no second derivative of a gradient already computed; see `rnn`.
+    takes these options, and whose `is_causal` also needs a mask. Without weights, a gradient that is already computed
+    cannot be differentiated again, because the fused kernel has only a first derivative; see `rnn`.
 
     >>> layer = multihead_attention(2, batch_first=True, need_weights=False, is_causal=True)
     >>> params, buffers = layer.init(random.key(0), torch.empty(5, 7, 4, device="meta"))
@@ -181,7 +181,7 @@ def multihead_attention(
 def _project(
     name: str, params: Params, bias: Tensor | None, query: Tensor, keys: Tensor, values: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Projects query, key and value; those that are the same tensor by one matrix product."""
+    """Projects query, key and value. If they are the same tensor, one matrix product is used for them."""
     if "in_proj_weight" not in params:
         missing = "q_proj_weight" not in params
         names = ["in_proj_weight"] if missing else [f"{letter}_proj_weight" for letter in "qkv"]
@@ -219,7 +219,7 @@ def _is_recorded_below_grad(*tensors: Tensor) -> bool:
 def _joined_mask(
     name: str, masks: list[Tensor | None], q: Tensor, k: Tensor, num_heads: int, is_causal: bool
 ) -> Tensor | None:
-    """Returns what is added to the scores, broadcast to (batch, heads, L, S): minus infinity where masked."""
+    """Returns the mask to add to the scores, broadcast to (batch, heads, L, S): minus infinity where masked."""
     batch, length, source = *q.shape[:2], k.shape[1]
     attn_mask, padding_mask = (None if mask is None else _additive(name, mask, q.dtype) for mask in masks)
     parts: list[Tensor] = []

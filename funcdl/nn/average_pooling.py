@@ -47,9 +47,9 @@ def avg_pool2d(
     Each output size is `floor((size + 2 * padding - kernel_size) / stride) + 1`.
 
     Args:
-        kernel_size: of the window, one number or (height, width), like the next two.
+        kernel_size: the size of the window, one number or (height, width), like the next two.
         stride: the step from one window to the next; `kernel_size` by default.
-        padding: of zeros, added to both ends of each axis; at most half the kernel size.
+        padding: the number of zeros added to both ends of each axis; at most half the kernel size.
         ceil_mode: whether output sizes are rounded up, so that the last windows may extend beyond the input; points
             beyond the padding are not counted.
         count_include_pad: whether the zeros of the padding are counted.
@@ -123,7 +123,7 @@ def lp_pool2d(
 
     Args:
         norm_type: the power p, above 0. 1 is the sum; the larger, the closer to the maximum.
-        kernel_size: of the window, one number or (height, width), like the stride.
+        kernel_size: the size of the window, one number or (height, width), like the stride.
         stride: the step from one window to the next; `kernel_size` by default.
         ceil_mode: whether output sizes are rounded up, so that the last windows may extend beyond the input; their sums
             are scaled to the full number of points.

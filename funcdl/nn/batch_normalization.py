@@ -39,13 +39,13 @@ def batch_norm1d(
         affine: whether there is a weight, and with `bias` a bias, for each channel.
         track_running_stats: whether there are buffers `running_mean`, `running_var` and `num_batches_tracked`. Without
             them the batch statistics are always used.
-        bias: whether an affine layer adds one.
+        bias: whether an affine layer adds a bias.
         weight_init: draws the weight, of shape (channels,); ones by default.
         bias_init: draws the bias, of shape (channels,); zeros by default.
 
     Input (batch, channels) or (batch, channels, length), output likewise. The new buffers are a result of `apply`, and
     no gradient flows into them. An empty batch changes only `num_batches_tracked`. Under `vmap`, every member has
-    statistics of its own.
+    its own statistics.
 
     Raises:
         ValueError: `eps` is negative or `momentum` not from 0 to 1; raised by `init` and `apply` if the input has the

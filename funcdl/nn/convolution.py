@@ -75,11 +75,11 @@ def conv2d(
         padding: added to both ends of each axis; "valid" is none, "same" keeps the size (with a stride of 1).
         dilation: the distance between neighboring points of the kernel.
         groups: the number of groups of channels, each with its own kernels. Divides both numbers of channels.
-        bias: whether to add one.
+        bias: whether to add a bias.
         padding_mode: the values of the padding.
         weight_init: draws the weight, of shape (out_channels, in_channels / groups, *kernel_size);
             U(-1/sqrt(fan_in), 1/sqrt(fan_in)) by default, where fan_in is the size of one kernel.
-        bias_init: draws the bias, of shape (out_channels,); as the weight by default.
+        bias_init: draws the bias, of shape (out_channels,); by default like the weight.
 
     Input (batch, channels, height, width) or (channels, height, width), output likewise.
 

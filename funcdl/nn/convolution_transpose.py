@@ -73,11 +73,11 @@ def conv_transpose2d(
         output_padding: added to the size at the end of each axis. A strided convolution maps several input sizes to one
             output size; this chooses among them. Smaller than the stride or the dilation.
         groups: the number of groups of channels, each with its own kernels. Divides both numbers of channels.
-        bias: whether to add one.
+        bias: whether to add a bias.
         dilation: the distance between neighboring points of the kernel.
         weight_init: draws the weight, of shape (in_channels, out_channels / groups, *kernel_size);
             U(-1/sqrt(f), 1/sqrt(f)) by default, where f is the size of `weight[0]`.
-        bias_init: draws the bias, of shape (out_channels,); as the weight by default.
+        bias_init: draws the bias, of shape (out_channels,); by default like the weight.
 
     Input (batch, channels, height, width) or (channels, height, width), output likewise.
 

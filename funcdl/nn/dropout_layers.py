@@ -31,7 +31,7 @@ def dropout(p: float = 0.5) -> Layer:
         ValueError: `p` is not a probability; raised by `apply` if training without a key.
 
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014. Equals
-    `torch.nn.Dropout` but for the source of randomness: the mask follows from `key`.
+    `torch.nn.Dropout` except that the mask is drawn from `key`.
 
     >>> layer = dropout(0.5)
     >>> layer({}, torch.ones(4))
@@ -54,7 +54,7 @@ def dropout1d(p: float = 0.5) -> Layer:
     Raises:
         ValueError: `p` is not a probability; raised by `apply` if training without a key, or with another rank.
 
-    Equals `torch.nn.Dropout1d` but for the source of randomness.
+    Equals `torch.nn.Dropout1d` except for the source of randomness.
 
     >>> y = dropout1d(0.5)({}, torch.ones(2, 3, 4), key=random.key(0), train=True)
     >>> bool((y == y[:, :, :1]).all())
@@ -76,8 +76,8 @@ def dropout2d(p: float = 0.5) -> Layer:
         ValueError: `p` is not a probability; raised by `apply` if training without a key, or with another rank.
 
     Source: Tompson et al., "Efficient object localization using convolutional networks", 2015. Equals
-    `torch.nn.Dropout2d` but for the source of randomness, and that three dimensions are (channels, height, width), as
-    for `conv2d`; for torch they are (batch, channels, length).
+    `torch.nn.Dropout2d` except for the source of randomness, and that three dimensions are (channels, height, width),
+    as for `conv2d`; for torch they are (batch, channels, length).
 
     >>> y = dropout2d(0.5)({}, torch.ones(2, 3, 4, 4), key=random.key(0), train=True)
     >>> bool((y == y[:, :, :1, :1]).all())
@@ -89,7 +89,7 @@ def dropout2d(p: float = 0.5) -> Layer:
 def dropout3d(p: float = 0.5) -> Layer:
     """Like `dropout2d`, for volumes (batch, channels, depth, height, width) or (channels, depth, height, width).
 
-    Equals `torch.nn.Dropout3d` but for the source of randomness.
+    Equals `torch.nn.Dropout3d` except for the source of randomness.
 
     >>> y = dropout3d(0.5)({}, torch.ones(2, 3, 4, 4, 4), key=random.key(0), train=True)
     >>> bool((y == y[:, :, :1, :1, :1]).all())
@@ -131,7 +131,7 @@ def feature_alpha_dropout(p: float = 0.5) -> Layer:
     Raises:
         ValueError: `p` is not a probability; raised by `apply` if training without a key, or with fewer dimensions.
 
-    Equals `torch.nn.FeatureAlphaDropout` but for the source of randomness.
+    Equals `torch.nn.FeatureAlphaDropout` except for the source of randomness.
 
     >>> y = feature_alpha_dropout(0.5)({}, torch.ones(2, 3, 4, 4), key=random.key(0), train=True)
     >>> bool((y == y[:, :, :1, :1]).all())

@@ -94,15 +94,14 @@ def embedding_bag(
         weight_init: draws the table, of shape (num_embeddings, embedding_dim); N(0, 1) by default.
 
     Inputs, as a tensor, a tuple or a dict: `input`, the indices, (bags, indices) or, with `offsets`, concatenated
-        (indices,); `offsets` (bags,), where each bag starts, in ascending order from 0; `per_sample_weights`, of the
-        shape
+    (indices,); `offsets` (bags,), where each bag starts, in ascending order from 0; `per_sample_weights`, of the shape
     of `input`, factors of the rows, with `mode="sum"` only. Output (bags, embedding_dim).
 
     Raises:
         ValueError: `mode` or `padding_idx` is impossible; by `apply`, inconsistent shapes, or `per_sample_weights` with
             another mode than "sum".
         TypeError: raised by `apply` if the indices are not int32 or int64.
-        RuntimeError: raised by `apply` if an index is out of range; for `vmap` as of `embedding`.
+        RuntimeError: raised by `apply` if an index is out of range; for `vmap` as in `embedding`.
 
     Equals `torch.nn.EmbeddingBag` without its `max_norm`, `scale_grad_by_freq` and `sparse`. Its kernel has no
     derivative by `torch.autograd` inside `grad`; `grad` of `grad` works.

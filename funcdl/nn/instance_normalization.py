@@ -26,7 +26,7 @@ def instance_norm1d(
         affine: whether there is a weight, and with `bias` a bias, for each channel.
         track_running_stats: whether there are buffers `running_mean` and `running_var`, used in evaluation. (A
             third buffer, `num_batches_tracked`, stays 0, as in torch.)
-        bias: whether an affine layer adds one.
+        bias: whether an affine layer adds a bias.
         weight_init: draws the weight, of shape (channels,); ones by default.
         bias_init: draws the bias, of shape (channels,); zeros by default.
 

@@ -24,10 +24,10 @@ def linear(
 
     Args:
         out_features: the size of the last dimension of the output.
-        bias: whether to add one.
+        bias: whether to add a bias.
         weight_init: draws the weight, of shape (out_features, in_features); U(-1/sqrt(in_features),
             1/sqrt(in_features)) by default.
-        bias_init: draws the bias, of shape (out_features,); as the weight by default.
+        bias_init: draws the bias, of shape (out_features,); by default like the weight.
 
     Input (..., in_features), output (..., out_features).
 
@@ -77,13 +77,13 @@ def bilinear(
 
     Args:
         out_features: the size of the last dimension of the output.
-        bias: whether to add one.
+        bias: whether to add a bias.
         weight_init: draws the weight, of shape (out_features, in1_features, in2_features); U(-1/sqrt(in1_features),
             1/sqrt(in1_features)) by default.
-        bias_init: draws the bias, of shape (out_features,); as the weight by default.
+        bias_init: draws the bias, of shape (out_features,); by default like the weight.
 
-    Input: a tuple of (..., in1_features) and (..., in2_features), with equal leading dimensions; output (...,
-        out_features).
+    Input: a tuple of (..., in1_features) and (..., in2_features), with equal leading dimensions.
+    Output: (..., out_features).
 
     Raises:
         ValueError: raised by `init` and `apply` if the leading dimensions differ; raised by `apply` if the last

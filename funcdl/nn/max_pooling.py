@@ -46,9 +46,9 @@ def max_pool2d(
     Each output size is `floor((size + 2 * padding - dilation * (kernel_size - 1) - 1) / stride) + 1`.
 
     Args:
-        kernel_size: of the window, one number or (height, width), like the next three.
+        kernel_size: the size of the window, one number or (height, width), like the next three.
         stride: the step from one window to the next; `kernel_size` by default.
-        padding: of minus infinity, added to both ends of each axis; at most half the window.
+        padding: the number of points (minus infinity) added to both ends of each axis; at most half the window.
         dilation: the distance between neighboring points of the window.
         ceil_mode: whether output sizes are rounded up, so that the last windows may extend beyond the input.
 

@@ -34,7 +34,7 @@ def layer_norm(
         normalized_shape: the last dimensions of the input, over which mean and variance are taken.
         eps: added to the variance.
         elementwise_affine: whether there is a weight, and with `bias` a bias, of shape `normalized_shape`.
-        bias: whether an affine layer adds one.
+        bias: whether an affine layer adds a bias.
         weight_init: draws the weight; ones by default.
         bias_init: draws the bias; zeros by default.
 
@@ -119,7 +119,7 @@ def group_norm(
         num_groups: the number of groups of neighboring channels; divides the number of channels.
         eps: added to the variance.
         affine: whether there is a weight, and with `bias` a bias, for each channel.
-        bias: whether an affine layer adds one.
+        bias: whether an affine layer adds a bias.
         weight_init: draws the weight, of shape (channels,); ones by default.
         bias_init: draws the bias, of shape (channels,); zeros by default.
 

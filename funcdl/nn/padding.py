@@ -61,7 +61,7 @@ def constant_pad2d(padding: int | Sequence[int], value: float) -> Layer:
     Args:
         padding: how many points to add: one number, or (left, right, top, bottom), the last axis first. Negative
             padding crops.
-        value: of the padding.
+        value: the value of the padding.
 
     Input (..., height, width), output (..., height + top + bottom, width + left + right).
 

@@ -54,7 +54,7 @@ def transformer_encoder_layer(
         layer_norm_eps: added to the variance.
         batch_first: whether sequences are (batch, time, E) instead of (time, batch, E).
         norm_first: whether to normalize the inputs of attention and feedforward network instead of the sums.
-        bias: whether the linear layers and normalizations have one.
+        bias: whether the linear layers and normalizations have a bias.
         is_causal: whether each position attends only to itself and earlier ones, in addition to the masks.
         weight_init: draws the weights; as in `multihead_attention` and `linear` by default.
         bias_init: draws the biases; likewise.
@@ -68,8 +68,8 @@ def transformer_encoder_layer(
             is wrong, or the dropout has no key.
         TypeError: raised by `apply` if the input has another dtype than the parameters.
 
-    Source: Vaswani et al., "Attention is all you need", 2017. Equals `torch.nn.TransformerEncoderLayer`; its
-    `is_causal` is a hint for `forward` that needs the mask too, here it is all that is needed.
+    Source: Vaswani et al., "Attention is all you need", 2017. Equals `torch.nn.TransformerEncoderLayer`, whose
+    `is_causal` in `forward` also needs the mask.
 
     >>> import torch
     >>> from funcdl import random
@@ -120,7 +120,7 @@ def transformer_decoder_layer(
     """Like `transformer_encoder_layer`, with cross-attention to a memory between self-attention and feedforward.
 
     Args:
-        nhead: of both attentions, and the other arguments as of `transformer_encoder_layer`.
+        nhead: the number of heads of both attentions. The other arguments are as in `transformer_encoder_layer`.
         dim_feedforward: likewise.
         dropout: likewise.
         activation: likewise.
@@ -130,15 +130,15 @@ def transformer_decoder_layer(
         bias: likewise.
         tgt_is_causal: whether each position of the target attends only to itself and earlier ones.
         memory_is_causal: whether position i of the target attends only to positions 0 to i of the memory.
-        weight_init: as of `transformer_encoder_layer`.
+        weight_init: as in `transformer_encoder_layer`.
         bias_init: likewise.
 
     Inputs, as a tuple or a dict: `tgt` (time, batch, E) or (time, E); `memory` (source, batch, E) or (source, E), an
-    encoder's output; `tgt_mask`, `memory_mask`, `tgt_key_padding_mask`, `memory_key_padding_mask`, as those of
+    encoder's output; `tgt_mask`, `memory_mask`, `tgt_key_padding_mask`, `memory_key_padding_mask`, like those of
     `multihead_attention`. Output as `tgt`.
 
     Raises:
-        ValueError: as of `transformer_encoder_layer`.
+        ValueError: as in `transformer_encoder_layer`.
         TypeError: likewise.
 
     Equals `torch.nn.TransformerDecoderLayer`.

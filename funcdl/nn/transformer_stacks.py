@@ -31,11 +31,11 @@ def transformer_encoder(encoder_layer: Layer, num_layers: int, norm: Layer | Non
     """A stack of `num_layers` encoder layers, and an optional final normalization.
 
     Args:
-        encoder_layer: a `transformer_encoder_layer`. Each layer of the stack has parameters of its own.
-        num_layers: how many, at least 1.
+        encoder_layer: a `transformer_encoder_layer`. Each layer of the stack has its own parameters.
+        num_layers: the number of layers, at least 1.
         norm: the final layer, such as `layer_norm(d_model)`.
 
-    Inputs, as a tensor, a tuple or a dict: `src`, `mask`, `src_key_padding_mask`, as those of the layer, where `mask`
+    Inputs, as a tensor, a tuple or a dict: `src`, `mask`, `src_key_padding_mask`, like those of the layer, where `mask`
     is called `src_mask`. Output as `src`.
 
     Raises:
@@ -57,8 +57,8 @@ def transformer_decoder(decoder_layer: Layer, num_layers: int, norm: Layer | Non
     """A stack of `num_layers` decoder layers, and an optional final normalization.
 
     Args:
-        decoder_layer: a `transformer_decoder_layer`. Each layer of the stack has parameters of its own.
-        num_layers: how many, at least 1.
+        decoder_layer: a `transformer_decoder_layer`. Each layer of the stack has its own parameters.
+        num_layers: the number of layers, at least 1.
         norm: the final layer, such as `layer_norm(d_model)`.
 
     Inputs, as a tuple or a dict: those of the layer. Output as `tgt`.
@@ -98,10 +98,10 @@ def transformer(
     """A transformer: an encoder, and a decoder that attends to its output, both with a final layer norm.
 
     Args:
-        nhead: of every layer, and the others as of `transformer_encoder_layer`.
-        num_encoder_layers: how many, at least 1.
-        num_decoder_layers: how many, at least 1.
-        dim_feedforward: as of `transformer_encoder_layer`.
+        nhead: the number of heads of every layer. The other arguments are as in `transformer_encoder_layer`.
+        num_encoder_layers: the number of encoder layers, at least 1.
+        num_decoder_layers: the number of decoder layers, at least 1.
+        dim_feedforward: as in `transformer_encoder_layer`.
         dropout: likewise.
         activation: likewise.
         layer_norm_eps: likewise.
@@ -113,8 +113,8 @@ def transformer(
         memory_is_causal: whether position i of the target attends only to positions 0 to i of the encoder's output.
 
     Inputs, as a tuple or a dict: `src` (source, batch, E), `tgt` (time, batch, E), or both without the batch;
-    `src_mask`, `tgt_mask`, `memory_mask`, `src_key_padding_mask`, `tgt_key_padding_mask`, `memory_key_padding_mask`, as
-    those of `multihead_attention`. Output as `tgt`. All weights are drawn by `xavier_uniform()`.
+    `src_mask`, `tgt_mask`, `memory_mask`, `src_key_padding_mask`, `tgt_key_padding_mask`, `memory_key_padding_mask`,
+    like those of `multihead_attention`. Output as `tgt`. All weights are drawn by `xavier_uniform()`.
 
     Raises:
         ValueError: an argument is impossible; by `init` and `apply`, what the layers raise.

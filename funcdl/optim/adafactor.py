@@ -45,7 +45,7 @@ def adafactor(
             or of float32 for float16) and of the size of a parameter, each at least 0.
         d: the largest root mean square of a direction, at least 1.
         weight_decay: factor of the parameters, at least 0; decoupled.
-        maximize: whether to ascend; the weights decay all the same.
+        maximize: whether to ascend; the weights decay in either case.
 
     Returns:
         A transformation with the hyperparameters `beta2_decay`, `eps1` (unless None), `d`, `eps2`, `lr` and

@@ -76,7 +76,7 @@ def adamw(
         eps: added to the denominator, at least 0.
         weight_decay: factor of the parameters, at least 0.
         amsgrad: whether to divide by the largest average so far.
-        maximize: whether to ascend; the weights decay all the same.
+        maximize: whether to ascend; the weights decay in either case.
 
     Returns:
         A transformation with the hyperparameters `beta1`, `beta2`, `eps`, `weight_decay` and `lr`.

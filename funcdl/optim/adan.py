@@ -33,7 +33,7 @@ def adan(
         eps: added to the denominator, at least 0.
         weight_decay: factor of the parameters (decoupled), at least 0.
         eps_root: added under the square root, at least 0.
-        maximize: whether to ascend; the weights decay all the same.
+        maximize: whether to ascend; the weights decay in either case.
 
     Returns:
         A transformation with the hyperparameters `beta1`, `beta2`, `beta3`, `eps`, `eps_root`, `weight_decay` and

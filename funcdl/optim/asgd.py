@@ -32,7 +32,7 @@ def asgd(
         alpha: exponent of the decay of the rate, at least 0.
         t0: updates before averaging begins, at least 0.
         weight_decay: L2 penalty, at least 0.
-        maximize: whether to ascend; `lambd` shrinks the parameters all the same.
+        maximize: whether to ascend; `lambd` shrinks the parameters in either case.
 
     Returns:
         A transformation with the hyperparameters `weight_decay`, `lr`, `lambd`, `alpha` and `t0`.
@@ -50,8 +50,8 @@ def asgd(
     {'w': tensor([0.4999, 1.4999])}
 
     Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging" (1992),
-    https://doi.org/10.1137/0330046. Equals `torch.optim.ASGD`, except that a new `lr` or `lambd` takes effect at once,
-    and there one update later.
+    https://doi.org/10.1137/0330046. Equals `torch.optim.ASGD`, except that a new `lr` or `lambd` takes effect
+    immediately instead of one update later.
     """
     return chain(
         add_decayed_weights(weight_decay), scale_by_asgd(lr, lambd, alpha), average_params(t0), maximize=maximize

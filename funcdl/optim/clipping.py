@@ -66,7 +66,7 @@ def clip_by_global_norm(max_norm: ScalarOrSchedule) -> Transformation:
     """Scales all gradients down by one factor, to a norm over all leaves of at most `max_norm`.
 
     `u = min(1, max_norm / (|g| + 1e-6)) g`; because of torch's 1e-6 the norm becomes a little less than `max_norm`, and
-    gradients of exactly that norm are scaled too.
+    gradients of exactly that norm are also scaled.
 
     Args:
         max_norm: the largest norm, at least 0.
@@ -81,7 +81,7 @@ def clip_by_global_norm(max_norm: ScalarOrSchedule) -> Transformation:
     >>> transformation.update(grads, transformation.init(params), params)[0]
     {'a': tensor([0.6000]), 'b': tensor([0.8000])}
 
-    Equals `torch.nn.utils.clip_grad_norm_`, where too a norm that is not finite makes all gradients NaN or 0.
+    Equals `torch.nn.utils.clip_grad_norm_`. As there, a norm that is not finite makes all gradients NaN or 0.
     """
 
     def update(grads: Tree, params: Tree, hyper: Hyper, count: Count) -> Tree:

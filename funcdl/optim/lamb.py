@@ -25,7 +25,7 @@ def lamb(
         betas: decay of the averages of the gradient and of its square, each in [0, 1).
         eps: added to the denominator, at least 0.
         weight_decay: factor of the parameters (decoupled), at least 0.
-        maximize: whether to ascend; the weights decay all the same.
+        maximize: whether to ascend; the weights decay in either case.
 
     Returns:
         A transformation with the hyperparameters `beta1`, `beta2`, `1.eps` of Adam, `weight_decay`,

@@ -24,9 +24,9 @@ def lars(
 
     Args:
         lr: learning rate, at least 0. As in the paper, it is applied before the momentum: unlike in `sgd`, past steps
-            enter the sum with the rate that they were taken with.
-        momentum: decay of the sum of steps, at least 0. With the float 0 there is no such sum, and no `momentum`
-            to replace later.
+            keep the rate with which they were taken.
+        momentum: decay of the sum of steps, at least 0. With the float 0 there is no sum, and no hyperparameter
+            `momentum`.
         weight_decay: L2 penalty, at least 0; included in the norm of the gradient.
         trust_coefficient: factor of the ratio, at least 0.
         eps: added to the norm of the gradient, at least 0.
@@ -47,9 +47,9 @@ def lars(
     >>> updates
     {'w': tensor([-0.3000,  0.4000])}
 
-    You et al., "Large Batch Training of Convolutional Networks" (2017), https://arxiv.org/abs/1708.03888.
-    Equals `optax.lars`. It also adapts biases and the scales of normalizations; to exclude them, as is usual, give
-    them a transformation of their own by `partition`.
+    You et al., "Large Batch Training of Convolutional Networks" (2017), https://arxiv.org/abs/1708.03888. Equals
+    `optax.lars`. It also adapts biases and the scales of normalizations; to exclude them, as is usual, give them their
+    own transformation with `partition`.
     """
     without_momentum = isinstance(momentum, (int, float)) and momentum == 0
     if nesterov and without_momentum:

@@ -30,7 +30,7 @@ def lion(
         lr: length of the step in each coordinate, at least 0.
         betas: weight of the average in the interpolation, and decay of the average, each in [0, 1).
         weight_decay: factor of the parameters (decoupled), at least 0.
-        maximize: whether to ascend; the weights decay all the same.
+        maximize: whether to ascend; the weights decay in either case.
 
     Returns:
         A transformation with the hyperparameters `beta1`, `beta2`, `weight_decay` and `lr`.

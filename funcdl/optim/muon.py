@@ -45,7 +45,7 @@ def muon(
         weight_decay: factor of the parameters, at least 0; decoupled.
         momentum: decay of the average of the gradient, in [0, 1].
         nesterov: whether to use Nesterov momentum.
-        ns_coefficients: of the iteration; see `orthogonalize`. Fixed when the optimizer is made.
+        ns_coefficients: the coefficients of the iteration; see `orthogonalize`. They cannot change.
         eps: lower bound of the norm to divide by, at least 0.
         ns_steps: iterations, from 0 to 99.
         adjust_lr_fn: how the step depends on the matrix's shape; see `scale_by_shape`.
@@ -81,7 +81,7 @@ def orthogonalize(
     eps: ScalarOrSchedule = 1e-7,
     ns_steps: int = 5,
 ) -> Transformation:
-    """Replaces each gradient by a matrix with its singular vectors and singular values near 1, in bfloat16.
+    """Replaces each gradient with a matrix with its singular vectors and singular values near 1, in bfloat16.
 
     Starting at `X = g / max(|g|, eps)`, `X <- a X + (b X X' + c (X X')^2) X`, `ns_steps` times, on the transpose of a
     matrix with more rows than columns: a Newton-Schulz iteration whose coefficients are chosen for speed, so that the

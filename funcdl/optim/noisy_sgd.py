@@ -46,7 +46,7 @@ def noisy_sgd(
     tensor([-0.1000, -0.2000])
 
     Neelakantan et al., "Adding Gradient Noise Improves Learning for Very Deep Networks" (2015),
-    https://arxiv.org/abs/1511.06807. `optax.noisy_sgd` with other draws.
+    https://arxiv.org/abs/1511.06807. Like `optax.noisy_sgd`, but with different random numbers.
     """
     return chain(add_noise(key, eta, gamma), scale_by_learning_rate(lr), maximize=maximize)
 
@@ -58,9 +58,9 @@ def add_noise(key: Key, eta: ScalarOrSchedule = 0.01, gamma: ScalarOrSchedule = 
     `random.normal(split(fold_in(key, t - 1), leaves)[i], shape, dtype=dtype)`; a complex leaf gets noise in both parts.
 
     Args:
-        key: a key of shape (2,), of any generator, not used before. It lies in the state, under `buffers`, and never
-            changes. States made under `vmap` from one key all draw the same noise: for members with noise of their
-            own, make each with its own key, `vmap(lambda key, params: optim.add_noise(key).init(params))`.
+        key: a key of shape (2,), of any generator, not used before. It is stored in the `buffers` of the state and
+            never changes. States made under `vmap` from one key all draw the same noise; to give each member its own
+            noise, initialize each with its own key: `vmap(lambda key, params: optim.add_noise(key).init(params))`.
         eta: variance of the noise of the first update, at least 0.
         gamma: how fast the variance decays: constant for 0, growing if negative.
 
@@ -75,7 +75,7 @@ def add_noise(key: Key, eta: ScalarOrSchedule = 0.01, gamma: ScalarOrSchedule = 
     >>> updates["w"].std().round(decimals=2)
     tensor(0.2000)
 
-    `optax.add_noise` with other draws: there a key in the state is split at each update.
+    Like `optax.add_noise`, which splits a key in the state at each update and draws different numbers.
     """
     if not isinstance(key, Tensor) or key.shape != (2,):
         what = f"a tensor of shape {tuple(key.shape)}" if isinstance(key, Tensor) else repr(key)

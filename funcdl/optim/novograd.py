@@ -29,7 +29,7 @@ def novograd(
         betas: decay of the sum of directions and of the average of the squared norm, each in [0, 1).
         eps: added to the denominator, at least 0.
         weight_decay: factor of the parameters, which are added to the scaled gradient, at least 0.
-        maximize: whether to ascend; the weights decay all the same.
+        maximize: whether to ascend; the weights decay in either case.
 
     Returns:
         A transformation with the hyperparameters `beta1`, `beta2`, `eps`, `weight_decay` and `lr`.

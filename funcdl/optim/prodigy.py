@@ -44,8 +44,9 @@ def prodigy(
     - `d <- max(d, d_coef r / |s|_1)`,
     - `p <- p - a (m / (sqrt(v) + d eps) + weight_decay p)`, with the new `d` and the old `a`.
 
-    It is a single transformation, because the rate enters the estimate: it does not take into account what modifies its
-    updates, such as clipping after it in a chain. Keep `lr` at 1, or let it take a schedule that starts there.
+    It is a single transformation, because the estimate depends on the rate. The estimate does not take into account
+    changes of the updates, such as clipping after it in a chain. Keep `lr` at 1, or let it take a schedule that starts
+    there.
 
     Args:
         lr: factor of the estimated rate, at least 0.
@@ -57,7 +58,7 @@ def prodigy(
         d_coef: factor of the estimate, at least 0.
         safeguard_warmup: whether to leave `lr` and the corrections out of `s`, which prevents `d` from growing too
             large while a schedule warms up.
-        maximize: whether to ascend; the weights decay all the same.
+        maximize: whether to ascend; the weights decay in either case.
 
     Returns:
         A transformation with the hyperparameters `lr`, `beta1`, `beta2`, `eps`, `weight_decay`, `d0`, `d_coef`, and
@@ -74,9 +75,9 @@ def prodigy(
     {'w': tensor([-0.1000,  0.1000])}
 
     Mishchenko and Defazio, "Prodigy: An Expeditiously Adaptive Parameter-Free Learner" (2024),
-    https://arxiv.org/abs/2306.06101. Equals `optax.contrib.prodigy`, which corrects the bias as the authors' code
-    does with `use_bias_correction=True` only. While all gradients are zero nothing moves, where optax divides 0 by 0.
-    One NaN in the gradients makes `d`, and so all parameters, NaN.
+    https://arxiv.org/abs/2306.06101. Equals `optax.contrib.prodigy`, which always corrects the bias; the authors' code
+    does so only with `use_bias_correction=True`. While all gradients are zero, the parameters do not change, where
+    optax divides 0 by 0. One NaN in the gradients makes `d`, and so all parameters, NaN.
     """
     if isinstance(d0, (int, float)) and d0 == 0:
         raise ValueError(f"prodigy: d0={d0} is out of range; expected a number above 0, for d to grow from")

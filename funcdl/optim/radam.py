@@ -34,7 +34,7 @@ def radam(
         eps: added to the denominator, at least 0.
         weight_decay: L2 penalty, or factor of the parameters, at least 0.
         decoupled_weight_decay: whether the weights decay outside of the averages: `p <- p - lr (d + weight_decay p)`.
-        maximize: whether to ascend; decoupled, the weights decay all the same.
+        maximize: whether to ascend; decoupled, the weights decay in either case.
 
     Returns:
         A transformation with the hyperparameters `weight_decay`, `beta1`, `beta2`, `eps` and `lr`.

@@ -34,8 +34,8 @@ def rmsprop(
         alpha: decay of the averages, in [0, 1].
         eps: added to the denominator, at least 0.
         weight_decay: L2 penalty, at least 0.
-        momentum: decay of the sum of directions, at least 0. With the float 0 there is no such sum, and no `momentum`
-            or `dampening` to replace later.
+        momentum: decay of the sum of directions, at least 0. With the float 0 there is no sum, and no hyperparameter
+            `momentum` or `dampening`.
         centered: whether to divide by the standard deviation of the gradient instead of its size.
         maximize: whether to ascend.
 

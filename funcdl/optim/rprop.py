@@ -1,4 +1,4 @@
-"""Rprop: a step size per weight that grows while the sign of the gradient stays the same, and else shrinks."""
+"""Rprop: a step size per weight that grows while the sign of the gradient stays the same, and shrinks otherwise."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rprop(
 ) -> Transformation:
     """Resilient backpropagation: `p <- p - s sign(g)`, the step sizes `s` and the rest by `scale_by_rprop`.
 
-    For gradients of the whole data set: the noise of batches flips signs, which shrinks every step.
+    Use it with gradients of the whole data set, because the noise of batches flips signs, which shrinks every step.
 
     Args:
         lr: initial step size, at least 0. Only `init` reads it, so it cannot be replaced later.
@@ -54,9 +54,9 @@ def scale_by_rprop(
     etas: tuple[ScalarOrSchedule, ScalarOrSchedule] = (0.5, 1.2),
     step_sizes: tuple[ScalarOrSchedule, ScalarOrSchedule] = (1e-6, 50.0),
 ) -> Transformation:
-    """Replaces each gradient by a step of descent whose size depends on the signs of its gradients only.
+    """Replaces each gradient with a step of descent whose size depends on the signs of its gradients only.
 
-    `s <- s etaplus` where the gradient has the sign of the one before, `s <- s etaminus` where it has the other sign,
+    `s <- s etaplus` where the gradient has the same sign as the previous one, `s <- s etaminus` where the sign differs,
     then `s` is clamped to the range of `step_sizes`; `u = -s sign(g)`. Where the sign changed, `u = 0` and the next
     update sees a previous gradient of 0. The sign of NaN is 0: a NaN leaves its parameter and its step size unchanged.
 

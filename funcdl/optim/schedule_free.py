@@ -37,10 +37,10 @@ def schedule_free_sgd(
     Evaluate at `schedule_free_eval_params(state, params)`, not at the parameters that are trained.
 
     Args:
-        lr: learning rate, at least 0; a schedule may warm it up, and need not bring it down.
+        lr: learning rate, at least 0; a schedule may warm it up, but does not have to decrease it.
         momentum: weight of the average in the point where gradients are taken, in (0, 1).
         weight_decay: L2 penalty at the point where gradients are taken, at least 0.
-        weight_lr_power: the power of the largest `lr` so far that weights an update in the average.
+        weight_lr_power: the exponent of the largest `lr` so far in the weight of an update.
         maximize: whether to ascend.
 
     Returns:
@@ -60,8 +60,8 @@ def schedule_free_sgd(
     True
 
     Defazio et al., "The Road Less Scheduled" (2024), https://arxiv.org/abs/2405.15682. Equals
-    `optax.contrib.schedule_free_sgd` for a constant `lr`; a schedule is there read one step later for the average than
-    for the step, and here once for both.
+    `optax.contrib.schedule_free_sgd` for a constant `lr`; optax evaluates a schedule one step later for the average
+    than for the step, but here both use the same value.
     """
     return chain(add_decayed_weights(weight_decay), schedule_free(lr, momentum, weight_lr_power), maximize=maximize)
 
@@ -80,13 +80,13 @@ def schedule_free_adamw(
     Evaluate at `schedule_free_eval_params(state, params)`, not at the parameters that are trained.
 
     Args:
-        lr: learning rate, at least 0; a schedule may warm it up, and need not bring it down.
+        lr: learning rate, at least 0; a schedule may warm it up, but does not have to decrease it.
         betas: weight of the average in the point where gradients are taken, in (0, 1), and decay of the average of the
             gradient's square, in [0, 1).
         eps: added to the denominator, at least 0.
         weight_decay: factor of the parameters at the point where gradients are taken, at least 0.
-        weight_lr_power: the power of the largest `lr` so far that weights an update in the average.
-        maximize: whether to ascend; the weights decay all the same.
+        weight_lr_power: the exponent of the largest `lr` so far in the weight of an update.
+        maximize: whether to ascend; the weights decay in either case.
 
     Returns:
         A transformation with the hyperparameters `beta2`, `eps`, `weight_decay`, `lr`, `momentum` (`betas[0]`) and
@@ -181,8 +181,8 @@ def schedule_free_eval_params(state: Tree, params: Tree) -> Tree:
     `x = (y - (1 - momentum) z) / momentum`, with `y` the trained parameters.
 
     Args:
-        state: of an optimizer with one `schedule_free` in it, such as `schedule_free_sgd`.
-        params: the trained parameters that belong to it.
+        state: the state of an optimizer that contains one `schedule_free`, such as `schedule_free_sgd`.
+        params: the trained parameters.
 
     Raises:
         ValueError: the state has no `schedule_free` in it, or several.

@@ -22,8 +22,8 @@ def sgd(
 
     Args:
         lr: learning rate, at least 0.
-        momentum: decay of the sum of gradients, at least 0. With the float 0 there is no such sum, and no `momentum` or
-            `dampening` to replace later.
+        momentum: decay of the sum of gradients, at least 0. With the float 0 there is no sum, and no hyperparameter
+            `momentum` or `dampening`.
         dampening: fraction of each new gradient that is left out of the sum.
         weight_decay: L2 penalty, at least 0.
         nesterov: whether to use Nesterov momentum; needs a momentum and no dampening.

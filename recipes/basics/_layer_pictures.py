@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from funcdl import data, nn
 
+from ..drawings import matrix
 from ._convolutions import IMAGE, POOLED
 
 KERNEL = torch.arange(1.0, 10.0).reshape(1, 1, 3, 3)
@@ -24,21 +24,9 @@ def square(top: int, left: int, size: int) -> Cells:
     return [(row, column) for row in range(top, top + size) for column in range(left, left + size)]
 
 
-def numbers(
-    axes: Axes, values: Float[Tensor, "rows columns"], title: str, orange: Cells = (), blue: Cells = ()
-) -> None:
+def numbers(axes: Axes, values: Float[Tensor, "m n"], title: str, orange: Cells = (), blue: Cells = ()) -> None:
     """A matrix with its numbers written in cells, of which some are orange and some blue."""
-    rows, columns = values.shape
-    axes.set(xlim=(-0.1, columns + 0.1), ylim=(rows + 0.1, -0.1), aspect="equal", title=title)
-    axes.title.set_fontsize(9)
-    axes.set_axis_off()
-    fills = dict.fromkeys(blue, "#cfe3f1") | dict.fromkeys(orange, "#f7d5bf")
-    for row in range(rows):
-        for column in range(columns):
-            axes.add_patch(
-                Rectangle((column, row), 1, 1, facecolor=fills.get((row, column), "white"), edgecolor="gray")
-            )
-            axes.text(column + 0.5, row + 0.5, f"{values[row, column]:g}", ha="center", va="center", fontsize=8)
+    matrix(axes, values, title, dict.fromkeys(blue, "#cfe3f1") | dict.fromkeys(orange, "#f7d5bf"))
 
 
 def convolution() -> Figure:

@@ -82,7 +82,8 @@ def forward_and_backward(lesson: Lesson) -> Figure:
                 text = f"{start}; forward: {step.name} = {step.formula}"
                 lesson.show(f"{name}_{step.name}", text, step.value)
                 start = title
-        for step in sorted(steps, key=lambda step: step.name in given):
+        on_the_way = [step for step in steps if step.name not in given]
+        for step in [*reversed(on_the_way), *steps[len(on_the_way) :]]:
             if step.name != "loss":
                 text = f"{title}, backward: d{step.name} = d loss / d {step.name} = {step.derivative}"
                 lesson.show(f"{name}_d{step.name}", text, step.gradient)

@@ -68,10 +68,12 @@ def batches(lesson: Lesson) -> None:
     lesson.show_code("equal", both, "equal", preceding=1)
     best = torch.nn.functional.one_hot(torch.tensor([3]), 10).float()
     floor = losses.cross_entropy(best, torch.tensor([3]))
-    lesson.show("sigmoid_floor", "least cross_entropy of 10 classes behind a sigmoid", floor, "ln(1 + 9/e) = 1.461")
+    lesson.show(
+        "sigmoid_floor", "least cross-entropy of 10 classes if a sigmoid comes before it", floor, "ln(1 + 9/e) = 1.461"
+    )
     lesson.remark(
         "Feed cross-entropy raw logits, not outputs of a sigmoid: those lie in (0, 1), so that with 10 classes "
-        f"the loss cannot fall below {floor.item():.3f}. Its class for log-probabilities is NLLLoss, not 'NULLLoss'."
+        f"the loss cannot fall below {floor.item():.3f}. torch's class for log-probabilities is NLLLoss, not NULLLoss."
     )
 
 
@@ -98,5 +100,7 @@ def squares(lesson: Lesson, key: Tensor) -> None:
 
     many = fd.vmap(untrained)(random.split(random.fold_in(key, 2), 200))
     moments = many.mean(), many.std()
-    lesson.show("mse_many", "mean and deviation over 200 untrained networks", moments, "28.5 +- 1.5", 4)
+    lesson.show(
+        "mse_many", "squared error of 200 untrained networks: mean and standard deviation", moments, "28.5 +- 1.5", 4
+    )
     lesson.show_code("mse_zeros", losses.mse(torch.zeros(1, 10), torch.arange(10.0)[None]), "28.5")

@@ -6,10 +6,17 @@ import torch
 from torch import Tensor
 
 from funcdl import data, random
-from funcdl.data.titanic import COLUMNS
+from funcdl.data.titanic import COLUMNS, PORTS, SEXES
 
 from ..training import Part
 from . import _tables
+
+WHAT = {
+    "sample": "891 invented passengers, drawn by a rule: the real ones are --dataset titanic",
+    "titanic": "891 real passengers, from Kaggle",
+}
+KINDS = {"sample": "invented passengers", "titanic": "passengers"}
+WORDS = {"Pclass": {"1": 1.0, "2": 2.0, "3": 3.0}, "Sex": SEXES, "Embarked": PORTS}
 
 
 def scaling_of(known: Tensor) -> _tables.Scaling:

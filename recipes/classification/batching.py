@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from funcdl import data, random, train
 
 from .. import settings
 from ..lesson import Lesson
 from ..settings import Outcome, at_least
+from ._workers import Rows, available, unguarded
 
 ARITHMETIC = ((80, 8, "10"), (87, 8, "11"), (759, 32, "24"), (60_000, 32, ""))  # rows, batch, iterations
-NAMED = (
-    "MNIST FashionMNIST EMNIST CocoDetection LSUN ImageFolder DatasetFolder ImageNet CIFAR10 CIFAR100 STL10 PhotoTour"
-)
-UNGUARDED = """
-import multiprocessing
-worker = multiprocessing.get_context("spawn").Process(target=print, args=["a worker"])
-worker.start()
-worker.join()
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,20 +50,6 @@ class Settings(settings.SeedSettings, settings.DataSettings):
         at_least(0, workers=self.workers)
 
 
-class Rows(Dataset[tuple[Tensor, Tensor, int]]):
-    """Rows of a table, each with the number of the process that has read it."""
-
-    def __init__(self, x: Tensor, y: Tensor) -> None:
-        self.x, self.y = x, y
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
-        """Returns one sample."""
-        return self.x[index], self.y[index], os.getpid()
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Goes through the data with workers, without them, by hand and by a key."""
     lesson = Lesson()
@@ -91,57 +63,49 @@ def run(settings: Settings, report: train.Report) -> Outcome:
 
     shuffled = loader(shuffle=True, workers=settings.workers)
     epochs = [list(shuffled) for _ in range(settings.epochs)]
-    lesson.show("rows", "n = len(dataset)", n)
-    lesson.show("iterations", f"len(loader), batches of {b}", len(shuffled), str(-(-n // b)))
+    lesson.show("rows", "rows of the data, n = len(dataset)", n)
+    lesson.show("iterations", f"batches of {b} in an epoch, len(loader)", len(shuffled), str(-(-n // b)))
     lesson.show("sizes", "rows in each batch", [len(batch[0]) for batch in epochs[0]])
-    lesson.show("dropped", "len(loader), drop_last=True", len(loader(shuffle=True, drop_last=True)), str(n // b))
+    dropping = "batches in an epoch without a last one that is smaller, drop_last=True"
+    lesson.show("dropped", dropping, len(loader(shuffle=True, drop_last=True)), str(n // b))
     if settings.dataset == "sample":
         for number, batches in enumerate(epochs, 1):
             shown = " | ".join(" ".join(f"{value:g}" for value in batch[0].tolist()) for batch in batches)
-            lesson.show(f"order_{number}", f"x in epoch {number}", shown)
+            lesson.show(f"order_{number}", f"x of the rows in epoch {number}, in their order; | ends a batch", shown)
         pairs = all(torch.equal(batch[1], 11 - batch[0]) for batches in epochs for batch in batches)
-        lesson.show("pairs", "y == 11 - x in every batch", pairs, "True")
+        lesson.show("pairs", "every batch has each x with its own y, y == 11 - x", pairs, "True")
     readers = {pid for batches in epochs for batch in batches for pid in batch[2].tolist()} - {os.getpid()}
-    lesson.show("readers", "other processes that have read, one set for each epoch", len(readers))
+    lesson.show("readers", "processes that have read rows for this one: new workers for each epoch", len(readers))
     again = same(epochs[0], loader(shuffle=True))
-    lesson.show("repeats", "a loader of the same seed, without workers, begins with the same epoch", again, "True")
+    lesson.show("repeats", "without workers, the same seed gives the same first epoch", again, "True")
 
     slices = [slice(i * b, i * b + b) for i in range((n - 1) // b + 1)]
     by_hand = same(loader(shuffle=False), [(x[rows], y[rows]) for rows in slices])
-    lesson.show("by_hand", "the loader in order equals (n - 1) // b + 1 slices", by_hand, "True")
+    lesson.show("by_hand", "without shuffling, the batches are (n - 1) // b + 1 slices of the data", by_hand, "True")
     key = random.fold_in(random.key(settings.seed), 1)
     by_key = [len(inputs) for inputs, _ in data.shuffled_batches(key, (x, y), b, drop_last=False)]
-    lesson.show("by_key", "rows in each of data.shuffled_batches(key, (x, y), b)", by_key)
+    lesson.show("by_key", "rows in each batch of data.shuffled_batches(key, (x, y), b)", by_key)
+    arithmetic(lesson)
+    lesson.show("unguarded", "what Python says where a script starts workers without the guard", unguarded())
+    lesson.show("available", "data sets of the lecture's list that torchvision has", available())
+    lesson.remark("The lecture calls workers threads; they are processes, which is why the guard is needed.")
+    lesson.remark(
+        "The lecture asks for three methods in a data set; __getitem__ is enough, and __len__ where it is shuffled."
+    )
+    return Outcome(lesson.metrics, settings.epochs, lesson=lesson)
+
+
+def arithmetic(lesson: Lesson) -> None:
+    """Counts the batches of an epoch, as the lecture does."""
     for rows, batch, tutorial in ARITHMETIC:
         steps = data.steps_per_epoch(rows, batch, drop_last=False)
-        lesson.show(f"iterations_{rows}_{batch}", f"iterations of {rows} rows by {batch}", steps, tutorial)
-    lesson.show("iterations_87_8_dropping", "of 87 rows by 8, drop_last=True", data.steps_per_epoch(87, 8), "10")
-    lesson.show("last_87_8", "rows in the last batch of 87 by 8", 87 - 8 * data.steps_per_epoch(87, 8), "7")
-    lesson.show("unguarded", "starting a worker without the guard", unguarded())
-    lesson.show("available", "data sets of the lecture's list in torchvision", available())
-    lesson.remark("The lecture calls workers threads; they are processes, which is why the guard is needed.")
-    lesson.remark("The lecture asks for three methods in a data set; __getitem__, and __len__ to shuffle, are enough.")
-    return Outcome(lesson.metrics, settings.epochs, lesson=lesson)
+        lesson.show(f"iterations_{rows}_{batch}", f"batches of {batch} in an epoch of {rows:,} rows", steps, tutorial)
+    whole = data.steps_per_epoch(87, 8)
+    lesson.show("iterations_87_8_dropping", "batches of 8 in an epoch of 87 rows, drop_last=True", whole, "10")
+    lesson.show("last_87_8", "rows in the last, smaller batch of 87 rows by 8", 87 - 8 * whole, "7")
 
 
 def same(batches: Any, others: Any) -> bool:
     """Whether two epochs have equal inputs and targets, batch by batch."""
     pairs = list(zip(batches, others, strict=True))
     return all(torch.equal(one[part], other[part]) for one, other in pairs for part in (0, 1))
-
-
-def unguarded() -> str:
-    """What Python says to a script that starts a process while it is itself being imported by one."""
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "script.py"  # a file, as only a file can be imported again
-        script.write_text(UNGUARDED)
-        ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
-    refusal = re.search(r"^RuntimeError:.*?\.$", ran.stderr, re.MULTILINE | re.DOTALL)  # up to its first sentence's end
-    return " ".join(refusal[0].split()) if refusal else "nothing"
-
-
-def available() -> str:
-    """Those of the lecture's data sets that torchvision has."""
-    from torchvision import datasets  # imported here as it takes a second
-
-    return " ".join(name for name in NAMED.split() if hasattr(datasets, name))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from funcdl import data, losses, metrics, nn, optim, train, tree
 
@@ -18,24 +17,10 @@ from ..lesson import Lesson
 from ..settings import Outcome
 from ..training import Task
 from . import _tables
+from ._measurements import ACTIVATIONS, COLUMNS, KINDS, LABELS, WHAT, prior_loss, published
 
-ACTIVATIONS = {
-    "sigmoid": nn.sigmoid(),
-    "tanh": nn.tanh(),
-    "relu": nn.relu(),
-    "leaky_relu": nn.leaky_relu(),
-    "elu": nn.elu(),
-    "softplus": nn.softplus(),
-}
 ACCURACY = metrics.binary_accuracy(threshold=0.5)
-COLUMNS = ["pregnancies", "glucose", "pressure", "skin", "insulin", "bmi", "pedigree", "age"]
 ROWS = 10
-WHAT = {
-    "sample": "569 breast tumors from scikit-learn, no diabetes: label 1 is benign, 0 malignant",
-    "diabetes": "759 patients of the lecture's file: label 1 is no diabetes, 0 diabetes",
-}
-KINDS = {"sample": "tumors in place of patients", "diabetes": "patients"}
-LABELS = {"sample": ["malignant", "benign"], "diabetes": ["diabetes", "no diabetes"]}  # 0 and 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,18 +72,17 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     table = data.diabetes(settings.data_dir) if real else data.benign_tumors()
     trained = training.fit(settings, report, make_task(settings, len(table[1])), table)
 
+    figures = partial(published, dataset=settings.dataset, activation=settings.activation, epochs=settings.epochs)
     lesson = Lesson()
     inputs, labels = trained.data
     probabilities = trained.predict(inputs)
     lesson.show("data", "the data of this run", WHAT[settings.dataset])
     lesson.show("parameters", "number of parameters, tree.size(params)", tree.size(trained.state.params), "87")
     loss = losses.binary_cross_entropy(probabilities, labels)
-    lesson.show("loss", "mean loss on the training data after the last step", loss, published("loss", settings))
+    lesson.show("loss", "mean loss on the training data after the last step", loss, figures("loss"))
     share = f"loss of giving everybody the same probability, the share of label 1 ({labels.mean():.3f})"
     lesson.show("prior_loss", share, prior_loss(labels), "0.645" if real else "")
-    lesson.show(
-        "accuracy", "accuracy on the training data", ACCURACY(probabilities, labels), published("accuracy", settings)
-    )
+    lesson.show("accuracy", "accuracy on the training data", ACCURACY(probabilities, labels), figures("accuracy"))
     extremes = torch.stack([probabilities.min(), probabilities.max()])
     lesson.show("range", "smallest and largest predicted probability of label 1", extremes)
     predicted, truth = (probabilities > 0.5).long().flatten(), labels.long().flatten()
@@ -122,18 +106,3 @@ def predict(settings: Settings, run_dir: Path, given: Sequence[str]) -> list[dic
     label_1 = training.predict(task, training.load(task, run_dir / "checkpoint", rows), rows)
     notes = [["a measurement is not between -1 and 1"] if row.abs().max() > 1 else [] for row in rows]
     return predictions.of_classes(names, torch.cat([1 - label_1, label_1], 1), LABELS[settings.dataset], notes)
-
-
-def prior_loss(labels: Tensor) -> Tensor:
-    """The entropy of the labels: the least loss without looking at the measurements."""
-    share = labels.mean()
-    return losses.binary_cross_entropy(share.expand_as(labels), labels)
-
-
-def published(name: str, settings: Settings) -> str:
-    """The figure that was published for such settings."""
-    if settings.dataset != "diabetes":
-        return ""
-    lecture, public_run = {"loss": "0.645", "accuracy": "0.6535"}, {"loss": "0.4636", "accuracy": "0.7734"}
-    runs = {("sigmoid", 100): lecture, ("relu", 1000): public_run}
-    return runs.get((settings.activation, settings.epochs), {}).get(name, "")

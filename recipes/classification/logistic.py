@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from funcdl import losses, nn, optim, random, train, tree
 
-from .. import inputs, optimizer_choice, pictures, predictions, settings, training
-from ..axes import heading, legend_below
+from .. import inputs, optimizer_choice, predictions, settings, training
 from ..lesson import Lesson
 from ..settings import Outcome
 from ..training import Task
+from ._passing import picture
 
 HOURS = torch.tensor([[1.0], [2.0], [3.0]])
 PASSED = torch.tensor([[0.0], [0.0], [1.0]])
@@ -99,22 +98,3 @@ def predict(settings: Settings, run_dir: Path, given: Sequence[str]) -> list[dic
     passing = training.predict(task, training.load(task, run_dir / "checkpoint", hours), hours)
     notes = [[] if 1 <= one <= 3 else ["the students studied 1 to 3 hours"] for one in hours.flatten().tolist()]
     return predictions.of_classes(names, torch.cat([1 - passing, passing], 1), ["fail", "pass"], notes)
-
-
-def picture(hours: Tensor, passed: Tensor, model: Callable[[Tensor], Tensor], boundary: float | None) -> Figure:
-    """The probability to pass by the hours of study, the three students, and where it is one half."""
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    heading(figure, "The probability to pass the exam, by the hours of study")
-    axes = figure.subplots()
-    line = torch.linspace(0, 10, 200, device=hours.device).unsqueeze(1)
-    axes.plot(
-        line.flatten().tolist(), model(line).flatten().tolist(), color=pictures.BLUE, label="sigmoid(w hours + b)"
-    )
-    axes.plot(hours.flatten().tolist(), passed.flatten().tolist(), "o", color=pictures.ORANGE, label="students")
-    axes.axhline(0.5, color=pictures.GRAY, linestyle=":")
-    if boundary is not None:
-        axes.axvline(boundary, color=pictures.GRAY, linestyle="--", label=f"one half at {boundary:.2f} h")
-    axes.set(xlabel="study (hours a week)", ylabel="probability to pass")
-    axes.grid(alpha=0.3)
-    legend_below(figure)
-    return figure

@@ -10,22 +10,17 @@ from typing import Any, Literal
 import torch
 
 from funcdl import data, losses, metrics, models, nn, optim, random, train, tree
-from funcdl.data.titanic import COLUMNS, PORTS, SEXES
+from funcdl.data.titanic import COLUMNS
 
 from .. import optimizer_choice, predictions, scores, settings, training
 from ..lesson import Lesson
 from ..settings import Outcome, at_least
 from ..training import Task
 from . import _passengers, _tables
+from ._passengers import KINDS, WHAT, WORDS
 
 EPOCHS = {"sample": 40, "titanic": 500}
 ROWS = 10
-CLASSES = {"1": 1.0, "2": 2.0, "3": 3.0}
-KINDS = {"sample": "invented passengers", "titanic": "passengers"}
-WHAT = {
-    "sample": "891 invented passengers, drawn by a rule: the real ones are --dataset titanic",
-    "titanic": "891 real passengers, from Kaggle",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,13 +96,17 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     predicted, survivors = survives.long().flatten(), truth.long().flatten()
     names, title = ["lost", "survived"], f"titanic: {KINDS[settings.dataset]} held out, over {settings.seeds} splits"
     scores.add_class_scores(lesson, report, predicted, survivors, names, title)
+    if settings.seeds > 1:
+        lesson.remark(
+            f"By chance alone, of split and start, the accuracies are from {of_each.min():.3f} to {of_each.max():.3f}: "
+            "a single run says little."
+        )
     return trained.outcome(lesson.metrics, lesson)
 
 
 def predict(settings: Settings, run_dir: Path, given: Sequence[str]) -> list[dict[str, Any]]:
     """Predicts who survives, by Pclass,Sex,Age,SibSp,Parch,Fare,Embarked, such as 3,male,22,1,0,7.25,S."""
-    words = {"Sex": SEXES, "Embarked": PORTS, "Pclass": CLASSES}
-    names, rows, notes = _tables.read(run_dir, given, words=words, missing=torch.nan)
+    names, rows, notes = _tables.read(run_dir, given, words=WORDS, missing=torch.nan)
     task = make_task(settings)
     survival = training.predict(task, training.load(task, run_dir / "checkpoint", rows), rows).sigmoid()
     for one, each in zip(notes, survival.squeeze(2), strict=True):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-import funcdl as fd
 from funcdl import data, optim, random, tree
 
+from .. import members
 from ..settings import SettingsError
 
 MOMENTUM, ALPHA, BETAS = 0.8, 0.9, (0.9, 0.99)
@@ -47,16 +47,15 @@ def shuffled_batches(key: Tensor, points: tuple[Tensor, Tensor], epochs: int, ba
     return x, y, weights.repeat(epochs, 1)[..., None]
 
 
-def ensemble(optimizer: optim.Transformation, members: list[tuple[str, float]]) -> optim.Transformation:
-    """The optimizer under `vmap`, each member with its own rate, and momentum where the rule has one."""
+def ensemble(optimizer: optim.Transformation, names: list[tuple[str, float]]) -> optim.Transformation:
+    """The optimizer for members, each with its own rate, and momentum where the rule has one."""
+    each = members.each(optimizer)
 
     def init(params: tree.Tree) -> tree.Tree:
-        states = fd.vmap(optimizer.init)(params)
-        numbers = {"lr": torch.tensor([rate for _, rate in members], dtype=torch.float64)}
+        states = each.init(params)
+        numbers = {"lr": torch.tensor([rate for _, rate in names], dtype=torch.float64)}
         if any(path.endswith("momentum") for path in optim.get_hyperparameters(states)):
-            numbers["momentum"] = torch.tensor([MOMENTUM * (name == "momentum") for name, _ in members]).double()
+            numbers["momentum"] = torch.tensor([MOMENTUM * (name == "momentum") for name, _ in names]).double()
         return optim.replace_hyperparameters(states, numbers)
 
-    return optim.Transformation(
-        init, lambda grads, states, params, **_: fd.vmap(optimizer.update)(grads, states, params)
-    )
+    return optim.Transformation(init, each.update)

@@ -38,7 +38,7 @@ class Points:
 def draw(key: Tensor, count: int) -> Points:
     """Draws the points of so many members."""
     train_key, test_key = random.split(key).unbind()
-    x, test_x = torch.linspace(-1, 1, 20)[:, None], torch.linspace(-1, 1, TEST_POINTS)[:, None]
+    x, test_x = (torch.linspace(-1, 1, size, device=key.device)[:, None] for size in (20, TEST_POINTS))
     y, test_y = (
         at + NOISE * random.normal(one, (count, *at.shape)) for at, one in ((x, train_key), (test_x, test_key))
     )

@@ -43,7 +43,8 @@ def saved_and_restored(
     info = train.read_info(folder / "function")
     rebuilt = networks[info["network"]](**info["settings"])
     restored, _ = train.load(folder / "function", rebuilt.init(random.key(0, device=x.device), x)[0])
-    lesson.show("rebuilt_from", "the function is saved as", f"{info['network']} {info['settings']} and its tensors")
+    text = "what is saved beside the tensors, to build the network again"
+    lesson.show("rebuilt_from", text, f"{info['network']} {info['settings']}")
 
     pickled = io.BytesIO()
     torch.save(torch.nn.ReLU(), pickled)  # one activation is object enough

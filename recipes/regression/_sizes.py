@@ -55,32 +55,29 @@ def train(
     sweep: Sweep, sizes: Sequence[int], counts: Sequence[int]
 ) -> tuple[Float[Tensor, "kinds seeds"], Float[Tensor, "kinds seeds"], Float[Tensor, "kinds seeds"]]:
     """Trains each pair of a size and a number of points; returns training and test losses, and a line's test losses."""
-    key, seeds = sweep.key, sweep.seeds
-    largest, rows = max(sizes), max(counts)
-    keys = random.split(key, seeds).unbind()
-    inputs, targets, tests, starts = [], [], [], []
-    example = torch.empty(1, 1, device=key.device)
-    for size, _ in zip(sizes, counts, strict=True):
-        for one in keys:
-            start_key, x_key, noise_key, test_key = random.split(one, 4).unbind()
-            x = 2 * random.uniform(x_key, (rows, 1)) - 1
-            inputs.append(x)
-            targets.append(curve(x) + NOISE * random.normal(noise_key, x.shape))
-            test_x = torch.linspace(-1, 1, TEST_POINTS, device=key.device)[:, None]
-            tests.append(curve(test_x) + NOISE * random.normal(test_key, test_x.shape))
-            like = network(largest).init(start_key, example)[0]
-            starts.append(padded(network(size).init(start_key, example)[0], like))
-    x, y, test_y = torch.stack(inputs), torch.stack(targets), torch.stack(tests)
-    used = torch.tensor([[float(row < count) for row in range(rows)] for count in counts], device=key.device)
+    device, seeds, kinds, rows = sweep.key.device, sweep.seeds, len(sizes), max(counts)
+    test_x = torch.linspace(-1, 1, TEST_POINTS, device=device)[:, None]
+
+    def draw(key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x_key, noise_key, test_key = random.split(key, 3).unbind()
+        x = 2 * random.uniform(x_key, (rows, 1)) - 1
+        noise, test_noise = random.normal(noise_key, x.shape), random.normal(test_key, test_x.shape)
+        return x, curve(x) + NOISE * noise, curve(test_x) + NOISE * test_noise
+
+    start_key, data_key = random.split(sweep.key).unbind()
+    x, y, test_y = (leaf.repeat(kinds, 1, 1) for leaf in fd.vmap(draw)(random.split(data_key, seeds)))
+    like = members.initialize(network(max(sizes)), start_key, seeds, test_x)
+    starts = [padded(members.initialize(network(size), start_key, seeds, test_x), like) for size in sizes]
+    used = torch.tensor([[float(row < count) for row in range(rows)] for count in counts], device=device)
     weights = (used / used.sum(1, keepdim=True)).repeat_interleave(seeds, 0)[..., None]
-    model = network(largest)
+    model = network(max(sizes))
 
     def loss(params: tree.Tree, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
         return (weights * losses.mse(model(params, x), y, reduction="none")).sum()
 
     params, _ = sweep.minimize(
         lambda params, _: fd.vmap(fd.value_and_grad(loss))(params, x, y, weights),
-        tree.stack(starts),
+        tree.map(lambda *leaves: torch.cat(leaves), *starts),
         members.each(sweep.optimizer),
         steps=sweep.steps,
         report=False,
@@ -89,7 +86,7 @@ def train(
     test = fd.vmap(lambda params, y: losses.mse(model(params, test_x), y))(params, test_y)
     line = fd.vmap(_line)(x, y, weights, test_x.expand(len(x), -1, -1))
     by_line = (line - test_y).square().mean((1, 2))
-    training, test, by_line = (values.unflatten(0, (len(sizes), seeds)) for values in (training, test, by_line))
+    training, test, by_line = (values.unflatten(0, (kinds, seeds)) for values in (training, test, by_line))
     return training, test, by_line
 
 

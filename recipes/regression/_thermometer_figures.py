@@ -16,7 +16,9 @@ MARKS = (1, 2, 3, 10, 100, 500, 1000, 3000, 5000)  # the steps before which loss
 
 def at_the_start(lesson: Lesson, readings: Tensor, celsius: Tensor, start: tree.Tree) -> None:
     """The loss and the gradients at w = 1 and b = 0, and two descents on the readings as they are."""
-    lesson.show("start_loss", "loss(w=1, b=0)", loss(start, readings, celsius), "1763.8846", digits=8)
+    lesson.show(
+        "start_loss", "loss at the start, w = 1 and b = 0", loss(start, readings, celsius), "1763.8846", digits=8
+    )
     methods = {
         "differences": finite_difference(readings, celsius),
         "manual": manual(readings, celsius),
@@ -25,7 +27,13 @@ def at_the_start(lesson: Lesson, readings: Tensor, celsius: Tensor, start: tree.
     for name, method in methods.items():
         grads = method(start, ())[1]
         figure = "" if name == "differences" else "4517.2969 82.6"
-        lesson.show(f"gradient_{name}", f"gradient by {name}", torch.stack([grads["w"], grads["b"]]), figure, digits=8)
+        lesson.show(
+            f"gradient_{name}",
+            f"gradient there in w and b, by {name}",
+            torch.stack([grads["w"], grads["b"]]),
+            figure,
+            digits=8,
+        )
     for lr, epochs, name, figure in (
         (1e-2, 11, "diverging", "1763.884644 5802485.5 19408035840 ... inf"),
         (1e-4, 100, "crawling", "1763.884644 323.090546 78.929634 29.105242 29.022669"),
@@ -34,12 +42,18 @@ def at_the_start(lesson: Lesson, readings: Tensor, celsius: Tensor, start: tree.
             manual(readings, celsius), start, rate_times_gradient(lr), steps=epochs, may_diverge=True
         )
         losses = history["loss"].tolist()
-        shown = [losses[mark - 1] for mark in MARKS if mark <= epochs and losses[mark - 1] < float("inf")]
-        lesson.show(f"losses_{name}", f"raw readings, rate {lr:g}: losses", shown, figure, digits=8)
+        marks = [mark for mark in MARKS if mark <= epochs and losses[mark - 1] < float("inf")]
+        text = f"raw readings, rate {lr:g}: losses in epochs {', '.join(map(str, marks))}"
+        lesson.show(f"losses_{name}", text, [losses[mark - 1] for mark in marks], figure, digits=8)
         if name == "diverging":
-            lesson.show("first_infinite", "first epoch with an infinite loss", losses.index(float("inf")) + 1, "11")
+            lesson.show("first_infinite", "first epoch whose loss is infinite", losses.index(float("inf")) + 1, "11")
         else:
-            lesson.show("params_crawling", "w, b after 100", torch.stack([w_b["w"], w_b["b"]]), "0.2327 -0.0438")
+            lesson.show(
+                "params_crawling",
+                "w and b after 100 epochs at that rate",
+                torch.stack([w_b["w"], w_b["b"]]),
+                "0.2327 -0.0438",
+            )
 
 
 def closed_form(lesson: Lesson) -> None:
@@ -49,8 +63,16 @@ def closed_form(lesson: Lesson) -> None:
         columns = torch.stack([x, torch.ones_like(x)], 1)
         curvature = torch.linalg.eigvalsh(2 * columns.T @ columns / len(x))
         figure = {"raw": "0.00034", "scaled": "0.03298"}[name]
-        lesson.show(f"largest_rate_{name}", f"largest stable rate, {name}", 2 / curvature[-1], figure, digits=4)
+        lesson.show(
+            f"largest_rate_{name}",
+            f"largest rate that does not diverge, {name} readings",
+            2 / curvature[-1],
+            figure,
+            digits=4,
+        )
     solution = torch.linalg.lstsq(columns, y[:, None]).solution
     least = ((columns @ solution)[:, 0] - y).square().mean()
-    lesson.show("closed_form", "least squares: w, b", solution[:, 0], "5.367719 -17.304786", digits=8)
-    lesson.show("closed_form_loss", "least squares: loss", least, "2.9276456", digits=8)
+    lesson.show(
+        "closed_form", "the best line, by least squares: w and b", solution[:, 0], "5.367719 -17.304786", digits=8
+    )
+    lesson.show("closed_form_loss", "the loss of the best line", least, "2.9276456", digits=8)

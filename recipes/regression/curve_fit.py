@@ -95,7 +95,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lines = {"trained": (x, first), **{name: (x, curve) for name, curve in curves.items()}}
     title = "One curve, trained, saved and restored: all lines coincide"
     report.picture("fit", pictures.fitted({"points": (x, y)}, lines, title))
-    title = f"The loss of the fit by step, rate {optimizer_choice.rate(settings, RATE):g}"
+    title = f"Fitting the curve, rate {optimizer_choice.rate(settings, RATE):g}"
     report.picture("losses", pictures.loss_curves({"training": history["loss"].tolist()}, title))
     draw_progress(lesson, report, (x, y), history)
     return minimize.outcome(lesson, epochs)
@@ -108,7 +108,7 @@ def draw_progress(lesson: Lesson, report: train.Report, points: tuple[Tensor, Te
     losses = [history["loss"][step - 1].item() for step in steps]
     lesson.show("progress_losses", "loss of the curve before each of these steps", losses, "", 3)
     curves = {f"before step {step}": (points[0], history["fit"][step - 1]) for step in steps}
-    title = "The curve while it is fitted, from flat to a parabola"
+    title = "The curve while it is fitted, from its random start to the parabola"
     report.picture("progress", pictures.fitted({"points": points}, curves, title))
 
 
@@ -125,4 +125,4 @@ def compare_names(lesson: Lesson, hidden: int, params: tree.Tree, x: Tensor, fir
     lesson.show("names", "names in the sequence", list(interop.to_state_dict(params)), "0 and 2")
     lesson.show("other_names", "names in the class", list(interop.to_state_dict(copied)), "hidden and predict")
     same = torch.equal(named(hidden)(copied, x), first)
-    lesson.show("same_function", "the same function with the weights copied", same, "True")
+    lesson.show("same_function", "both are the same function when the weights are copied", same, "True")

@@ -100,7 +100,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson.remark("The lecture's figures in the rows of the random start are from one of its own random starts.")
 
     report.picture("fit", pictures.fitted({"points": (x, y)}, lines, "The points, and the lines fitted to them"))
-    report.picture("losses", pictures.loss_curves(histories, f"The loss of the line by step, rate {settings.lr:g}"))
+    report.picture("losses", pictures.loss_curves(histories, f"Fitting the line, rate {settings.lr:g}"))
     return minimize.outcome(lesson, epochs)
 
 

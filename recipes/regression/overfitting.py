@@ -9,7 +9,7 @@ from torch import Tensor
 
 from funcdl import optim, random, train, tree
 
-from .. import optimizer_choice, pictures, settings
+from .. import members, optimizer_choice, pictures, settings
 from ..lesson import Lesson
 from ..minimization import minimizer
 from ..settings import Outcome, SettingsError, at_least, chosen, meant_for
@@ -67,32 +67,33 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     minimize = minimizer(settings, report, epochs * len(PARTS))
     optimizer = optimizer_choice.choose(settings, lambda lr: optim.adam(lr=lr), 0.01)
     parts = chosen("--only", settings.only, PARTS)
-    with minimize.device:
-        init_key, data_key, step_key, sweep_key = random.split(random.key(settings.seed), 4).unbind()
-        points = draw(data_key, seeds)
-        starts = [network(settings.hidden).init(key, points.x)[0] for key in random.split(init_key, seeds).unbind()]
-        weights = {"l1": settings.l1, "l2": settings.l2, "noise": settings.noise}
-        line, fits = torch.linspace(-1, 1, 201)[:, None], {}
-        histories: dict[str, dict[str, Tensor]] = {}
-        for remedy in [part for part in parts if part in REMEDIES]:
-            params, histories[remedy] = train_with(
-                remedy,
-                minimize,
-                points,
-                tree.stack(starts),
-                random.split(step_key, epochs),
-                optimizer,
-                hidden=settings.hidden,
-                weights=weights,
-                rows=not histories,
-            )
-            first = tree.map(lambda leaf: leaf[0], params)
-            fits[remedy] = (line, network(settings.hidden)(first, line))
-            show_losses(lesson, remedy, REMEDIES[remedy], histories[remedy])
-        compare(lesson, histories)
-        for part in [part for part in parts if part in SWEEPS]:
-            sweep = _sizes.Sweep(minimize, sweep_key, optimizer, epochs, seeds)
-            report.picture(part, SWEEPS[part](lesson, sweep))
+    init_key, data_key, step_key, sweep_key = random.split(
+        random.key(settings.seed, device=minimize.device), 4
+    ).unbind()
+    points = draw(data_key, seeds)
+    start = members.initialize(network(settings.hidden), init_key, seeds, points.x)
+    weights = {"l1": settings.l1, "l2": settings.l2, "noise": settings.noise}
+    line, fits = torch.linspace(-1, 1, 201, device=minimize.device)[:, None], {}
+    histories: dict[str, dict[str, Tensor]] = {}
+    for remedy in [part for part in parts if part in REMEDIES]:
+        params, histories[remedy] = train_with(
+            remedy,
+            minimize,
+            points,
+            start,
+            random.split(step_key, epochs),
+            optimizer,
+            hidden=settings.hidden,
+            weights=weights,
+            rows=not histories,
+        )
+        first = tree.map(lambda leaf: leaf[0], params)
+        fits[remedy] = (line, network(settings.hidden)(first, line))
+        show_losses(lesson, remedy, REMEDIES[remedy], histories[remedy])
+    compare(lesson, histories)
+    for part in [part for part in parts if part in SWEEPS]:
+        sweep = _sizes.Sweep(minimize, sweep_key, optimizer, epochs, seeds)
+        report.picture(part, SWEEPS[part](lesson, sweep))
     lesson.remark("A gap between training and test loss is normal; overfitting is a test loss that turns and rises.")
     lesson.remark(
         "Weights and biases are parameters, which are trained; the learning rate, the weights of the penalties and the "

@@ -124,15 +124,20 @@ def descend(
         f"{settings.method}, {settings.inputs} readings, rate {rate:g}: epochs",
         marks,
     )
+    words = {"loss": "training loss", "val_loss": "validation loss"}
     for name, values in history.items():
-        lesson.show(f"{name}_at", f"{name} before these steps", [values[mark - 1].item() for mark in marks], digits=8)
+        lesson.show(
+            f"{name}_at", f"{words[name]} before these steps", [values[mark - 1].item() for mark in marks], digits=8
+        )
     for name, value in params.items():
-        lesson.show(name, name, value)
-    lesson.show("loss", "loss", history["loss"][-1], digits=8)
+        lesson.show(name, f"fitted {name}", value)
+    lesson.show("loss", "training loss before the last step", history["loss"][-1], digits=8)
     if held_out:
         best = history["val_loss"].argmin().item() + 1
-        lesson.show("val_loss", "validation loss", history["val_loss"][-1], digits=8)
-        lesson.show("best_epoch", "epoch of the least validation loss", best)
-        lesson.remark("A gap between training and validation loss is normal; overfitting is when they drift apart.")
-    lesson.remark("The scale is Fahrenheit's: w should be 0.5556 of a raw reading, 5.556 of a tenth, and b -17.78.")
+        lesson.show("val_loss", "validation loss before the last step", history["val_loss"][-1], digits=8)
+        lesson.show("best_epoch", "epoch with the least validation loss", best)
+        lesson.remark("A gap between training and validation loss is normal; when they drift apart, the line overfits.")
+    lesson.remark(
+        "The scale is Fahrenheit's: w is truly 0.5556 for raw readings, 5.556 for a tenth of them, and b is -17.78."
+    )
     return params, history

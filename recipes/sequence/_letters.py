@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from funcdl import models, nn
+from funcdl.train.report import Row
+
+from .. import members, pictures
+from ..axes import heading, legend_below, logarithmic, whole_numbers
 
 Variant = Literal["rnn-cell", "rnn", "embedding", "lstm", "gru", "hihell"]
 RATES = {"rnn": 0.05, "embedding": 0.05}  # the others 0.1
@@ -32,3 +38,18 @@ def make_model(variant: Variant) -> nn.Layer:
 def spell(logits: Tensor, letters: str) -> list[str]:
     """The word of each network by its logits (1, networks, time, letters)."""
     return ["".join(letters[number] for number in one) for one in logits.argmax(-1)[0].tolist()]
+
+
+def picture(rows: Sequence[Row], title: str) -> Figure:
+    """The loss by epoch: the mean of the networks, and from the lowest to the highest of them."""
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    heading(figure, title)
+    axes = figure.subplots()
+    numbers = [[row[name] for row in rows] for name in ("lowest_loss", "loss", "highest_loss")]
+    members.spread(axes, [row["epoch"] for row in rows], numbers, "mean, and lowest to highest", pictures.BLUE, "-")
+    axes.set_ylabel("loss")
+    logarithmic(axes)
+    whole_numbers(axes, "epoch", len(rows))
+    axes.grid(alpha=0.3)
+    legend_below(figure)
+    return figure

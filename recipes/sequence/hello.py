@@ -11,11 +11,11 @@ from torch import Tensor
 
 from funcdl import losses, metrics, models, optim, train, tree
 
-from .. import optimizer_choice, pictures, settings, training
+from .. import optimizer_choice, settings, training
 from ..lesson import Lesson
 from ..settings import Outcome, at_least
 from ..training import Task
-from ._letters import BOUNDED, EPOCHS, RATES, Variant, make_model, spell
+from ._letters import BOUNDED, EPOCHS, RATES, Variant, make_model, picture, spell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +80,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         info={"seeds": seeds},
     )
     trained = training.fit(settings, report, task, (inputs, targets), (inputs, targets))
-    band: dict[str, list[tuple[float, float, float]]] = {}
-    band[settings.model] = [(row["lowest_loss"], row["loss"], row["highest_loss"]) for row in report.rows]
-    title = f"{seeds} networks learn to turn {word} into {target}"
-    report.picture("loss", pictures.bands(band, title, "lowest to highest"))
+    report.picture("loss", picture(report.rows, f"{seeds} networks learn to turn {word} into {target}"))
 
     logits = trained.predict(trained.data[0])
     loss, spelled = loss_of_each(logits, trained.data[1])[0], spell(logits, letters)
@@ -95,13 +92,12 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     lesson.show("words", f"what each network makes of {word}", spelled)
     half = next((int(row["epoch"]) for row in report.rows if row["solved"] >= seeds / 2), "none yet")
     lesson.show("half_solved", f"first epoch after which half of the networks spell {target}", half)
-    lesson.show(
-        "loss", f"loss after the last step, {'sum' if summed else 'mean'} over the letters, mean of all", loss.mean()
-    )
+    over = "summed over the letters" if summed else "mean over the letters"
+    lesson.show("loss", f"loss after the last step ({over}), mean over the networks", loss.mean())
     lesson.show("extremes", "lowest and highest loss of a network", [loss.min().item(), loss.max().item()])
     if settings.model in BOUNDED:
         floor = (len(word) if summed else 1) * math.log(1 + (len(letters) - 1) * math.exp(-2))
         published = {"rnn-cell": "1.70", "rnn": "0.3407"}.get(settings.model, "")
         lesson.show("floor", "least loss possible with outputs between -1 and 1", floor, published)
-    lesson.remark("The networks differ in their random start only: which of them fail is chance, how many is not.")
+    lesson.remark("The networks differ only in their random start: it is chance which of them fail.")
     return trained.outcome(lesson.metrics, lesson)

@@ -10,20 +10,14 @@ from typing import Any, Literal
 import torch
 
 from funcdl import data, models, nn, random, train, tree
-from funcdl.data.errors import excerpt
-from funcdl.data.names import MAX_LETTERS
 
 from .. import companion, predictions, scores
 from ..lesson import Lesson
 from ..settings import Outcome, SettingsError
-from . import _classifier
+from . import _classifier, _surnames
+from ._surnames import FIGURES, WHAT
 
 EPOCHS = {"sample": 8, "names": 100}
-WHAT = {
-    "sample": "1,500 invented names of six invented languages, made by a rule",
-    "names": "13,374 surnames to train on and 6,700 to test, of 18 countries",
-}
-FIGURES = {"parameters": "318,818", "test_accuracy": "0.84, at best 0.853", "majority": "0.468"}
 SHOWN = 5  # likeliest classes in a prediction
 
 
@@ -60,8 +54,7 @@ class Settings(_classifier.Settings):
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Trains, measures each epoch, and looks at the test with and without the names that training has seen."""
     split = data.synthetic_names() if settings.dataset == "sample" else data.names(settings.data_dir)
-    pairs = set(zip(split.train.texts, split.train.labels.tolist(), strict=True))
-    new = torch.tensor([pair not in pairs for pair in zip(split.test.texts, split.test.labels.tolist(), strict=True)])
+    new = _surnames.unseen(split)
     report.log(f"{1 - new.float().mean():.1%} of the test pairs are in the training data")
     known, test = ((data.encode_letters(part.texts), part.labels) for part in (split.train, split.test))
     held_out, prefix = test, "test"
@@ -101,12 +94,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
         lesson.show("best_epoch", "epoch with the highest accuracy on the validation names, kept", best)
     row = {name: value for name, value in trained.measurements.items() if name != "test_accuracy"}
     scores.add_measurements(lesson, row, when=when)
-    accuracy = tutorial.get("test_accuracy", "")
-    lesson.show("test_accuracy", "accuracy on all test names", right.mean(), accuracy)
-    unseen = "accuracy on the test names that are not in the training data with the same country"
-    lesson.show("test_accuracy_unseen", unseen, right[new].mean())
-    share_seen = 1 - new.float().mean()
-    lesson.show("test_share_seen", "share of the test names that are also in the training data", share_seen)
+    _surnames.add_accuracies(lesson, right, new, tutorial)
     kinds = "countries" if settings.dataset == "names" else "invented languages"
     title = f"{len(right)} test names of {len(split.classes)} {kinds}"
     scores.add_confusion(lesson, report, predicted, split.test.labels, split.classes, title, tutorial)
@@ -126,23 +114,9 @@ def network(classes: int) -> nn.Layer:
 def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
     """Predicts the country of surnames, each a word on the command line."""
     vocabulary = companion.read(run_dir, _classifier.VOCABULARY, {"classes": [str], "letters": str})
-    for name in inputs:
-        if len(name) > MAX_LETTERS:
-            raise SettingsError(
-                f"predict: a name of {len(name):,} letters, '{excerpt(name)}', expected at most {MAX_LETTERS}"
-            )
-    folded = [data.fold_to_ascii(name.strip()) for name in inputs]
-    for name, plain in zip(inputs, folded, strict=True):
-        if not plain:
-            raise SettingsError(f"predict: the name '{name}' is empty; give one letter or more")
-        if not plain.isascii():
-            strange = next(letter for letter in plain if not letter.isascii())
-            raise SettingsError(f"predict: '{name}' has '{strange}', which no letter of ASCII stands for; romanize it")
+    folded = _surnames.fold(inputs)
     letters = data.encode_letters(folded)
     folder = run_dir / ("best" if settings.validation else "checkpoint")
     probabilities = _classifier.predict(settings, folder, network(len(vocabulary["classes"])), letters)
-    known, notes = set(vocabulary["letters"]), []
-    for name, plain in zip(inputs, folded, strict=True):
-        strange = " ".join(sorted(set(plain) - known))
-        notes.append([f"read as {plain}"] * (plain != name) + [f"never saw the characters {strange}"] * bool(strange))
+    notes = _surnames.notes(inputs, folded, vocabulary["letters"])
     return predictions.of_classes(inputs, probabilities, vocabulary["classes"], notes, most=SHOWN)

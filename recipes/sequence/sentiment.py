@@ -10,21 +10,17 @@ from typing import Any, Literal
 import torch
 
 from funcdl import data, models, nn, random, train, tree
-from funcdl.data.errors import DataError, excerpt
+from funcdl.data.errors import excerpt
 from funcdl.data.sentiment import CLASSES, MAX_WORDS
 from funcdl.data.text import UNKNOWN
 
 from .. import companion, predictions, scores
 from ..lesson import Lesson
 from ..settings import Outcome, SettingsError
-from . import _classifier
+from . import _classifier, _phrases
+from ._phrases import FIGURES, WHAT
 
 EPOCHS = {"sample": 8, "sentiment": 10}
-WHAT = {
-    "sample": "2,127 invented phrases that a rule makes of 30 words",
-    "sentiment": "156,060 phrases of film reviews, from Kaggle",
-}
-FIGURES = {"val_accuracy": "0.605, at best 0.608", "majority": "0.51"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,20 +46,13 @@ class Settings(_classifier.Settings):
 def run(settings: Settings, report: train.Report) -> Outcome:
     """Splits by sentence, trains, and measures the sentences held out after each epoch."""
     phrases = data.synthetic_phrases() if settings.dataset == "sample" else data.sentiment(settings.data_dir)
-    ids = phrases.sentences.unique()
-    if len(ids) < 5:
-        raise DataError(f"sentiment has {len(ids)} sentences, expected 5 or more, to hold a fifth of them out")
-    split_key = random.fold_in(random.key(settings.seed), 2)
-    unknown_ids = ids[random.permutation(split_key, len(ids))[: len(ids) // 5]]
-    held_out = torch.isin(phrases.sentences, unknown_ids)
+    held_out = _phrases.held_out(random.fold_in(random.key(settings.seed), 2), phrases)
     known_texts = [text for text, out in zip(phrases.texts, held_out.tolist(), strict=True) if not out]
     numbers = data.vocabulary(known_texts)
     sequences = data.encode_words(phrases.texts, numbers)
     samples = (sequences, phrases.labels)
     known, validation = (data.take(samples, rows.nonzero().squeeze(1)) for rows in (~held_out, held_out))
-    report.log(
-        f"{len(ids) - len(unknown_ids)} sentences to train on, {len(unknown_ids)} held out; {len(numbers)} words"
-    )
+    report.log(f"{len(known[1])} phrases to train on, {len(validation[1])} held out; {len(numbers)} words")
 
     trained = _classifier.fit(
         settings,

@@ -4,6 +4,7 @@ import itertools
 from unittest import mock
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
 from matplotlib.text import Text
 
 WORDS = 4  # of a title that says what to see
@@ -85,6 +86,9 @@ def _under_legends(figure):
                 box.contains(*point) for point in collection.get_offset_transform().transform(collection.get_offsets())
             ):
                 yield f"the legend covers the points '{collection.get_label()}'"
+            filled = [collection.get_transform().transform_path(path) for path in collection.get_paths()]
+            if isinstance(collection, PolyCollection) and any(path.intersects_bbox(box) for path in filled):
+                yield f"the legend covers the band '{collection.get_label()}'"
         for patch in axes.patches:
             if _overlap(patch.get_window_extent(), box):
                 yield "the legend covers a bar"

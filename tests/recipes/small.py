@@ -71,3 +71,12 @@ def recording(settings_class, read):
             return super().__getattribute__(name)
 
     return Recording
+
+
+QUICK = ("basics", "regression")  # these run whole, with their defaults; the others for one epoch
+SLOW = {"overfitting": ["--epochs", "20"], "optimizers": ["--epochs", "1"]}  # their own tests run these whole
+
+
+def quick_flags(recipe):
+    """The flags with which a run of a recipe shows all of its lines and takes a moment."""
+    return SLOW.get(recipe.id, []) if recipe.folder in QUICK else ["--epochs", "1"]

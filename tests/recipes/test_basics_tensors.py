@@ -247,6 +247,11 @@ def test_backward_through_a_neuron_step_by_step(metrics):
     assert found["neuron_equal"] is found["network_equal"] is True
 
 
+def test_backward_goes_from_the_loss_to_the_parameters(metrics):
+    names = [name for name in metrics["autograd"] if name.startswith("network_d")]
+    assert names == [f"network_d{name}" for name in ("p", "h", "z", "w", "b", "v", "c")]
+
+
 def test_a_wrong_step_of_the_chain_rule_is_noticed(monkeypatch):
     def wrong(w, b):
         return [step._replace(gradient=2 * step.gradient) for step in _neuron.neuron(w, b)]

@@ -3,7 +3,7 @@
 import pytest
 
 from funcdl import train
-from recipes.classification import batching
+from recipes.classification import _workers, batching
 from tests.recipes.small import call, real_data
 
 
@@ -47,7 +47,7 @@ def test_a_script_without_the_guard_is_refused_by_python():
 
 
 def test_torchvision_has_the_lectures_data_sets():
-    assert run(workers=0, epochs=1)["available"] == batching.NAMED
+    assert run(workers=0, epochs=1)["available"] == _workers.NAMED
 
 
 def test_a_negative_number_of_workers(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from funcdl import data, random
-from recipes.classification import _passengers, credit, diabetes, otto
+from recipes.classification import _passengers, _products, credit, diabetes, otto
 from tests.recipes.small import call
 
 QUICK = {
@@ -58,7 +58,7 @@ def test_points_and_students(runs):
     assert (one["notes"], four["notes"]) == ([], ["the students studied 1 to 3 hours"])
 
 
-@pytest.mark.parametrize(("module", "load"), [(credit, data.malignant_tumors), (otto, otto.sample)])
+@pytest.mark.parametrize(("module", "load"), [(credit, data.malignant_tumors), (otto, _products.sample)])
 def test_rows_held_out_are_predicted_as_the_run_scored_them(module, load, runs):
     name = module.__name__.rpartition(".")[2]
     folder, found = runs(name)
@@ -126,7 +126,11 @@ def test_without_the_columns_or_with_others(runs, tmp_path):
     (folder / "columns.json").write_text((runs("otto")[0] / "columns.json").read_text())
     assert "columns.json: is damaged" in call("predict", folder, "1,2")[2][0]
     (folder / "columns.json").unlink()
-    assert "columns.json: cannot be read" in call("predict", folder, "1,2")[2][0]
+    (error,) = call("predict", folder, "1,2")[2]
+    assert "columns.json: cannot be read" in error
+    assert "resume the run, which writes it again" in error
+    assert call("run", "credit", "--resume", "--out", folder)[0] == 0
+    assert (folder / "columns.json").read_bytes() == (runs("credit")[0] / "columns.json").read_bytes()
 
 
 def test_the_handbooks_sigmoid_is_never_sure(runs):

@@ -77,3 +77,18 @@ def test_windows_show_what_is_summed_and_the_results_so_far():
 def test_windows_show_padding_as_zeros_around_the_image():
     figure = drawings.windows(torch.ones(2, 2), torch.ones(4, 4), [(0, 0)], "", size=1, padding=1)
     assert [text.get_text() for text in figure.axes[0].texts][:6] == ["0", "0", "0", "0", "0", "1"]
+
+
+def test_an_arrow_over_a_box_goes_in_a_curve_of_another_color():
+    boxes = {"x": (0, 0), "f(x)": (1, 0), "+": (2, 0)}
+    figure = drawings.flow(boxes, [("x", "f(x)"), ("x", "+")], "a title")
+    texts = figure.axes[0].texts
+    assert [text.get_text() for text in texts if text.get_text()] == ["x", "f(x)", "+"]
+    straight, curved = (text.arrow_patch for text in texts if not text.get_text())
+    assert (straight.get_connectionstyle().rad, curved.get_connectionstyle().rad) == (0, -0.3)
+    assert straight.get_edgecolor() != curved.get_edgecolor()
+
+
+def test_an_arrow_needs_boxes_at_both_ends():
+    with pytest.raises(KeyError, match="y"):
+        drawings.flow({"x": (0, 0)}, [("x", "y")], "")

@@ -8,13 +8,10 @@ import typing
 import pytest
 
 from funcdl import data
-from recipes import cli, registry, summary
+from recipes import cli, registry, summary, tutorials
 from recipes.settings import flag
 from recipes.vision import finetune
-from tests.recipes.small import call, recording, sample
-
-QUICK = ("basics", "regression")  # these run whole, with their defaults; the others for one epoch
-SLOW = {"overfitting": ["--epochs", "20"], "optimizers": ["--epochs", "1"]}  # their own tests run these whole
+from tests.recipes.small import call, quick_flags, recording, sample
 
 
 @pytest.fixture
@@ -50,11 +47,10 @@ def test_runs_on_its_sample_and_reads_every_flag(recipe, tmp_path, offline, monk
     module, read = recipe.load(), set()
     monkeypatch.setattr(module, "Settings", recording(module.Settings, read))
     unshown = without_words(module, monkeypatch)
-    flags = SLOW.get(recipe.id, []) if recipe.folder in QUICK else ["--epochs", "1"]
     if recipe.id.startswith("digits-") and recipe.folder == "vision":  # the first of them; digits-convnet takes all
         split = sample(200) if recipe.id != "digits-convnet" else data.digits()
         monkeypatch.setattr(data, "digits", lambda: split)
-    code, out, err = call("run", recipe.id, *flags, "--json", "--out", tmp_path / "run")
+    code, out, err = call("run", recipe.id, *quick_flags(recipe), "--json", "--out", tmp_path / "run")
     assert code == 0, err
     result = json.loads(out[-1])
     assert result.keys() >= {"recipe", "dataset", "seed", "device", "compiled", "epochs", "seconds", "metrics"}
@@ -65,6 +61,10 @@ def test_runs_on_its_sample_and_reads_every_flag(recipe, tmp_path, offline, monk
     assert found.result == result
     assert len(found.lines) == len(result["metrics"])
     assert json.loads((tmp_path / "run" / "config.json").read_text())["recipe"] == recipe.id
+
+    for name, task in tutorials.read().items():
+        if (task.recipe, task.flags) == (recipe.id, ""):
+            assert tutorials.missing(task, module.Settings, result["metrics"], found.pictures) == [], name
 
     shown = {field.name for field in dataclasses.fields(module.Settings)}
     if "data_dir" in shown:  # and with each data set, which is not there

@@ -39,6 +39,10 @@ def test_a_picture_without_faults_has_none():
         (lambda axes: axes.set_xlabel("epoch"), "'epoch' has the ticks"),
         (lambda axes: axes.set(yscale="log", ylim=(1, 5)), "are no plain numbers"),
         (lambda axes: (axes.scatter([0.95], [0.05]), axes.legend(loc="lower right")), "the legend covers the points"),
+        (
+            lambda axes: (axes.fill_between([0.5, 1], 0, 0.3), axes.legend(loc="lower right")),
+            "the legend covers the band",
+        ),
         (lambda axes: (axes.bar([0.9], [0.3]), axes.legend(loc="lower right")), "the legend covers a bar"),
     ],
 )

@@ -87,6 +87,7 @@ def test_a_sheet_shows_each_input_and_how_sure_it_is():
             "input": f"a/{n}.png",
             "prediction": 3,
             "probabilities": {"3": 0.75, "5": 0.25},
+            "notes": ["$ure", "50 " * 40],
             "image": torch.zeros(1, 28, 28),
         }
         for n in range(26)
@@ -94,7 +95,7 @@ def test_a_sheet_shows_each_input_and_how_sure_it_is():
     figure = sheets.predictions(found, "digits")
     assert figure.get_suptitle() == "digits (the first 24 of 26)"
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert titles == [f"{n}.png\nprediction: 3" for n in range(24)]
+    assert titles == [f"{n}.png\nprediction: 3\n\\$ure; {'50 ' * 10}50\n{'50 ' * 13}…" for n in range(24)]
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert texts == ["75.0%", "25.0%"] * 24
 

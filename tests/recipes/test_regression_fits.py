@@ -5,6 +5,7 @@ import torch
 
 from funcdl import train
 from recipes.regression import curve_fit, linear_regression
+from recipes.settings import SettingsError
 from tests.recipes.small import call
 
 SEEDS = range(5)
@@ -70,6 +71,36 @@ def test_the_curve_gets_near_the_noise(seed):
     assert found["loss_90"] < 0.05
     assert 0.003 < found["loss"] < 0.015
     assert found["loss"] < found["loss_90"]
+
+
+def test_the_fits_on_the_way_bend_to_the_parabola(monkeypatch):
+    drawn = {}
+    report = train.Report()
+    monkeypatch.setattr(report, "picture", drawn.__setitem__)
+    found = curve_fit.run(curve_fit.Settings(device="cpu", epochs=120), report).metrics
+    assert found["progress_steps"] == [1, 5, 20, 50, 100, 120]
+    losses = found["progress_losses"]
+    assert losses[0] > 4 * losses[-1]
+    assert losses[-1] == found["loss"]
+    (axes,) = drawn["progress"].axes
+    curves = {line.get_label(): line.get_ydata() for line in axes.lines}
+    assert list(curves) == [f"before step {step}" for step in found["progress_steps"]]
+    assert curves["before step 120"][0] - curves["before step 120"].min() > 0.6  # a parabola: 1 above its lowest point
+    first = curves["before step 1"]
+    assert first[50] > min(first[0], first[-1])  # and no parabola yet
+
+
+def test_other_optimizers_fit_the_curve_and_their_rate_is_their_usual_one():
+    assert curve(optimizer="sgd", lr=0.2, epochs=20) == curve(epochs=20)
+    assert curve(optimizer="adam", epochs=20) == curve(optimizer="adam", lr=0.001, epochs=20)
+    assert curve(optimizer="adam", lr=0.01, epochs=20)["loss"] != curve(epochs=20)["loss"]
+
+
+def test_momentum_reaches_the_line_sooner_and_all_optimizers_take_no_options():
+    fast = line(optimizer_options="momentum=0.5", epochs=100)
+    assert fast["loss"] < line(epochs=100)["loss"]
+    with pytest.raises(SettingsError, match=r"--optimizer-options momentum=0\.5: is for one --optimizer"):
+        linear_regression.Settings(optimizer="all", optimizer_options="momentum=0.5").check()
 
 
 def test_the_network_in_two_ways_is_one_function():

@@ -136,14 +136,14 @@ def test_small_networks_underfit_large_ones_overfit_and_data_helps():
     found = fit(only="size,data")
     training, test = found["sizes_training"], found["sizes_test"]
     assert training[0] > 0.2 > 0.09 > training[-1]
-    assert found["size_that_fits"] in _sizes.SIZES[2:5]
+    assert found["size_that_fits"] == 8  # for each of the seeds 0 to 4
     assert found["size_to_keep"] in _sizes.SIZES[2:6]
     assert test[-1] > 1.02 * min(test)
     assert test[0] > 1.5 * min(test)
     network, line = found["data_network"], found["data_line"]
     assert network[-1] < 0.75 * network[0]
     assert network[-1] < 0.7 * line[-1]  # where the line has stopped
-    assert line[-1] > 0.85 * line[2]
+    assert line[-1] > 0.9 * line[3]
 
 
 @pytest.mark.parametrize(

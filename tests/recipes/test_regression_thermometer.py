@@ -74,6 +74,14 @@ def test_every_way_to_the_gradient_descends_alike(method):
         assert [f"{found[name]:.4f}" for name in "wb"] == ["2.7553", "-2.5162"]
 
 
+def test_any_optimizer_takes_a_gradient_and_a_method_that_is_one_takes_no_other():
+    by_flag, _ = metrics(optimizer="adam", inputs="raw", lr=0.1, epochs=50)
+    by_method, _ = metrics(method="adam", inputs="raw", lr=0.1, epochs=50)
+    assert by_flag["loss"] == by_method["loss"]
+    with pytest.raises(SettingsError, match="--optimizer sgd: is for --method finite-difference, manual or autograd"):
+        thermometer.Settings(method="adam", optimizer="sgd").check()
+
+
 def test_one_step_of_sgd():
     found, _ = metrics(method="sgd", inputs="raw", lr=1e-5, epochs=1)
     assert (f"{found['w']:.6f}", f"{found['b']:.2e}") == ("0.954827", "-8.26e-04")

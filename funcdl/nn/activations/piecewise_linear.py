@@ -14,7 +14,7 @@ from funcdl.nn.validation import check_dtype, check_numbers, check_sizes, entry,
 
 
 def relu() -> Layer:
-    """Replaces negative elements by zero: `max(x, 0)`. Equals `torch.nn.ReLU`.
+    """Replaces negative elements with zero: `max(x, 0)`. Equals `torch.nn.ReLU`.
 
     >>> relu()({}, torch.tensor([-1.0, 2.0]))
     tensor([0., 2.])
@@ -101,7 +101,7 @@ def rrelu(lower: float = 1 / 8, upper: float = 1 / 3) -> Layer:
         ValueError: `lower` is above `upper`; raised by `apply` if training without a key.
 
     Source: Xu et al., "Empirical evaluation of rectified activations in convolutional network", 2015. Equals
-    `torch.nn.RReLU` but for the source of randomness: the slopes follow from `key`.
+    `torch.nn.RReLU` except that the slopes are drawn from `key`.
 
     >>> rrelu(0.0, 0.5)({}, torch.tensor([-1.0, 2.0]))
     tensor([-0.2500,  2.0000])
@@ -163,7 +163,7 @@ def hardswish() -> Layer:
 
 
 def hardshrink(lambd: float = 0.5) -> Layer:
-    """Replaces elements between `-lambd` and `lambd` by zero. Equals `torch.nn.Hardshrink`.
+    """Replaces elements between `-lambd` and `lambd` with zero. Equals `torch.nn.Hardshrink`.
 
     Raises:
         ValueError: `lambd` is negative.
@@ -190,7 +190,7 @@ def softshrink(lambd: float = 0.5) -> Layer:
 
 
 def threshold(threshold: float, value: float) -> Layer:
-    """Replaces elements not above `threshold` by `value`. Equals `torch.nn.Threshold`.
+    """Replaces elements not above `threshold` with `value`. Equals `torch.nn.Threshold`.
 
     >>> threshold(0.1, 20.0)({}, torch.tensor([-1.0, 0.2, 3.0]))
     tensor([20.0000,  0.2000,  3.0000])

@@ -14,7 +14,7 @@ from funcdl.nn.validation import check_numbers
 
 
 def elu(alpha: float = 1.0) -> Layer:
-    """Replaces negative elements by `alpha * (exp(x) - 1)`. Equals `torch.nn.ELU`.
+    """Replaces negative elements with `alpha * (exp(x) - 1)`. Equals `torch.nn.ELU`.
 
     Raises:
         ValueError: `alpha` is not a finite number.
@@ -29,10 +29,10 @@ def elu(alpha: float = 1.0) -> Layer:
 
 
 def celu(alpha: float = 1.0) -> Layer:
-    """Replaces negative elements by `alpha * (exp(x / alpha) - 1)`. Equals `torch.nn.CELU`.
+    """Replaces negative elements with `alpha * (exp(x / alpha) - 1)`. Equals `torch.nn.CELU`.
 
     Raises:
-        ValueError: `alpha` is zero or no finite number.
+        ValueError: `alpha` is zero or not finite.
 
     Source: Barron, "Continuously differentiable exponential linear units", 2017.
 
@@ -65,7 +65,7 @@ def gelu(approximate: Literal["none", "tanh"] = "none") -> Layer:
         approximate: "tanh" for `Phi(x) = (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x³))) / 2`.
 
     Raises:
-        ValueError: `approximate` is neither.
+        ValueError: `approximate` is neither "none" nor "tanh".
 
     Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016.
 
@@ -111,7 +111,7 @@ def softplus(beta: float = 1.0, threshold: float = 20.0) -> Layer:
         threshold: where `beta * x` is above it, the result is `x`.
 
     Raises:
-        ValueError: `beta` is zero or no finite number.
+        ValueError: `beta` is zero or not finite.
 
     >>> softplus()({}, torch.tensor([-1.0, 2.0]))
     tensor([0.3133, 2.1269])

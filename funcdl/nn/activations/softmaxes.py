@@ -11,7 +11,7 @@ from funcdl.nn.layer import Layer, stateless
 def softmax(dim: int) -> Layer:
     """Turns scores into probabilities: `exp(x) / sum(exp(x))`, with the sum along `dim`.
 
-    Equals `torch.nn.Softmax`, whose `dim` may be left out, with a warning; here it may not.
+    Equals `torch.nn.Softmax`, except that `dim` is required.
 
     >>> softmax(dim=-1)({}, torch.tensor([0.0, 0.0, 2.0]))
     tensor([0.1065, 0.1065, 0.7870])
@@ -22,7 +22,7 @@ def softmax(dim: int) -> Layer:
 def softmin(dim: int) -> Layer:
     """Turns costs into probabilities: `exp(-x) / sum(exp(-x))`, with the sum along `dim`.
 
-    Equals `torch.nn.Softmin`, whose `dim` may be left out, with a warning; here it may not.
+    Equals `torch.nn.Softmin`, except that `dim` is required.
 
     >>> softmin(dim=-1)({}, torch.tensor([0.0, 0.0, -2.0]))
     tensor([0.1065, 0.1065, 0.7870])
@@ -33,7 +33,7 @@ def softmin(dim: int) -> Layer:
 def log_softmax(dim: int) -> Layer:
     """Turns scores into logarithms of probabilities: `x - log(sum(exp(x)))`, with the sum along `dim`.
 
-    Equals `torch.nn.LogSoftmax`, whose `dim` may be left out, with a warning; here it may not.
+    Equals `torch.nn.LogSoftmax`, except that `dim` is required.
 
     >>> log_softmax(dim=-1)({}, torch.zeros(1, 4)).exp()
     tensor([[0.2500, 0.2500, 0.2500, 0.2500]])

@@ -32,7 +32,7 @@ def xavier_uniform(gain: float = 1.0) -> Initializer:
 def xavier_normal(gain: float = 1.0) -> Initializer:
     """Draws from N(0, s²) with `s = gain * sqrt(2 / (fan_in + fan_out))`. Equals `torch.nn.init.xavier_normal_`.
 
-    Source: as of `xavier_uniform`.
+    Source: as in `xavier_uniform`.
 
     >>> xavier_normal(calculate_gain("tanh"))(random.key(0), (2, 4), torch.float32).shape
     torch.Size([2, 4])
@@ -60,7 +60,7 @@ def kaiming_uniform(a: float = 0, mode: Fan = "fan_in", nonlinearity: str = "lea
 def kaiming_normal(a: float = 0, mode: Fan = "fan_in", nonlinearity: str = "leaky_relu") -> Initializer:
     """Draws from N(0, s²) with `s = gain / sqrt(fan)`. Equals `torch.nn.init.kaiming_normal_`.
 
-    Arguments and source as of `kaiming_uniform`.
+    Arguments and source as in `kaiming_uniform`.
 
     >>> kaiming_normal(mode="fan_out")(random.key(0), (2, 4, 3, 3), torch.float32).shape
     torch.Size([2, 4, 3, 3])

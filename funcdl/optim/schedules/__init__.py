@@ -2,7 +2,7 @@
 
 A schedule takes a 0-dim int64 tensor (0 at the first update) and returns a 0-dim float64 tensor on its device. It can
 be any hyperparameter of any optimizer: `optim.adam(lr=optim.schedules.cosine(1e-3, T_max=100))`. Any such function is a
-schedule, so there is no need of torch's `LambdaLR`. A schedule that depends on the loss has a state and so is a
+schedule, so that torch's `LambdaLR` is not needed. A schedule that depends on the loss needs a state and is therefore a
 wrapper, `optim.reduce_on_plateau`.
 """
 

@@ -16,7 +16,7 @@ def join(schedules: Sequence[ScalarOrSchedule], milestones: Sequence[int]) -> Sc
     """One schedule after the other, each counting steps from its own start.
 
     Args:
-        schedules: one or more; a float is a constant one.
+        schedules: one or more; a float is a constant schedule.
         milestones: the steps at which the second, third, ... begin, increasing.
 
     Raises:
@@ -48,7 +48,7 @@ def warm_up(schedule: ScalarOrSchedule, total_iters: int = 5, start_factor: floa
     """A linear warm-up to the first value of a schedule, then the schedule from its beginning.
 
     Args:
-        schedule: what follows; a float is a constant one.
+        schedule: the schedule after the warm-up; a float is a constant schedule.
         total_iters: steps of the warm-up, at least 1.
         start_factor: at step 0, factor of the schedule's first value, at least 0. With 0 the first update does nothing.
 
@@ -78,7 +78,7 @@ def product(*schedules: ScalarOrSchedule) -> Schedule:
     """The product of schedules, step by step.
 
     Args:
-        schedules: one or more; a float is a constant one. Usually one has the magnitude of the hyperparameter
+        schedules: one or more; a float is a constant schedule. Usually one has the magnitude of the hyperparameter
             and the others are factors around 1.
 
     Raises:

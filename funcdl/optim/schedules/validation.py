@@ -69,10 +69,10 @@ def check_increasing(owner: str, name: str, values: Sequence[int]) -> list[int]:
 
 
 def check_schedule(owner: str, value: Any) -> ScalarOrSchedule:
-    """Returns `value` if it is a schedule, or a number that may stand for a constant one."""
+    """Returns `value` if it is a schedule, or a number that is a valid constant schedule."""
     return value if callable(value) else check_number(owner, "the schedule", value)
 
 
 def evaluate(owner: str, schedule: ScalarOrSchedule, step: Int[Tensor, ""]) -> Scalar:
-    """Returns the value of a schedule, or of the number that stands for a constant one, at `step`."""
+    """Returns the value of a schedule, or of a number as a constant schedule, at `step`."""
     return current_value(schedule, step, owner)
