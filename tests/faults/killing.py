@@ -10,6 +10,7 @@ import errno
 import io
 import json
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -98,6 +99,15 @@ def run(arguments, told, at=-1, act=None):
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
+def without_times(value):
+    """The results of a run without its folder and without what is measured in seconds."""
+    if isinstance(value, dict):
+        return [(key, without_times(one)) for key, one in value.items() if key not in ("seconds", "run_dir")]
+    if isinstance(value, list):
+        return [without_times(one) for one in value]
+    return re.sub(r"[0-9.]+ (s|seconds)\b", "", value) if isinstance(value, str) else value
+
+
 def left_in(folder):
     """What must not depend on interruptions: all files but events; rows with their order and without seconds."""
     found = {}
@@ -106,6 +116,10 @@ def left_in(folder):
         if path.name == "metrics.jsonl":
             rows = [json.loads(line) for line in path.read_text().splitlines()]
             found[name] = [[(key, value) for key, value in row.items() if key != "seconds"] for row in rows]
+        elif path.name == "result.json":
+            found[name] = without_times(json.loads(path.read_text()))
+        elif path.name == "lesson.md":  # the same as a page
+            found[name] = path.stat().st_size > 0
         elif path.is_file() and "tfevents" not in path.name:
             found[name] = path.read_bytes()
     return found

@@ -16,7 +16,7 @@ import torch
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from funcdl import data, train
-from recipes import cli, results, runtime, training
+from recipes import results, runtime, summary, tables, training
 from recipes.settings import SettingsError
 from recipes.vision import digits_cnn_deep
 from tests.recipes.small import call, files, left_in, sample
@@ -282,7 +282,7 @@ def test_a_table_has_its_values_below_their_names(capsys):
         "compiled": False,
         "run_dir": "x",
     }
-    cli._print_tables(made, None, result)
+    tables.print_summary(summary.Summary(result, {}, made))
     cells = [[cell.strip() for cell in line.split(line[0])[1:-1]] for line in capsys.readouterr().out.splitlines()[2:6]]
     assert cells[0] == ["epoch", "loss", "accuracy", "late"]
     assert [cells[2], cells[3]] == [["1", "0.2500", "0.5000", ""], ["2", "0.1250", "0.7500", "9.0000"]]
@@ -315,7 +315,7 @@ def test_a_signal_ends_what_saves_nothing_too_and_where_ctrl_c_is_ignored(tmp_pa
     monkeypatch.setattr(train, "minimize", ended)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as for a job that a script starts by &
     try:
-        code, _, err = call("run", "blobs", "--epochs", 3, "--out", tmp_path / "run")
+        code, _, err = call("run", "curve-fit", "--epochs", 3, "--out", tmp_path / "run")
     finally:
         signal.signal(signal.SIGINT, before)
     assert (code, "--resume" in err[-1]) == (130, True)
@@ -334,7 +334,7 @@ def test_hanging_up_is_ignored_under_nohup(tmp_path, monkeypatch):
 def test_a_last_step_to_infinity_is_no_result(tmp_path):
     code, _, err = call("run", "sine", "--epochs", 1, "--lr", 1e39, "--hidden", 2, "--out", tmp_path / "run")
     assert (code, "not finite" in err[-1]) == (2, True), err
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run" / "result.json").exists()
 
 
 def test_a_terminal_that_is_gone_does_not_end_a_run(tmp_path, monkeypatch):

@@ -64,8 +64,11 @@ def recording(settings_class, read):
                 code = sys._getframe(1).f_code
                 path = Path(code.co_filename)
                 where = path.relative_to(recipes).as_posix() if path.is_relative_to(recipes) else ""
-                session = where == "cli.py" and name in ("out", "resume", "json")
-                elsewhere = where in ("", "cli.py", "flags.py", "settings.py") or code.co_name in ("check", "recorded")
+                session = where == "running.py" and name in ("out", "resume", "json")
+                elsewhere = where in ("", "running.py", "flags.py", "settings.py") or code.co_name in (
+                    "check",
+                    "recorded",
+                )
                 if session or not elsewhere:
                     read.add(name)
             return super().__getattribute__(name)

@@ -126,7 +126,11 @@ def test_without_the_columns_or_with_others(runs, tmp_path):
     (folder / "columns.json").write_text((runs("otto")[0] / "columns.json").read_text())
     assert "columns.json: is damaged" in call("predict", folder, "1,2")[2][0]
     (folder / "columns.json").unlink()
-    assert "columns.json: cannot be read" in call("predict", folder, "1,2")[2][0]
+    (error,) = call("predict", folder, "1,2")[2]
+    assert "columns.json: cannot be read" in error
+    assert "resume the run, which writes it again" in error
+    assert call("run", "credit", "--resume", "--out", folder)[0] == 0
+    assert (folder / "columns.json").read_bytes() == (runs("credit")[0] / "columns.json").read_bytes()
 
 
 def test_the_handbooks_sigmoid_is_never_sure(runs):
