@@ -84,7 +84,7 @@ def test_without_json_there_is_a_table_and_where_everything_lies(tmp_path, monke
 
 
 def test_an_error_that_is_a_bug_keeps_its_traceback(monkeypatch):
-    monkeypatch.setattr(cli, "_list", lambda as_json: 1 / 0)
+    monkeypatch.setattr(cli, "_list", lambda tutorials, as_json: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         call("list")
 

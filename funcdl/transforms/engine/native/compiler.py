@@ -55,11 +55,10 @@ def load(source: str) -> Callable[[int], None]:
 
 @functools.cache
 def find() -> tuple[str, ...] | None:
-    """The command of the C++ compiler, or None: that of the environment variable CXX, or g++, or clang++."""
-    for name in (os.environ.get("CXX"), "g++", "clang++"):
-        if name and (path := shutil.which(name)):
-            return (path,)
-    return None
+    """The command of the C++ compiler, or None: that of the environment variable CXX, else g++ or clang++."""
+    chosen = os.environ.get("CXX")
+    paths = [path for name in ([chosen] if chosen else ["g++", "clang++"]) if (path := shutil.which(name))]
+    return (paths[0],) if paths else None
 
 
 def cache_folder() -> Path:
