@@ -207,14 +207,14 @@ def choose_compile(settings: TrainingSettings, report: train.Report, task: Task,
 
 def make_state(task: Task, key: Tensor, inputs: Tree) -> TrainState:
     """Returns the state before the first step, for inputs as in the data."""
-    return train.make_state(task.model, task.optimizer, key, _prepared(task, take(inputs, torch.tensor([0]))))
+    return train.make_state(task.model, task.optimizer, key, prepared(task, take(inputs, torch.tensor([0]))))
 
 
 def predict(task: Task, state: TrainState, inputs: Tree) -> Tensor:
     """Returns the outputs of the network in use, computed by batches."""
     batches = torch.arange(length(inputs)).split(task.evaluation_batch)
     return torch.cat(
-        [task.model.apply(state.params, state.buffers, _prepared(task, take(inputs, rows)))[0] for rows in batches]
+        [task.model.apply(state.params, state.buffers, prepared(task, take(inputs, rows)))[0] for rows in batches]
     )
 
 
@@ -225,6 +225,11 @@ def load(task: Task, folder: Path, inputs: Tree) -> TrainState:
         CheckpointError: there is none, it is of another model, or its parameters are not numbers.
     """
     return runtime.load(folder, make_state(task, random.key(0), inputs))
+
+
+def prepared(task: Task, inputs: Tree) -> Tree:
+    """Returns inputs as the network gets them."""
+    return task.prepare(inputs) if task.prepare else inputs
 
 
 OnStep = Callable[[TrainState, dict[str, Tensor]], None]
@@ -251,10 +256,6 @@ def _log_batches(
             )
 
     return log
-
-
-def _prepared(task: Task, inputs: Tree) -> Tree:
-    return task.prepare(inputs) if task.prepare else inputs
 
 
 def _stack(task: Task, held_out: Part) -> Tree:
