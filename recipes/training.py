@@ -22,7 +22,7 @@ from funcdl.tree import Tree
 
 from . import pictures, runtime
 from .lesson import Lesson
-from .settings import Outcome, TrainingSettings
+from .settings import OptimizerSettings, Outcome, TrainingSettings
 
 WORDS = {"loss": "mean loss over the {} samples", "accuracy": "share of the {} samples predicted right"}
 Part = tuple[Any, Tensor]  # inputs and targets, a row per sample
@@ -195,6 +195,8 @@ def fit(
 
 def recorded(settings: TrainingSettings) -> dict[str, Any]:
     """The settings that a checkpoint has too: with others its run cannot be resumed, whoever has changed them."""
+    if not isinstance(settings, OptimizerSettings):
+        return {"lr": settings.lr}
     return {"lr": settings.lr, "optimizer": settings.optimizer, "optimizer_options": settings.optimizer_options}
 
 
@@ -207,14 +209,14 @@ def choose_compile(settings: TrainingSettings, report: train.Report, task: Task,
 
 def make_state(task: Task, key: Tensor, inputs: Tree) -> TrainState:
     """Returns the state before the first step, for inputs as in the data."""
-    return train.make_state(task.model, task.optimizer, key, _prepared(task, take(inputs, torch.tensor([0]))))
+    return train.make_state(task.model, task.optimizer, key, prepared(task, take(inputs, torch.tensor([0]))))
 
 
 def predict(task: Task, state: TrainState, inputs: Tree) -> Tensor:
     """Returns the outputs of the network in use, computed by batches."""
     batches = torch.arange(length(inputs)).split(task.evaluation_batch)
     return torch.cat(
-        [task.model.apply(state.params, state.buffers, _prepared(task, take(inputs, rows)))[0] for rows in batches]
+        [task.model.apply(state.params, state.buffers, prepared(task, take(inputs, rows)))[0] for rows in batches]
     )
 
 
@@ -225,6 +227,11 @@ def load(task: Task, folder: Path, inputs: Tree) -> TrainState:
         CheckpointError: there is none, it is of another model, or its parameters are not numbers.
     """
     return runtime.load(folder, make_state(task, random.key(0), inputs))
+
+
+def prepared(task: Task, inputs: Tree) -> Tree:
+    """Returns inputs as the network gets them."""
+    return task.prepare(inputs) if task.prepare else inputs
 
 
 OnStep = Callable[[TrainState, dict[str, Tensor]], None]
@@ -251,10 +258,6 @@ def _log_batches(
             )
 
     return log
-
-
-def _prepared(task: Task, inputs: Tree) -> Tree:
-    return task.prepare(inputs) if task.prepare else inputs
 
 
 def _stack(task: Task, held_out: Part) -> Tree:

@@ -14,13 +14,15 @@ from torch import Tensor
 from funcdl import data, nn, optim, train
 from funcdl.data import Split
 
-from .. import pictures, scores, settings, training
+from .. import architecture, optimizer_choice, pictures, scores, settings, training
 from ..lesson import Lesson
 from ..settings import Outcome, SettingsError
-from ..training import Task, Trained
+from ..training import Task
+from ._augmentation import augmented
 
 EVALUATION_BATCH = 100  # the activations of more images do not stay in the cache
 SHOWN = 12
+CERTAIN = 0.9  # the probability from which a reading is worth trusting
 EPOCHS = {"sample": 20, "mnist": 10}
 
 
@@ -69,6 +71,7 @@ def make_task(
     *,
     epochs: Mapping[str, int] = EPOCHS,
     prepare: Callable[[Tensor], Tensor] = normalize,
+    augment: bool = False,
     **options: Any,
 ) -> Task:
     """Returns the task of training a network to read digits.
@@ -79,10 +82,12 @@ def make_task(
         optimizer: makes the updates.
         epochs: how many by default, on each data set.
         prepare: turns the bytes of the images to floats; by default with MNIST's mean and deviation.
+        augment: whether to train on digits that are altered by chance.
         **options: others of the task.
     """
+    black, white = prepare(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)).flatten().tolist()
     return Task(
-        model,
+        augmented(model, black, white) if augment else model,
         optimizer,
         settings.epochs or epochs[settings.dataset],
         settings.batch_size,
@@ -93,19 +98,29 @@ def make_task(
     )
 
 
-def run(settings: Settings, report: train.Report, task: Task) -> Outcome:
+def lecture_sgd(settings: Settings, lr: float = 0.01, momentum: float = 0.5) -> optim.Transformation:
+    """The optimizer of the lecture's networks, or the one that the settings name."""
+    return optimizer_choice.choose(settings, lambda rate: optim.sgd(lr=rate, momentum=momentum), lr)
+
+
+def run(settings: settings.BatchSettings, report: train.Report, task: Task) -> Outcome:
     """Trains a network, draws predictions, and scores it digit by digit; the pictures have the title of the task."""
     trained = training.fit(settings, report, task, *read_data(settings))
-    measurements = draw(report, trained)
     images, labels = trained.held_out
     probabilities = trained.predict(images).softmax(-1)
+    predicted = probabilities.argmax(1)
+    first = images[:SHOWN], labels[:SHOWN], probabilities[:SHOWN]
+    report.picture("predictions", pictures.digit_sheet(*first, pictures.FIRST_READ))
     lesson = Lesson()
+    architecture.show_layers(lesson, task.model, training.prepared(task, images[:1]))
+    lesson.show("prediction", "what the first test digit is read as", predicted[0])
+    lesson.show("truth", "what the first test digit is", labels[0])
+    add_certainty(lesson, probabilities, labels)
     names = list("0123456789")
-    scores.add_class_scores(
-        lesson, report, probabilities.argmax(1), labels, names, f"{len(labels)} test digits: true and predicted"
-    )
+    title = f"{len(labels)} test digits: true and predicted"
+    scores.add_class_scores(lesson, report, predicted, labels, names, title)
     report.picture("mistakes", mistakes(images, labels, probabilities))
-    return trained.outcome(measurements | lesson.metrics, lesson)
+    return trained.outcome(trained.measurements | lesson.metrics, lesson)
 
 
 def mistakes(images: Tensor, labels: Tensor, probabilities: Tensor) -> Figure:
@@ -121,12 +136,18 @@ def mistakes(images: Tensor, labels: Tensor, probabilities: Tensor) -> Figure:
     return pictures.digit_sheet(images[shown], labels[shown], probabilities[shown], title)
 
 
-def draw(report: train.Report, trained: Trained) -> dict[str, Any]:
-    """Draws predictions of the first test digits; returns the measurements, and what is predicted for the first."""
-    images, labels = (part[:SHOWN] for part in trained.held_out)
-    probabilities = trained.predict(images).softmax(-1)
-    report.picture("predictions", pictures.digit_sheet(images, labels, probabilities, pictures.FIRST_READ))
-    return trained.measurements | {"prediction": probabilities[0].argmax().item(), "truth": labels[0].item()}
+def add_certainty(lesson: Lesson, probabilities: Tensor, labels: Tensor) -> None:
+    """Adds how often the network is certain of what it reads, and how often it is right then, and where it is not."""
+    likeliest, predicted = probabilities.max(-1)
+    right, certain = predicted == labels, likeliest >= CERTAIN
+    lesson.show("certain", f"share of the test digits that it is at least {CERTAIN:.0%} certain of", mean(certain))
+    lesson.show("right_if_certain", "share of these that it reads right", mean(right[certain]))
+    lesson.show("right_if_uncertain", "share of the others that it reads right", mean(right[~certain]))
+
+
+def mean(those: Tensor) -> float | str:
+    """The share of True, as text where there is nothing to count."""
+    return those.float().mean().item() if len(those) else "there are none"
 
 
 def predict(run_dir: Path, inputs: Sequence[str], task: Task) -> list[dict[str, Any]]:
@@ -139,7 +160,14 @@ def predict(run_dir: Path, inputs: Sequence[str], task: Task) -> list[dict[str, 
             "input": path,
             "prediction": row.argmax().item(),
             "probabilities": {str(digit): share for digit, share in enumerate(row.tolist())},
+            "notes": notes(row),
             "image": image,
         }
         for path, row, image in zip(inputs, probabilities, images, strict=True)
     ]
+
+
+def notes(probabilities: Tensor) -> list[str]:
+    """What to say of a reading that is not certain."""
+    (first, second), digits = (part.tolist() for part in probabilities.topk(2))
+    return [f"uncertain, {first:.0%}; perhaps {digits[1]}, {second:.0%}"] if first < CERTAIN else []

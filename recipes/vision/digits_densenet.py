@@ -9,6 +9,7 @@ from typing import Any
 
 from funcdl import models, optim, train
 
+from .. import optimizer_choice
 from ..settings import Outcome, at_least
 from ..training import Task
 from . import _digits
@@ -23,12 +24,10 @@ class Settings(_digits.Settings):
     instead of a large linear layer.
 
     With 12 channels a layer 46,702 parameters. The lecture leaves the training open; here it is SGD with Nesterov's
-    momentum of 0.9, as in the paper, at half its rate. At the rate of the lecture's other networks the mean at the end,
-    which spreads each gradient over the image, makes a slow start.
+    momentum of 0.9, as in the paper, at half its rate, 0.05. At the rate of the lecture's other networks the mean at
+    the end, which spreads each gradient over the image, makes a slow start.
     """
 
-    lr: float = 0.05
-    """SGD's rate."""
     growth: int = 12
     """The channels that each layer adds."""
 
@@ -43,7 +42,7 @@ def task(settings: Settings) -> Task:
     return _digits.make_task(
         settings,
         models.densenet(depths=(3, 3), growth=settings.growth),
-        optim.sgd(lr=settings.lr, momentum=0.9, nesterov=True),
+        optimizer_choice.choose(settings, lambda lr: optim.sgd(lr=lr, momentum=0.9, nesterov=True), 0.05),
         epochs={"sample": 8, "mnist": 10},
         title=f"digits-densenet on {settings.dataset}",
     )
@@ -55,5 +54,5 @@ def run(settings: Settings, report: train.Report) -> Outcome:
 
 
 def predict(settings: Settings, run_dir: Path, inputs: Sequence[str]) -> list[dict[str, Any]]:
-    """Reads pictures of single digits with the network of a run."""
+    """Reads pictures (PNG, JPEG) of one handwritten digit each, on plain paper."""
     return _digits.predict(run_dir, inputs, task(settings))

@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from funcdl import train
+from funcdl import data, train
 from funcdl.models.residual import VARIANTS
 from recipes import training
 from recipes.vision import digits_cnn_deep, digits_identity
@@ -22,6 +22,7 @@ def test_three_sizes_of_a_cnn(tmp_path):
     code, out, err = call("run", "digits-cnn-deep", *FLAGS, "--json", "--out", tmp_path / "run")
     assert code == 0, err
     metrics = json.loads(out[-1])["metrics"]
+    assert "features.0: conv2d, (1, 8, 28, 28), 80 parameters" in metrics.pop("layers")
     assert list(metrics) == ["S", "M", "L"]
     assert all(one.keys() == KEYS for one in metrics.values())
     by_hand = {
@@ -48,6 +49,7 @@ def test_three_sizes_of_a_cnn(tmp_path):
 def test_all_residual_blocks():
     settings = digits_identity.Settings(epochs=1, batch_size=32, device="cpu")
     outcome = digits_identity.run(settings, train.Report())
+    assert "all: 41,514 parameters" in outcome.metrics.pop("layers")
     assert list(outcome.metrics) == list(VARIANTS)
     extra = {name: one["parameters"] - 41_514 for name, one in outcome.metrics.items() if one["parameters"] != 41_514}
     projection = 16 * 16 + 16 + 32 * 32 + 32
@@ -67,7 +69,7 @@ def test_one_network_alone_is_what_it_is_among_all():
     settings = {"epochs": 1, "batch_size": 32, "device": "cpu", "seed": 2}
     together = digits_cnn_deep.run(digits_cnn_deep.Settings(**settings), train.Report())
     alone = digits_cnn_deep.run(digits_cnn_deep.Settings(**settings, size="S"), train.Report())
-    assert list(alone.metrics) == ["S"]
+    assert list(alone.metrics) == ["layers", "S"]
     for outcome in (together, alone):
         del outcome.metrics["S"]["seconds"]
     assert alone.metrics["S"] == together.metrics["S"]
@@ -97,6 +99,52 @@ def test_interrupted_between_networks_it_goes_on_with_the_one_it_was_at(tmp_path
     for name in "SML":
         assert left_in(tmp_path / "cut" / name) == left_in(tmp_path / "whole" / name)
     assert any("106,058" in line for line in out)
+
+
+def test_on_the_sample_every_network_reads_nearly_all_digits(tmp_path):
+    """All of them learn, so that no network looks like one that cannot."""
+    accuracies = [
+        digits_cnn_deep.run(digits_cnn_deep.Settings(seed=seed, size=size), train.Report()).metrics[size]
+        for seed in (0, 1)
+        for size in ("S", "M")
+    ] + list(digits_identity.run(digits_identity.Settings(), train.Report()).metrics.values())[1:]
+    accuracies = [one["test_accuracy"] for one in accuracies]
+    assert min(accuracies) >= 0.9, accuracies
+    assert sum(accuracies) / len(accuracies) >= 0.955, accuracies
+
+
+@pytest.mark.usefixtures("small_data")
+def test_optimizers_are_compared_and_each_of_the_networks_predicts(tmp_path):
+    code, out, err = call(
+        "run", "digits-convnet", "--compare-optimizers", *FLAGS, "--out", tmp_path / "run", "--json"
+    )  # fmt: skip
+    assert code == 0, err
+    metrics = json.loads(out[-1])["metrics"]
+    names = ["adadelta", "sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
+    assert list(metrics) == ["layers", *names]
+    assert len({metrics[name]["loss"] for name in names}) == 7
+    assert metrics["momentum"]["test_loss"] < metrics["sgd"]["test_loss"]
+    with Image.open(tmp_path / "run" / "comparison.png") as picture:
+        assert min(picture.size) > 200
+    Image.fromarray(data.digits().test[0][3, 0].numpy()).save(tmp_path / "digit.png")
+    code, out, err = call("predict", tmp_path / "run", tmp_path / "digit.png", "--json")
+    assert code == 0, err
+    found = json.loads(out[-1])
+    assert [one["notes"][0] for one in found] == [f"by {name}" for name in names]
+    for given in (("--optimizer", "adam"), ("--lr", "0.1")):
+        code, _, err = call("run", "digits-convnet", "--compare-optimizers", *given, "--out", tmp_path / "other")
+        assert code == 2
+        assert f"{given[0]} {given[1]}: --compare-optimizers has its own" in err[-1]
+
+
+@pytest.mark.usefixtures("small_data")
+def test_another_optimizer_takes_its_steps():
+    kept = digits_cnn_deep.run(digits_cnn_deep.Settings(epochs=1, size="S"), train.Report()).metrics["S"]
+    same = {"optimizer": "sgd", "optimizer_options": "momentum=0.9", "lr": 0.03}
+    named = digits_cnn_deep.run(digits_cnn_deep.Settings(epochs=1, size="S", **same), train.Report()).metrics["S"]
+    other = digits_cnn_deep.Settings(epochs=1, size="S", optimizer="adam")
+    assert named["test_loss"] == kept["test_loss"]
+    assert digits_cnn_deep.run(other, train.Report()).metrics["S"]["test_loss"] != kept["test_loss"]
 
 
 @pytest.mark.full
