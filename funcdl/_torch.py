@@ -231,6 +231,7 @@ _NAMES: dict[str, tuple[Any, ...]] = {
     "to_copy": ("torch.ops.aten._to_copy.default",),
     "linalg_check_errors": ("torch.ops.aten._linalg_check_errors.default",),
     "philox_randint_": ("torch.ops.aten._philox_randint_",),
+    "decompositions": ("torch._decomp.decomposition_table", lambda table: lambda: table),
     # Dynamo and Inductor
     "dynamo_config": ("torch._dynamo.config",),
     "GlobalStateGuard": ("torch._C._dynamo.guards.GlobalStateGuard",),
@@ -258,6 +259,7 @@ _FALLBACKS: dict[str, Any] = {
     "fake_mode": lambda: None,
     "is_fake": lambda tensor: False,
     "has_cpp_compiler": _system_has_cpp_compiler,
+    "decompositions": dict,
     "philox_randint_": None,  # `random.philox` computes the same words by plain operations
     "cpu_vec_isa": None,  # Inductor then tests the instruction sets itself, one after the other
     "CppCodeCache": None,  # Inductor then compiles the update of each leaf

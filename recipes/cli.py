@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import re
 import signal
 import sys
 import threading
@@ -113,7 +114,7 @@ def _command(arguments: Sequence[str]) -> None:
     elif known.command == "predict" and unknown and not unknown[0].startswith("-"):
         parser.error(f"{unknown[0]}: stands apart from the other inputs; name them side by side")
     elif unknown:
-        has = [option for action in made[known.command]._actions for option in action.option_strings if option != "-h"]
+        has = re.findall(r"--[\w-]+", made[known.command].format_usage())
         parser.error(f"{unknown[0]}: '{known.command}' takes no such argument; {flags.nearest(unknown[0], has)}")
     elif known.command == "list":
         _list(known.tutorials, known.json)

@@ -13,6 +13,7 @@ import torch
 from . import source
 
 T = TypeVar("T")
+MOST_SHOWN = 50  # elements of a list in a cell of the table
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,19 @@ def plain(value: Any) -> Any:
 
 
 def written(value: Any, digits: int = 6) -> str:
-    """Returns `value` as text: numbers to `digits` significant digits, a matrix with a line for each row."""
+    """Returns `value` as text: numbers to `digits` significant digits, a matrix with a line for each row.
+
+    Of a long list it has the first and the last; the metrics have all of them.
+
+    >>> written(list(range(100)))
+    '0 1 2 3 4 5 6 7 8 9 ... 97 98 99 (100 in all)'
+    """
     value = plain(value)
     if isinstance(value, list) and value and isinstance(value[0], list):
         return "\n".join(written(row, digits) for row in value)
     if isinstance(value, list):
-        return " ".join(written(part, digits) for part in value)
+        parts = [written(part, digits) for part in value]
+        if len(parts) > MOST_SHOWN:
+            parts = [*parts[:10], "...", *parts[-3:], f"({len(parts)} in all)"]
+        return " ".join(parts)
     return f"{value:.{digits}g}" if isinstance(value, float) and digits < 17 else str(value)

@@ -113,7 +113,15 @@ class OptimizationSettings(DeviceSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizerSettings(OptimizationSettings):
+class TrainingSettings(SeedSettings, OptimizationSettings):
+    """The settings of a recipe that trains from random parameters, by a step that can be compiled."""
+
+    compile: Compile = "auto"
+    """Whether to compile the training step; auto does when the run is long enough to repay it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings(TrainingSettings):
     """The settings of a recipe that can be trained by another optimizer; see `optimizer_choice.choose`."""
 
     lr: float | None = None
@@ -135,15 +143,7 @@ class OptimizerSettings(OptimizationSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings(SeedSettings, OptimizerSettings):
-    """The settings of a recipe that trains from random parameters, by a step that can be compiled."""
-
-    compile: Compile = "auto"
-    """Whether to compile the training step; auto does when the run is long enough to repay it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchSettings(DataSettings, TrainingSettings):
+class BatchSettings(DataSettings, OptimizerSettings):
     """The settings of a recipe that trains on batches of a data set."""
 
     batch_size: int | None = None

@@ -22,7 +22,7 @@ from funcdl.tree import Tree
 
 from . import pictures, runtime
 from .lesson import Lesson
-from .settings import Outcome, TrainingSettings
+from .settings import OptimizerSettings, Outcome, TrainingSettings
 
 WORDS = {"loss": "mean loss over the {} samples", "accuracy": "share of the {} samples predicted right"}
 Part = tuple[Any, Tensor]  # inputs and targets, a row per sample
@@ -195,6 +195,8 @@ def fit(
 
 def recorded(settings: TrainingSettings) -> dict[str, Any]:
     """The settings that a checkpoint has too: with others its run cannot be resumed, whoever has changed them."""
+    if not isinstance(settings, OptimizerSettings):
+        return {"lr": settings.lr}
     return {"lr": settings.lr, "optimizer": settings.optimizer, "optimizer_options": settings.optimizer_options}
 
 

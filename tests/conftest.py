@@ -33,6 +33,7 @@ def traced_graphs_count_as_dynamos():
     """Adds the graphs that `jit` compiles without Dynamo to Dynamo's counter, which tests look at."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(backend, "compile_graph", counted(backend.compile_graph))
+        monkeypatch.setattr(backend, "compile_small", counted(backend.compile_small))
         yield
 
 

@@ -14,7 +14,10 @@ DOOR = ROOT / "funcdl" / "_torch.py"
 FILES = sorted({*(ROOT / "funcdl").rglob("*.py"), *(ROOT / "recipes").rglob("*.py")})
 PUBLIC = {"_replace", "_fields", "_asdict", "_make"}  # of every NamedTuple
 OF_PYTHON = {"sys._getframe", "os._exit", "atexit._run_exitfuncs"}  # documented by Python
-ENVIRONMENT_READERS = {ROOT / "funcdl" / "data" / "files.py"}  # $FUNCDL_DATA, where data lie
+ENVIRONMENT_READERS = {
+    ROOT / "funcdl" / "data" / "files.py",  # $FUNCDL_DATA, where data lie
+    ROOT / "funcdl" / "transforms" / "engine" / "native" / "compiler.py",  # $CXX and $XDG_CACHE_HOME
+}
 
 
 def is_private(dotted):

@@ -199,6 +199,8 @@ def _donated_leaves(donated_args: Sequence[int], leaf_indices: Sequence[Tree]) -
 
 
 def _compile_graph(graph: GraphModule) -> Callable[..., list[Tensor]]:
+    if small := backend.compile_small(graph):
+        return small
     kernels = launch.extract_kernels(graph) if _torch.CppCodeCache else []
     if not _torch.autocast_is_enabled():
         run = backend.compile_graph(graph)

@@ -18,7 +18,7 @@ from . import _pictures
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.TrainingSettings):
+class Settings(settings.OptimizerSettings):
     """Reduce digits of 64 pixels to 3 numbers by one linear layer, learned with a second one that maps them back.
 
     A matrix (rows x n) times a matrix (n x 3) is (rows x 3): a linear layer without bias reduces the dimension from n

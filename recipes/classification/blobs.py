@@ -25,7 +25,7 @@ ROWS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.TrainingSettings):
+class Settings(settings.OptimizerSettings):
     """Separate two clouds of 100 points around (2, 2) and (-2, -2), of deviation 1, by a network 2-10-2.
 
     Ten hidden units with ReLU, 52 parameters, the cross entropy of two outputs, all points in every step. The clouds

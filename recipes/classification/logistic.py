@@ -25,7 +25,7 @@ ROWS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.TrainingSettings):
+class Settings(settings.OptimizerSettings):
     """Fit the probability to pass an exam, sigmoid(w hours + b), to three students: 1 and 2 hours fail, 3 hours pass.
 
     The loss is the binary cross entropy, summed over the three; every epoch sees all of them. Where the probability is

@@ -26,7 +26,7 @@ MARKS = (1, 5, 20, 50, 100)  # the steps before which the curve is drawn
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.TrainingSettings):
+class Settings(settings.OptimizerSettings):
     """Fit `y = x^2 + noise` by a network 1-10-1 with ReLU, then save and restore it, twice.
 
     The noise is uniform in [0, 0.2), so that no curve gets below its variance, 0.0033. The lesson on saving uses a rate

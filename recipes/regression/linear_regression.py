@@ -29,7 +29,7 @@ REDUCTION: dict[str, Literal["sum", "mean"]] = {"sample": "sum", "noisy": "mean"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.TrainingSettings):
+class Settings(settings.OptimizerSettings):
     """Fit `y = w x + b` by a linear layer, each step on all of the data, and predict y at x = 4.
 
     On the lecture's three points the loss is the sum of the squared errors: with the mean, the same rate would go a

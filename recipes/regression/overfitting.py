@@ -22,7 +22,7 @@ PARTS = [*REMEDIES, *SWEEPS]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.TrainingSettings):
+class Settings(settings.OptimizerSettings):
     """Fit 20 noisy points about `y = x` with a network 1-50-50-1, which has 2,600 weights too many.
 
     The network learns the noise: its training loss goes on falling while the loss on other points turns and rises. That

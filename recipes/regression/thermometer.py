@@ -29,7 +29,7 @@ BOOK_SPLIT = ([9, 6, 5, 8, 4, 7, 0, 1, 3], [2, 10])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.TrainingSettings):
+class Settings(settings.OptimizerSettings):
     """Fit `celsius = w reading + b` to 11 pairs by descent on the mean squared error, beginning at w = 1 and b = 0.
 
     The pairs are those of *Deep Learning with PyTorch*, chapter 5. The gradient comes from differences, from

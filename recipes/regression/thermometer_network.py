@@ -25,7 +25,7 @@ RATES = {"linear": 0.01, "network": 0.001}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.TrainingSettings):
+class Settings(settings.OptimizerSettings):
     """Fit 9 of the thermometer's 11 readings with a network, and look at the other 2 while it learns.
 
     A network with a hidden layer of 8 bends the line where the few points let it: its training loss falls below the 2.9

@@ -19,7 +19,7 @@ from ._letters import BOUNDED, EPOCHS, RATES, Variant, make_model, picture, spel
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.TrainingSettings):
+class Settings(settings.OptimizerSettings):
     """Turn the letters of hello into those of ohlol: the smallest task for a recurrent network.
 
     The target is an arbitrary word (hihell to ihello is a shift by one letter, as a language model learns). In

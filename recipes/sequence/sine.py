@@ -24,7 +24,7 @@ ROWS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.TrainingSettings):
+class Settings(settings.OptimizerSettings):
     """Follow a sine and give its cosine: an RNN of 64 and a linear layer, ten points of half a wave per step.
 
     At a point the sine alone does not tell the cosine: it takes the direction in which the curve goes, which the state

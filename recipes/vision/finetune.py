@@ -25,7 +25,7 @@ from ._tuning import Strategy, is_frozen, tune
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(settings.BatchSettings):
+class Settings(settings.DataSettings, settings.TrainingSettings):
     """Tune a network that was trained on other data, by each of the handbook's six rules, and compare.
 
     On digits: a small network learns 0 to 4 from all of their images, and is then to tell 5 to 9 apart from five images
@@ -67,7 +67,7 @@ class Settings(settings.BatchSettings):
         super().check()
         chosen("--only", self.only, STRATEGIES)
         at_least(0, workers=self.workers)
-        at_least(1, images=self.images, views=self.views)
+        at_least(1, batch_size=self.batch_size, images=self.images, views=self.views)
         at_least(32, other_size=self.other_size, size=self.size)
         if self.dataset == "hymenoptera":
             meant_for(self, "digits", "images")

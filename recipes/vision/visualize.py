@@ -18,7 +18,7 @@ import funcdl as fd
 from funcdl import data, interop, losses, metrics, nn, optim, random, train, tree
 from funcdl.train import files
 
-from .. import runtime, settings, training
+from .. import optimizer_choice, runtime, settings, training
 from ..lesson import Lesson
 from ..settings import Outcome
 from ..training import Task
@@ -48,8 +48,8 @@ class Settings(settings.BatchSettings):
     """Passes through the training data; 4 on the sample, 1 on MNIST."""
     batch_size: int | None = None
     """Samples per step; 32 on the sample, 512 on MNIST."""
-    lr: float = 0.001
-    """Adam's rate."""
+    lr: float | None = None
+    """Learning rate; 0.001 for Adam, else the usual one of --optimizer."""
 
 
 def run(settings: Settings, report: train.Report) -> Outcome:
@@ -63,7 +63,7 @@ def run(settings: Settings, report: train.Report) -> Outcome:
     )
     task = Task(
         network(),
-        optim.adam(lr=settings.lr),
+        optimizer_choice.choose(settings, lambda lr: optim.adam(lr=lr), 0.001),
         settings.epochs or (4 if on_sample else 1),
         settings.batch_size or (32 if on_sample else 512),
         loss=losses.nll,

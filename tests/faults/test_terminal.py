@@ -29,7 +29,7 @@ def shell(line, folder, **environment):
     environment = {**os.environ, "PYTHONPATH": here, "OMP_NUM_THREADS": "1", **environment}
     line = f"set -o pipefail; {line.replace('FUNCDL', COMMAND)}"
     ran = subprocess.run(
-        ["bash", "-c", line], capture_output=True, text=True, errors="replace", timeout=120, cwd=folder, env=environment
+        ["bash", "-c", line], capture_output=True, text=True, errors="replace", timeout=600, cwd=folder, env=environment
     )
     return ran.returncode, ran.stdout, ran.stderr
 

@@ -84,7 +84,7 @@ def test_without_json_there_is_a_table_and_where_everything_lies(tmp_path, monke
 
 
 def test_an_error_that_is_a_bug_keeps_its_traceback(monkeypatch):
-    monkeypatch.setattr(cli, "_list", lambda as_json: 1 / 0)
+    monkeypatch.setattr(cli, "_list", lambda tutorials, as_json: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         call("list")
 
@@ -98,7 +98,7 @@ def test_without_a_cpp_compiler_it_warns_and_runs_uncompiled(tmp_path):
         [sys.executable, "-m", "recipes", "run", "digits-convnet", *flags, "--out", str(tmp_path / "run")],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         env=environment,
     )
     assert run.returncode == 0, run.stderr

@@ -27,7 +27,7 @@ def start(out, *flags):
 
 
 def end(process):
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     return process.returncode, out, err
 
 

@@ -137,12 +137,17 @@ from funcdl import train
 torch.set_num_threads(1)
 folder, draw, seen = sys.argv[1], random.Random(0), set()
 train.save(folder, {"w": torch.zeros(100_000)}, {"which": 0})
-for _ in range(30):
+for kill in range(30):
+    read, write = os.pipe()
     start = train.read_info(folder)["which"]
     child = os.fork()
     if not child:
         for number in itertools.count(start + 1):
             train.save(folder, {"w": torch.full((100_000,), float(number))}, {"which": number})
+            if number == start + 1:
+                os.write(write, b".")
+    if kill % 2:  # on a busy machine the others may die before their first save
+        os.read(read, 1)
     time.sleep(draw.uniform(0.005, 0.05))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -157,7 +162,7 @@ assert len(os.listdir(folder)) == 2, os.listdir(folder)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_at_random_moments_the_checkpoint_is_always_whole(tmp_path):
-    subprocess.run([sys.executable, "-c", KILL, str(tmp_path)], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", KILL, str(tmp_path)], check=True, timeout=600)
 
 
 def replace_leaf(path, leaf):

@@ -1,4 +1,4 @@
-"""The compilers: Inductor for traced graphs, `torch.compile` for functions, Inductor's C++ compiler for C++."""
+"""The compilers: our own and Inductor for traced graphs, `torch.compile` for functions, a C++ compiler for C++."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ from torch.fx import GraphModule
 from torch.torch_version import TorchVersion
 
 from funcdl import _torch
+from funcdl.transforms.engine.native import program
+from funcdl.transforms.engine.native.ir import NotSupported
+
+
+def compile_small(graph: GraphModule) -> Callable[..., list[Tensor]] | None:
+    """Compiles a traced graph to one C++ function; None where it is not small, or has what `native` does not know."""
+    try:
+        return program.compile_graph(graph)
+    except NotSupported:
+        return None
 
 
 def compile_graph(graph: GraphModule) -> Callable[..., list[Tensor]]:
