@@ -81,7 +81,7 @@ def _page(name: str) -> str:
 
 def _linked(body: str) -> Markup:
     """Links to files of the repository that the site has, too, lead to its pages."""
-    return Markup(re.sub(r'href="([\w.-]+)\.(md|ipynb)"', r'href="\1.html"', body))
+    return Markup(re.sub(r'href="(?:notebooks/)?([\w.-]+)\.(md|ipynb)"', r'href="\1.html"', body))
 
 
 def _index(notebooks: list[Path]) -> str:

@@ -113,9 +113,8 @@ def _resumed(settings_class: type[Settings], name: str, words: Sequence[str], ru
         was, now = getattr(saved, field.name), getattr(asked, field.name)
         if was != now and field.name not in (*SESSION_ONLY, "epochs"):
             given = flag(field.name)
-            raise SettingsError(
-                f"--resume: the run in {run_dir} has {given} {was}, not {now}; leave {given} out, or start a new run"
-            )
+            its = f"has {given} {was}, not {now}" if was is not None else f"has no {given}, and now it would be {now}"
+            raise SettingsError(f"--resume: the run in {run_dir} {its}; leave {given} out, or start a new run")
     return asked
 
 

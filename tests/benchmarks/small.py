@@ -72,7 +72,9 @@ def functional(inputs, targets, steps):
     optimizer = optim.adam(lr=0.1)
     step = train.make_step(model, losses.binary_cross_entropy, optimizer)
     state = train.make_state(model, optimizer, random.key(0), inputs)
-    states = tree.stack([train.make_state(model, optimizer, key, inputs) for key in random.split(random.key(0), MEMBERS)])
+    states = tree.stack(
+        [train.make_state(model, optimizer, key, inputs) for key in random.split(random.key(0), MEMBERS)]
+    )
 
     def scanned(step):
         return lambda state: fd.scan(lambda c, _: (step(c, (inputs, targets))[0], ()), state, length=steps, xs=None)[0]

@@ -206,8 +206,8 @@ def test_a_run_that_is_damaged_or_foreign(run, tmp_path, harm, message):
     ("flags", "message"),
     [
         (["--batch-size", "32"], "has --batch-size 48, not 32"),
-        (["--lr", "0.25"], "has --lr 0.5, not 0.25"),
-        (["--lr", "nan"], "has --lr 0.5, not nan"),
+        (["--lr", "0.25"], "has no --lr, and now it would be 0.25"),
+        (["--lr", "nan"], "has no --lr, and now it would be nan"),
         (["--seed", "1"], "has --seed 0, not 1"),
         (["--precision", "bf16"], "has --precision fp32, not bf16"),
         (["--dataset", "mnist"], "has --dataset sample, not mnist"),
