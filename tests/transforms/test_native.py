@@ -273,6 +273,7 @@ def test_views_and_writes_mean_what_they_mean_in_torch():
         y = x * 1
         y[1] = 7
         y[:, 2].mul_(2)
+        y[:, 3].fill_(x[0, 1])
         z = y.t()
         z[0] += z[1]
         w = y.clone().view(-1)

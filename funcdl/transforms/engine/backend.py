@@ -29,6 +29,8 @@ def compile_small(graph: GraphModule) -> Callable[..., list[Tensor]] | None:
         return program.compile_graph(graph)
     except NotSupported:
         return None
+    except (AttributeError, LookupError, TypeError, ValueError):  # operations with arguments that it does not expect
+        return None
 
 
 def compile_graph(graph: GraphModule) -> Callable[..., list[Tensor]]:

@@ -171,6 +171,8 @@ class Lowering:
         if target.buffer.kind == "argument":
             self.written.add(target.buffer)
         overlaps = [view for view in _views(args[1:]) if view.buffer is target.buffer and view != target]
+        if name == "fill" and isinstance(args[1], View):  # by a 0-dim tensor
+            name = "copy"
         if name in ("zero", "fill"):
             return self.map(target, operations.literal(args[1] if name == "fill" else 0, target.dtype))
         out = target
