@@ -205,7 +205,7 @@ def test_interrupted_and_resumed_the_table_is_that_of_a_whole_run(tmp_path, monk
     monkeypatch.setenv("COLUMNS", "200")
 
     def table(lines):
-        rows = [re.split("[│┃]", line)[1:-1] for line in lines if re.search("epoch ┃|│ +[12] │", line)]
+        rows = [re.split("[│┃]", line)[1:-1] for line in lines if re.search("epoch ┃|│ +[12] +│", line)]
         return [[cell.strip() for cell in row[:-1]] for row in rows]  # without seconds
 
     flags = ("--epochs", 2, "--device", "cpu", "--out")
