@@ -63,17 +63,13 @@ def code_cells(notebook):
 
 def steady_outputs(notebook):
     """For each cell of code, what it prints and draws, without the numbers, which vary with processor and time."""
-    return [" ".join(map(_steady, cell.outputs)) for cell in code_cells(notebook)]
+    return [" ".join(NUMBER.sub("#", "".join(map(_shown, cell.outputs))).split()) for cell in code_cells(notebook)]
 
 
-def _steady(output):
+def _shown(output):
     if output.output_type == "stream":
-        text = output.text
-    elif "image/png" in output.data:
-        return "picture"
-    else:
-        text = output.data["text/plain"]
-    return " ".join(NUMBER.sub("#", text).split())
+        return output.text  # in one piece or in several, as it happens
+    return " picture " if "image/png" in output.data else f" {output.data['text/plain']} "
 
 
 def _from_script(path):
