@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from funcdl.transforms import jit
 from funcdl.transforms.engine import trace
 from funcdl.transforms.engine.native import compiler
 from funcdl.transforms.engine.native.ir import NotSupported
@@ -288,6 +289,34 @@ def test_views_and_writes_mean_what_they_mean_in_torch():
     assert torch.equal(x, given)
     assert results[0].untyped_storage().data_ptr() == results[1].untyped_storage().data_ptr()  # as eagerly
     assert results[4].untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
+
+
+def test_a_write_that_torch_computes_in_a_wider_dtype_is_left_to_inductor():
+    x, y = torch.full((3,), 1e-38), torch.full((3,), 1e60, dtype=torch.float64)  # 1e60 is no float32, the product is
+    with pytest.raises(NotSupported, match="in place of torch.float32 in torch.float64"):
+        native(lambda x, y: [x.clone().mul_(y)], x, y)
+    assert torch.equal(jit(lambda x, y: x.clone().mul_(y))(x, y), x.clone().mul_(y))
+    assert native(lambda x, y: [x.clone().mul_(y)], x, y[0])(x, y[0])[0].isinf().all()  # as torch: a number is cast
+
+
+def test_the_default_device_is_not_where_results_are_made():
+    x = torch.arange(3.0)
+    with torch.device("meta"):
+        found = jit(lambda x: (x * 2 + 1).t())(x)
+    assert found.tolist() == [1, 3, 5]
+
+
+def test_a_damaged_program_in_the_cache_is_not_the_end(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    x = torch.arange(3.0)
+    native(lambda x: [x * 3], x)
+    (program,) = tmp_path.rglob("*.so")
+    program.write_bytes(b"no program")
+    monkeypatch.setattr(compiler.ctypes, "CDLL", lambda path: (_ for _ in ()).throw(OSError("damaged")))
+    with pytest.raises(NotSupported, match="cannot be loaded"):
+        native(lambda x: [x * 3], x)
+    monkeypatch.undo()
+    assert native(lambda x: [x * 3], x)(x)[0].tolist() == [0, 3, 6]
 
 
 def test_arguments_that_the_function_writes_into():

@@ -48,7 +48,11 @@ def load(source: str) -> Callable[[int], None]:
     path = folder / f"{key[:32]}.so"
     if not path.exists():
         _compile(command, source, path)
-    function = ctypes.CDLL(str(path)).program
+    try:
+        function = ctypes.CDLL(str(path)).program
+    except OSError as error:  # a damaged file, or a folder whose files may not be run
+        path.unlink(missing_ok=True)
+        raise NotSupported(f"{path} cannot be loaded ({error})") from None
     function.argtypes, function.restype = [ctypes.c_void_p], None
     return function
 
@@ -67,12 +71,12 @@ def cache_folder() -> Path:
     Raises:
         NotSupported: it belongs to someone else, or others may write into it.
     """
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "funcdl" / "programs"
     try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(base) / "funcdl" / "programs"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         about = folder.stat()
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # without a home folder it is a RuntimeError
         raise NotSupported(f"no folder for compiled programs ({error})") from None
     if about.st_uid != os.getuid() or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise NotSupported(f"{folder} can be written by others")

@@ -6,6 +6,7 @@ strides and offsets, and those of one storage are views of one buffer.
 
 from __future__ import annotations
 
+import functools
 import operator
 from typing import Any
 
@@ -170,6 +171,10 @@ class Lowering:
             raise NotSupported("a write into a tensor that the function closes over")
         if target.buffer.kind == "argument":
             self.written.add(target.buffer)
+        fakes = [argument.meta["val"] for argument in node.all_input_nodes]
+        common = functools.reduce(torch.promote_types, [torch.result_type(fakes[0], fake) for fake in fakes])
+        if common != target.dtype and name != "copy":  # torch computes in the common dtype and then converts
+            raise NotSupported(f"{name} in place of {target.dtype} in {common}")
         overlaps = [view for view in _views(args[1:]) if view.buffer is target.buffer and view != target]
         if name == "fill" and isinstance(args[1], View):  # by a 0-dim tensor
             name = "copy"

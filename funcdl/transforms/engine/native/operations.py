@@ -21,7 +21,7 @@ def literal(value: Any, dtype: torch.dtype) -> str:
         raise NotSupported("complex numbers")
     if dtype.is_floating_point:
         suffix = "f" if dtype == torch.float32 else ""
-        value = torch.tensor(value, dtype=dtype).item()
+        value = torch.tensor(value, dtype=dtype, device="cpu").item()
         if math.isnan(value):
             return f'__builtin_nan{suffix}("")'
         if math.isinf(value):

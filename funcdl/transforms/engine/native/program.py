@@ -107,7 +107,7 @@ def _runner(
     written = [number[buffer] for buffer in lowering.written]
     finish = [_result(view, arguments, number, made_numbers, owner) for view in results]
     workspace, last = program.workspace, len(program.pointers)
-    empty, data_ptr, uint8 = torch.empty, Tensor.data_ptr, torch.uint8
+    empty, data_ptr, uint8, cpu = torch.empty, Tensor.data_ptr, torch.uint8, torch.device("cpu")
 
     def run(*inputs: Tensor, _alive: Any = fixed) -> list[Tensor]:  # the constants have to live as long as it does
         pointers = array("Q", pointers_at_start)
@@ -116,7 +116,7 @@ def _runner(
         outputs = [make() for make in makers]
         for place, output in zip(made_places, outputs, strict=True):
             pointers[place] = data_ptr(output)
-        memory = empty(workspace, dtype=uint8) if workspace else None
+        memory = empty(workspace, dtype=uint8, device=cpu) if workspace else None
         if memory is not None:
             pointers[last] = data_ptr(memory)
         function(pointers.buffer_info()[0])
@@ -131,9 +131,9 @@ def _maker(buffer: Buffer, view: View) -> Callable[[], Tensor]:
     """Makes the memory of a result: as the tensor itself, where it is all of the buffer."""
     if view.numel == buffer.size and view.offset == 0 and view.dtype == buffer.dtype:
         shape, strides, dtype = view.shape, view.strides, view.dtype
-        return lambda: torch.empty_strided(shape, strides, dtype=dtype)
+        return lambda: torch.empty_strided(shape, strides, dtype=dtype, device="cpu")
     size, dtype = buffer.size, buffer.dtype
-    return lambda: torch.empty(size, dtype=dtype)
+    return lambda: torch.empty(size, dtype=dtype, device="cpu")
 
 
 def _result(
