@@ -293,7 +293,7 @@ def test_views_and_writes_mean_what_they_mean_in_torch():
 
 def test_a_write_that_torch_computes_in_a_wider_dtype_is_left_to_inductor():
     x, y = torch.full((3,), 1e-38), torch.full((3,), 1e60, dtype=torch.float64)  # 1e60 is no float32, the product is
-    with pytest.raises(NotSupported, match="in place of torch.float32 in torch.float64"):
+    with pytest.raises(NotSupported, match=r"in place of torch\.float32 in torch\.float64"):
         native(lambda x, y: [x.clone().mul_(y)], x, y)
     assert torch.equal(jit(lambda x, y: x.clone().mul_(y))(x, y), x.clone().mul_(y))
     assert native(lambda x, y: [x.clone().mul_(y)], x, y[0])(x, y[0])[0].isinf().all()  # as torch: a number is cast
