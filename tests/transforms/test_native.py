@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from funcdl.transforms import jit
+from funcdl.transforms import jit, scan
 from funcdl.transforms.engine import trace
 from funcdl.transforms.engine.native import compiler
 from funcdl.transforms.engine.native.ir import NotSupported
@@ -210,7 +210,7 @@ def test_each_operation_of_whole_numbers(dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_reductions_products_and_joins(dtype):
     generator = torch.Generator().manual_seed(0)
-    x, y = (torch.randn(5, 7, 40, generator=generator, dtype=dtype) for _ in range(2))
+    x, y = (torch.randn(3, 7, 33, generator=generator, dtype=dtype) for _ in range(2))
     a, b = torch.randn(9, 37, generator=generator, dtype=dtype), torch.randn(37, 5, generator=generator, dtype=dtype)
     v = torch.randn(37, generator=generator, dtype=dtype)
     operations = {
@@ -237,7 +237,7 @@ def test_reductions_products_and_joins(dtype):
         "stack": lambda: torch.stack([x[0], y[0]], -1),
         "norm": lambda: torch.linalg.vector_norm(x, dim=(0, 1)),
         "var": lambda: x.var(0),
-        "layer norm": lambda: F.layer_norm(x, (40,)),
+        "layer norm": lambda: F.layer_norm(x, (33,)),
         "softmax": lambda: x.softmax(-1),
         "log softmax": lambda: x.log_softmax(1),
         "mse": lambda: F.mse_loss(x, y),
@@ -289,6 +289,14 @@ def test_views_and_writes_mean_what_they_mean_in_torch():
     assert torch.equal(x, given)
     assert results[0].untyped_storage().data_ptr() == results[1].untyped_storage().data_ptr()  # as eagerly
     assert results[4].untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
+
+
+def test_what_is_small_in_a_loop_may_be_larger_than_alone():
+    x, rows = torch.arange(6000.0), torch.arange(3.0)
+    with pytest.raises(NotSupported, match="a large tensor"):
+        native(lambda x: [x + 1], x)
+    total = native(lambda x, rows: [scan(lambda c, r: (c + (x * r).sum(), ()), rows[0] * 1, rows)[0]], x, rows)(x, rows)
+    assert total[0].item() == pytest.approx(3 * x.sum().item())
 
 
 def test_a_write_that_torch_computes_in_a_wider_dtype_is_left_to_inductor():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,14 +12,17 @@ from torch.autograd.graph import increment_version
 from torch.fx import GraphModule
 
 from funcdl import _torch
+from funcdl.transforms.engine.aliasing import aliased_args
 from funcdl.transforms.engine.native import compiler, fusion
 from funcdl.transforms.engine.native.emission import Program
 from funcdl.transforms.engine.native.ir import Buffer, Loop, Map, MatMul, NotSupported, Reduce, Statement, View
 from funcdl.transforms.engine.native.lowering import Lowering
 
-# Beyond these, loops on several threads and tuned matrix products are faster than what is written here.
-MOST_ELEMENTS = 2**16  # of a map or a reduction
-MOST_PRODUCTS = 2**20  # of a matrix product: rows x inner x columns
+# Beyond these Inductor's loops on several threads and its matrix products are faster: measured on two cores with
+# AVX-512, where both take 20 us for a product of 2^16 and 15 us for a tanh and an exp of 2^12 numbers.
+MOST_ELEMENTS = 2**12  # of a map or a reduction
+MOST_PRODUCTS = 2**16  # of a matrix product: rows x inner x columns
+IN_LOOPS = 4  # times as many, since Inductor's own cost of an iteration is larger than that of a call
 MOST_PACKED = 2**14  # numbers of a matrix that lies on the stack while it is multiplied
 MOST_STATEMENTS = 4000  # a compiler's time grows with them
 MOST_WORKSPACE = 2**23  # bytes
@@ -36,8 +38,7 @@ def compile_graph(graph: GraphModule) -> Callable[..., list[Tensor]]:
     examples = [node.meta["val"] for node in placeholders]
     if not placeholders:
         raise NotSupported("a graph without arguments")
-    if any(example.numel() > MOST_ELEMENTS for example in examples):  # seen at once
-        raise NotSupported("a large argument")
+    _refuse_large_results(graph)
     lowering = Lowering()
     arguments = [lowering.argument(example) for example in examples]
     results = lowering.run(graph, arguments)
@@ -60,27 +61,35 @@ def compile_graph(graph: GraphModule) -> Callable[..., list[Tensor]]:
     return _runner(program, compiler.load(program.source), arguments, results, lowering)
 
 
-def _refuse_large(statements: Sequence[Statement]) -> None:
-    if sum(1 for _ in _all(statements)) > MOST_STATEMENTS:
-        raise NotSupported("a program of many statements")
-    for statement in _all(statements):
-        if isinstance(statement, MatMul):
+def _refuse_large_results(graph: GraphModule) -> None:
+    """Sees at once that a program is not a small one, before anything is lowered."""
+    for node in graph.graph.nodes:
+        value = node.meta.get("val")
+        computes = isinstance(node.target, _torch.OpOverload) and not aliased_args(node)  # and is no view
+        if computes and isinstance(value, Tensor) and value.numel() > MOST_ELEMENTS:
+            raise NotSupported("a large tensor")
+
+
+def _refuse_large(statements: Sequence[Statement], most: int = 1) -> int:
+    """Refuses statements that compute more than `most` times what is small; returns how many there are."""
+    count = 0
+    for statement in statements:
+        count += 1
+        if isinstance(statement, Loop):
+            count += _refuse_large(statement.body, IN_LOOPS)
+        elif isinstance(statement, MatMul):
             *batch, rows, inner = statement.a.shape
             columns = statement.b.shape[-1]
-            if math.prod(batch) * rows * inner * columns > MOST_PRODUCTS or inner * max(rows, columns) > MOST_PACKED:
+            products = math.prod(batch) * rows * inner * columns
+            if products > most * MOST_PRODUCTS or inner * max(rows, columns) > MOST_PACKED:
                 raise NotSupported("a large matrix product")
         elif isinstance(statement, (Map, Reduce)):
             view = statement.out if isinstance(statement, Map) else statement.x
-            if view.numel > MOST_ELEMENTS:
+            if view.numel > most * MOST_ELEMENTS:
                 raise NotSupported("a large tensor")
-
-
-def _all(statements: Sequence[Statement]) -> Any:
-    for statement in statements:
-        if isinstance(statement, Loop):
-            yield from _all(statement.body)
-        else:
-            yield statement
+    if count > MOST_STATEMENTS:
+        raise NotSupported("a program of many statements")
+    return count
 
 
 def _runner(
@@ -92,14 +101,11 @@ def _runner(
 ) -> Callable[..., list[Tensor]]:
     """The function of tensors around the function of pointers."""
     number = {argument.buffer: index for index, argument in enumerate(arguments)}
-    constants = dict(lowering.constants)
-    fixed = {buffer: value for buffer, value in constants.items() if buffer in program.pointers}
     made = [buffer for buffer in program.pointers if buffer.kind == "result"]
     places: dict[Buffer, int] = {buffer: index for index, buffer in enumerate(program.pointers)}
     from_arguments = [(places[buffer], number[buffer]) for buffer in program.pointers if buffer in number]
-    pointers_at_start = [0] * (len(program.pointers) + 1)
-    for buffer, value in fixed.items():
-        pointers_at_start[places[buffer]] = value.data_ptr()
+    from_constants = [(places[buffer], value) for buffer, value in lowering.constants if buffer in places]
+    no_pointers = [0] * (len(program.pointers) + 1)
     owner = {buffer: next(view for view in results if view.buffer is buffer) for buffer in made}
     makers = [_maker(buffer, owner[buffer]) for buffer in made]
     made_places = [places[buffer] for buffer in made]
@@ -109,8 +115,10 @@ def _runner(
     workspace, last = program.workspace, len(program.pointers)
     empty, data_ptr, uint8, cpu = torch.empty, Tensor.data_ptr, torch.uint8, torch.device("cpu")
 
-    def run(*inputs: Tensor, _alive: Any = fixed) -> list[Tensor]:  # the constants have to live as long as it does
-        pointers = array("Q", pointers_at_start)
+    def run(*inputs: Tensor) -> list[Tensor]:
+        pointers = array("Q", no_pointers)
+        for place, constant in from_constants:
+            pointers[place] = data_ptr(constant)
         for place, index in from_arguments:
             pointers[place] = data_ptr(inputs[index])
         outputs = [make() for make in makers]
