@@ -16,16 +16,13 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 from funcdl import _torch
-from funcdl.transforms.engine.native import operations
+from funcdl.transforms.engine.native import operations, rules
 from funcdl.transforms.engine.native.ir import (
     C_TYPES,
     Buffer,
-    Call,
     Loop,
     Map,
-    MatMul,
     NotSupported,
-    Reduce,
     Statement,
     View,
     c_type,
@@ -129,10 +126,9 @@ class Lowering:
             raise NotSupported(f"{target}, of which nothing is known")
         value = node.meta["val"]
         if target.namespace == "funcdl":
-            method = getattr(self, f"_{name}", None)
-            if method is None:
+            if name not in rules.RULES:
                 raise NotSupported(str(target))
-            return method(value, *args, **kwargs)
+            return rules.RULES[name](self, value, *args, **kwargs)
         if target.namespace != "aten":
             raise NotSupported(str(target))
         base = self._viewed(node, target)
@@ -211,22 +207,22 @@ class Lowering:
 
     def _compute(self, node: Node, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         value = node.meta["val"]
-        special = getattr(self, f"_aten_{name.strip('_')}", None)
-        if special is not None:
-            return special(value, *args, **kwargs)
+        if rule := rules.RULES.get(name.strip("_")):
+            return rule(self, value, *args, **kwargs)
         if isinstance(value, Tensor):
             if name in operations.COMPARISONS or name in operations.LOGICAL:
                 return self._compare(node, name, args)
             if name in operations.FILLS:
-                return self.map(self._like(value), operations.literal(operations.FILLS[name], value.dtype))
+                return self.map(self.like(value), operations.literal(operations.FILLS[name], value.dtype))
             try:
                 expression, inputs = self._expression(name, list(args), kwargs, value.dtype)
-                return self.map(self._like(value), expression, *inputs)
+                return self.map(self.like(value), expression, *inputs)
             except NotSupported:
                 pass
         return self._decomposed(node)
 
-    def _like(self, value: Tensor) -> View:
+    def like(self, value: Tensor) -> View:
+        """A view of a new buffer that lies as the tensor of an operation's result does."""
         if value.storage_offset() != 0:
             raise NotSupported("a new tensor with an offset")
         return self.new(value.shape, value.dtype, value.stride())
@@ -270,179 +266,7 @@ class Lowering:
                 inputs.append(arg)
             else:
                 words.append(operations.literal(arg, dtype))
-        return self.map(self._like(value), f"{words[0]} {sign} {words[1]}", *inputs)
-
-    def _aten_logical_not(self, value: Tensor, x: View) -> View:
-        return self.map(self._like(value), "!{0}", x)
-
-    def _aten_bitwise_not(self, value: Tensor, x: View) -> View:
-        return self.map(self._like(value), "!{0}" if x.dtype == torch.bool else "~{0}", x)
-
-    def _aten_where(self, value: Tensor, condition: View, x: Any, y: Any) -> View:
-        words, inputs = [], [condition]
-        for part in (x, y):
-            if isinstance(part, View):
-                words.append(f"({c_type(value.dtype)}){{{len(inputs)}}}")
-                inputs.append(part)
-            else:
-                words.append(operations.literal(part, value.dtype))
-        return self.map(self._like(value), f"{{0}} ? {words[0]} : {words[1]}", *inputs)
-
-    def _aten_full(self, value: Tensor, size: Any, fill: Any, **_: Any) -> View:
-        return self._filled(value, fill)
-
-    def _aten_full_like(self, value: Tensor, x: View, fill: Any, **_: Any) -> View:
-        return self._filled(value, fill)
-
-    def _aten_new_full(self, value: Tensor, x: View, size: Any, fill: Any, **_: Any) -> View:
-        return self._filled(value, fill)
-
-    def _aten_scalar_tensor(self, value: Tensor, fill: Any, **_: Any) -> View:
-        return self._filled(value, fill)
-
-    def _filled(self, value: Tensor, fill: Any) -> View:
-        if isinstance(fill, View):
-            return self.map(self._like(value), f"({c_type(value.dtype)}){{0}}", fill)
-        return self.map(self._like(value), operations.literal(fill, value.dtype))
-
-    def _aten_lift_fresh_copy(self, value: Tensor, x: View) -> View:
-        return self.map(self._like(value), "{0}", x)
-
-    def _aten_arange(self, value: Tensor, *args: Any, **_: Any) -> View:
-        start, step = (args[0], args[2] if len(args) > 2 else 1) if len(args) > 1 else (0, 1)
-        if value.dtype.is_floating_point or not all(isinstance(number, int) for number in (start, step)):
-            raise NotSupported("arange of floats")
-        return self.map(self._like(value), f"{start}L + {step}L * {{index}}")
-
-    # Reductions.
-
-    def _aten_sum(self, value: Tensor, x: View, dims: Any = None, keepdim: bool = False, **_: Any) -> View:
-        return self._reduced("sum", value, x, dims)
-
-    def _aten_amax(self, value: Tensor, x: View, dims: Any = (), keepdim: bool = False) -> View:
-        return self._reduced("larger", value, x, dims)
-
-    def _aten_amin(self, value: Tensor, x: View, dims: Any = (), keepdim: bool = False) -> View:
-        return self._reduced("smaller", value, x, dims)
-
-    def _aten_mean(self, value: Tensor, x: View, dims: Any = None, keepdim: bool = False, **_: Any) -> View:
-        total = self._reduced("sum", value, x, dims)
-        count = operations.literal(x.numel // total.numel, value.dtype)
-        return self.map(self._like(value), f"{{0}} / {count}", total)
-
-    def _aten_linalg_vector_norm(
-        self, value: Tensor, x: View, order: Any = 2, dims: Any = None, keepdim: bool = False, **_: Any
-    ) -> View:
-        if order != 2:
-            raise NotSupported(f"a norm of order {order}")
-        squares = self.map(self.new(x.shape, value.dtype), f"(({c_type(value.dtype)}){{0}}) * {{0}}", x)
-        return self.map(self._like(value), "sqrt_({0})", self._reduced("sum", value, squares, dims))
-
-    def _aten_var_mean(
-        self, value: Any, x: View, dims: Any = None, *, correction: Any = 1, keepdim: bool = False
-    ) -> list[View]:
-        variance, mean = value
-        kept = self._kept(x, dims)
-        count = x.numel // kept.numel
-        total = self._reduce_to(kept, "sum", x, dims)
-        average = self.map(self.new(kept.shape, x.dtype), f"{{0}} / {operations.literal(count, x.dtype)}", total)
-        squares = self.map(self.new(x.shape, x.dtype), "({0} - {1}) * ({0} - {1})", x, average)
-        spread = self._reduce_to(self.new(kept.shape, x.dtype), "sum", squares, dims)
-        degrees = operations.literal(max(0, count - (1 if correction is None else correction)), x.dtype)
-        spread = self.map(self.new(kept.shape, x.dtype), f"{{0}} / {degrees}", spread)
-        return [self._reshaped(spread, variance), self._reshaped(average, mean)]
-
-    def _aten_var(
-        self, value: Tensor, x: View, dims: Any = None, *, correction: Any = 1, keepdim: bool = False
-    ) -> View:
-        return self._aten_var_mean((value, value), x, dims, correction=correction)[0]
-
-    def _aten_std(
-        self, value: Tensor, x: View, dims: Any = None, *, correction: Any = 1, keepdim: bool = False
-    ) -> View:
-        return self.map(self._like(value), "sqrt_({0})", self._aten_var(value, x, dims, correction=correction))
-
-    def _reduced(self, kind: str, value: Tensor, x: View, dims: Any) -> View:
-        if x.dtype != value.dtype:  # counted in the dtype of the result
-            x = self.map(self.new(x.shape, value.dtype), f"({c_type(value.dtype)}){{0}}", x)
-        return self._reshaped(self._reduce_to(self._kept(x, dims), kind, x, dims), value)
-
-    def _kept(self, x: View, dims: Any) -> View:
-        reduced = _dims(x, dims)
-        return self.new([1 if dim in reduced else size for dim, size in enumerate(x.shape)], x.dtype)
-
-    def _reduce_to(self, out: View, kind: str, x: View, dims: Any) -> View:
-        self.statements.append(Reduce(out, kind, x, _dims(x, dims)))
-        return out
-
-    def _reshaped(self, view: View, value: Tensor) -> View:
-        """A contiguous view in the shape of a value, which has as many elements."""
-        shape = tuple(value.shape)
-        return View(view.buffer, shape, contiguous_strides(shape), view.offset, view.dtype, view.steps)
-
-    # Matrices.
-
-    def _aten_mm(self, value: Tensor, a: View, b: View) -> View:
-        out = self._like(value)
-        if not value.dtype.is_floating_point:
-            raise NotSupported("a matrix product of whole numbers")
-        self.statements.append(MatMul(out, a, b))
-        return out
-
-    _aten_bmm = _aten_mm
-
-    def _aten_addmm(self, value: Tensor, bias: View, a: View, b: View, *, beta: Any = 1, alpha: Any = 1) -> View:
-        if (beta, alpha) != (1, 1):
-            raise NotSupported("addmm with factors")
-        product = self._aten_mm(value, a, b)
-        return self.map(self._like(value), "{0} + {1}", product, bias)
-
-    _aten_baddbmm = _aten_addmm
-
-    def _aten_mv(self, value: Tensor, a: View, b: View) -> View:
-        column = View(b.buffer, (*b.shape, 1), (*b.strides, 0), b.offset, b.dtype, b.steps)
-        out = self.new((a.shape[0], 1), value.dtype)
-        self.statements.append(MatMul(out, a, column))
-        return self._reshaped(out, value)
-
-    def _aten_dot(self, value: Tensor, a: View, b: View) -> View:
-        row = View(a.buffer, (1, *a.shape), (0, *a.strides), a.offset, a.dtype, a.steps)
-        column = View(b.buffer, (*b.shape, 1), (*b.strides, 0), b.offset, b.dtype, b.steps)
-        out = self.new((1, 1), value.dtype)
-        self.statements.append(MatMul(out, row, column))
-        return self._reshaped(out, value)
-
-    # Joining and choosing.
-
-    def _aten_cat(self, value: Tensor, parts: list[View], dim: int = 0) -> View:
-        out = self._like(value)
-        dim %= len(out.shape)
-        start = 0
-        for part in parts:
-            if len(part.shape) != len(out.shape):
-                raise NotSupported("cat of tensors without elements")
-            offset = out.offset + start * out.strides[dim]
-            self.map(View(out.buffer, part.shape, out.strides, offset, out.dtype), f"({c_type(out.dtype)}){{0}}", part)
-            start += part.shape[dim]
-        return out
-
-    def _aten_stack(self, value: Tensor, parts: list[View], dim: int = 0) -> View:
-        out = self._like(value)
-        dim %= len(out.shape)
-        shape = (*out.shape[:dim], *out.shape[dim + 1 :])
-        strides = (*out.strides[:dim], *out.strides[dim + 1 :])
-        for index, part in enumerate(parts):
-            place = View(out.buffer, shape, strides, out.offset + index * out.strides[dim], out.dtype)
-            self.map(place, f"({c_type(out.dtype)}){{0}}", part)
-        return out
-
-    def _aten_flip(self, value: Tensor, x: View, dims: Any) -> View:
-        strides, offset = list(x.strides), x.offset
-        for dim in _dims(x, dims) if dims else ():
-            offset += (x.shape[dim] - 1) * strides[dim]
-            strides[dim] = -strides[dim]
-        backwards = View(x.buffer, x.shape, tuple(strides), offset, x.dtype, x.steps)
-        return self.map(self._like(value), "{0}", backwards)
+        return self.map(self.like(value), f"{words[0]} {sign} {words[1]}", *inputs)
 
     # Loops.
 
@@ -475,37 +299,6 @@ class Lowering:
         self.statements = [*outside, loop]
         return [*kept, *stacked]
 
-    # The operators of funcdl.
-
-    def _philox_fold_in(self, value: Tensor, key: View, data: View) -> View:
-        return self._for_each_key(value, key, data, "philox_block({key}[0], {key}[{step}] + (u64){data}[0], {out});")
-
-    def _philox_split(self, value: Tensor, key: View, num: int) -> View:
-        return self._for_each_key(value, key, None, f"philox_words({{key}}[0], {{key}}[{{step}}], {4 * num}, {{out}});")
-
-    def _philox_bits(self, value: Tensor, key: View, shape: Any) -> View:
-        count = value.numel() * 2 // max(1, key.numel)
-        return self._for_each_key(value, key, None, f"philox_words({{key}}[0], {{key}}[{{step}}], {count}, {{out}});")
-
-    def _for_each_key(self, value: Tensor, key: View, data: View | None, code: str) -> View:
-        """Calls C++ for each key of a batch."""
-        out = self._like(value)
-        batch = key.shape[:-1]
-        if len(batch) > 1 or out.strides != contiguous_strides(out.shape):
-            raise NotSupported("keys in several dimensions")
-        count, stride = (batch[0], key.strides[0]) if batch else (1, 0)
-        words_of_one = out.numel * out.dtype.itemsize // 4 // count
-        data_stride = data.strides[0] if data is not None and data.shape else 0
-        call = code.format(
-            key=f"(((const u64*){{0}}) + n * {stride})",
-            step=key.strides[-1],
-            data=f"({{1}} + n * {data_stride})",
-            out=f"(((u32*){{out0}}) + n * {words_of_one})",
-        )
-        inputs = (key,) if data is None else (key, data)
-        self.statements.append(Call((out,), f"for (long n = 0; n < {count}; n++) {call}", inputs))
-        return out
-
 
 class _Place:
     """Stands for an argument in a call that is to be traced."""
@@ -531,10 +324,3 @@ def _views(part: Any) -> list[View]:
     if isinstance(part, (list, tuple)):
         return [view for one in part for view in _views(one)]
     return []
-
-
-def _dims(x: View, dims: Any) -> tuple[int, ...]:
-    """Dimensions as numbers from 0; all of them where none is named."""
-    rank = max(1, len(x.shape))
-    named = [dims] if isinstance(dims, int) else list(dims or ())
-    return tuple(sorted({dim % rank for dim in named})) if named else tuple(range(len(x.shape)))
