@@ -291,6 +291,18 @@ def test_views_and_writes_mean_what_they_mean_in_torch():
     assert results[4].untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
 
 
+def test_what_a_write_reads_is_what_was_there_before_it():
+    def f(x):
+        y = x.clone()
+        y[2::2].add_(y[:-2:2])  # each element is read after the one before it has been written, unless it is copied
+        return [y]
+
+    x = torch.arange(1.0, 20.0)
+    expected = x.clone()
+    expected[2::2] += x[:-2:2]
+    assert torch.equal(native(f, x)(x)[0], expected)
+
+
 def test_what_is_small_in_a_loop_may_be_larger_than_alone():
     x, rows = torch.arange(6000.0), torch.arange(3.0)
     with pytest.raises(NotSupported, match="a large tensor"):
